@@ -1,0 +1,73 @@
+"""What every command line shares: flags, exit codes, no traceback."""
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags
+from absl import logging as absl_logging
+
+from mgc_jax.errors import ConfigError, DataError
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+  """Parses flags; exits with 2 and one message where they are wrong."""
+  try:
+    rest = flags.FLAGS(argv)
+    flags.FLAGS.validate_all_flags()
+    if len(rest) > 1:
+      raise flags.UnrecognizedFlagError(rest[1], ' '.join(rest[1:]))
+    return rest
+  except (
+    flags.Error,
+    AttributeError,
+    KeyError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+  ) as error:
+    # config_flags lets errors of the config file and of overrides through.
+    print(f'usage error: {error}', file=sys.stderr)
+    print(f'Try: python -m {_module_name()} --help', file=sys.stderr)
+    sys.exit(2)
+
+
+def run(main: Callable[[], None]) -> None:
+  """Runs a command: 0 when done, 1 for bad data, 2 for bad usage.
+
+  Args:
+    main: takes nothing, reads its flags, and raises `ConfigError` or
+      `DataError` for what a person can mend. Any other exception is a fault of
+      this package and shows its traceback.
+  """
+  _log_to_stderr()
+  app.run(lambda argv: _exit_code(main), flags_parser=parse_flags)
+
+
+def _log_to_stderr() -> None:
+  """Shows this package's messages, and of the libraries only errors."""
+  absl_logging.set_verbosity(absl_logging.ERROR)
+  handler = logging.StreamHandler()
+  handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
+  logger = logging.getLogger('mgc_jax')
+  logger.addHandler(handler)
+  logger.setLevel(logging.INFO)
+  logger.propagate = False
+
+
+def _exit_code(main: Callable[[], None]) -> int:
+  try:
+    main()
+  except (ConfigError, DataError) as error:
+    print(f'error: {error}', file=sys.stderr)
+    return 2 if isinstance(error, ConfigError) else 1
+  except KeyboardInterrupt:
+    print('interrupted; the same command continues', file=sys.stderr)
+    return 130
+  return 0
+
+
+def _module_name() -> str:
+  spec = getattr(sys.modules['__main__'], '__spec__', None)
+  return spec.name if spec else 'mgc_jax.main'

@@ -1,0 +1,187 @@
+"""Every field of the configuration, with its unit and meaning, and the checks.
+
+A config file is `base_config()` with overrides; the command line overrides it
+again (`--config.train.num_epochs=5`). Features come before the model, so that
+one prepared data set serves many models.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+from mgc_jax.config_rules import CHOICES, CROSS_CHECKS, RULES
+from mgc_jax.errors import ConfigError
+
+
+def base_config() -> ConfigDict:
+  """Returns the default of every field; a field not here does not exist."""
+  config = ConfigDict()
+  config.seed = 0  # initial weights, order of epochs, dropout, augmentation
+  config.data = _data()
+  config.features = _features()
+  config.windows = _windows()
+  config.augment = _augment()
+  config.model = _model()
+  config.train = _train()
+  config.eval = _eval()
+  return config
+
+
+def validate(config: ConfigDict) -> None:
+  """Checks ranges, choices and combinations.
+
+  Args:
+    config: what a config file's `get_config()` returned, overrides applied.
+
+  Raises:
+    ConfigError: names the first field that is wrong, and what it must be.
+  """
+  for path, choices in CHOICES.items():
+    value = field(config, path)
+    if value not in choices:
+      wish = ', '.join(str(c) for c in choices if c is not None)
+      raise ConfigError(f'config.{path}={value}: must be one of {wish}')
+  for path, (holds, wish) in RULES.items():
+    value = field(config, path)
+    if not holds(value):
+      raise ConfigError(f'config.{path}={value}: must be {wish}')
+  for check in CROSS_CHECKS:
+    check(config)
+
+
+def field(config: ConfigDict, path: str) -> object:
+  """Returns `config.<path>`; `ConfigError` where there is no such field."""
+  value = config
+  for name in path.split('.'):
+    if name not in value:
+      raise ConfigError(f'config.{path}: missing; see mgc_jax/config.py')
+    value = value[name]
+  return value
+
+
+def _data() -> ConfigDict:
+  data = ConfigDict()
+  data.source = 'synthetic'  # synthetic, folder, or manifest
+  data.root = placeholder(str)  # the folder of the audio
+  data.manifest = placeholder(str)  # CSV; absolute, or relative to data.root
+  # given: the manifest's split column; artist: no artist on two sides; track;
+  # window: the seed's leaking split. Unset: given where there is a split
+  # column, artist elsewhere.
+  data.protocol = placeholder(str)
+  data.split_seed = 0  # which tracks go where; apart from config.seed
+  data.valid_fraction = 0.1  # of the tracks; 0 leaves out the validation side
+  data.test_fraction = 0.1  # of the tracks
+  data.num_folds = 0  # 0: fractions; K >= 2: fold data.fold of K is the test
+  data.fold = 0  # 0 .. num_folds - 1
+  # Which side is evaluated at the end; several are pooled: 'valid,test'.
+  # Unset: test where there is one, else valid.
+  data.eval_split = placeholder(str)
+  # Folder under which records lie, each set in a sub-folder named after the
+  # fingerprint of its source, files and features. Unset: the user's cache.
+  data.prepared_dir = placeholder(str)
+  data.allow_missing = False  # go on with over 10 % of the tracks left out
+  data.num_workers = 0  # processes that decode; 0: one per core
+  data.min_duration_s = 1.0  # a shorter track is left out, and reported
+  data.synthetic = ConfigDict()
+  data.synthetic.num_artists = 8  # made-up artists per genre
+  data.synthetic.tracks_per_artist = 3
+  data.synthetic.duration_s = 30.0  # of each track
+  return data
+
+
+def _features() -> ConfigDict:
+  features = ConfigDict()
+  features.sample_rate_hz = 22050  # audio is resampled to it
+  features.fft_samples = 2048  # length of the Hann window and of the transform
+  features.hop_samples = 1024  # between frames; 46.4 ms at 22,050 Hz
+  features.num_bands = 128  # mel bands, F; ready-made frames must have as many
+  features.min_frequency_hz = 0.0  # lower edge of the first band
+  features.max_frequency_hz = 11025.0  # upper edge of the last band
+  features.dynamic_range_db = (
+    80.0  # clipped that far under an excerpt's maximum
+  )
+  features.excerpt_s = 30.0  # longest excerpt of a track
+  features.excerpts = 'middle'  # middle: one of a track; all: one after another
+  return features
+
+
+def _windows() -> ConfigDict:
+  windows = ConfigDict()
+  windows.num_frames = (
+    128  # T, frames in a window; 5.9 s with the features above
+  )
+  windows.hop_frames = 128  # between the starts of successive windows
+  windows.num_windows = 4  # W of an excerpt in a training step, in order
+  return windows
+
+
+def _augment() -> ConfigDict:
+  """Each is switched off by 0 or False; all act in training only."""
+  augment = ConfigDict()
+  augment.random_crop = True  # where the first window of an excerpt starts
+  augment.gain_db = 6.0  # level moved by up to so much, up or down
+  augment.num_time_masks = 1  # SpecAugment: per window
+  augment.max_time_mask_frames = 24
+  augment.num_band_masks = 1
+  augment.max_band_mask_bands = 16
+  augment.mixup_alpha = 0.2  # Beta(alpha, alpha); 0: no mixup
+  return augment
+
+
+def _model() -> ConfigDict:
+  model = ConfigDict()
+  model.name = 'cnn'  # cnn, lstm, or crnn
+  model.num_genres = 10  # C; filled from the data
+  model.dtype = 'float32'  # of the arithmetic: float32 or bfloat16
+  model.cnn = ConfigDict()
+  model.cnn.fold_frames = 2  # frames and bands folded into channels before the
+  model.cnn.fold_bands = 2  # first convolution: 2 x 2 quarters the arithmetic
+  model.cnn.filters = (32, 64, 96, 128, 128)  # one per block
+  model.cnn.kernel_size = 3  # square
+  model.cnn.padding = 'SAME'  # of convolutions: SAME or VALID
+  model.cnn.pool_frames = (2, 2, 2, 2, 1)  # max-pool per block, over time
+  model.cnn.pool_bands = (2, 2, 2, 2, 2)  # and over mel bands
+  model.cnn.dropout = (0.0, 0.1, 0.1, 0.1, 0.1)  # rate after each block
+  model.cnn.activation = 'relu'  # relu, elu, gelu, silu or tanh
+  model.cnn.norm = 'batch'  # batch, or none
+  # How a block of [T', F', channels] becomes one vector: mean_max (mean over
+  # bands, then mean and max over time), mean, or flatten. In a CRNN also
+  # steps: one vector per time step, over which the LSTM then runs.
+  model.cnn.readout = 'mean_max'
+  model.lstm = ConfigDict()
+  model.lstm.hidden_size = 128  # H
+  model.lstm.frames_per_step = 4  # successive frames folded into one LSTM step
+  model.lstm.bands_as_steps = False  # the seed's swapped axes
+  model.lstm.input_dropout = 0.0  # one mask for all steps of an excerpt
+  model.lstm.recurrent_dropout = 0.0  # likewise, on the hidden state
+  model.lstm.output_dropout = 0.5
+  model.lstm.readout = 'mean_max'  # over a window's steps: also last, flatten
+  model.dense = ConfigDict()
+  model.dense.sizes = (64,)  # hidden layers before the genres
+  model.dense.dropout = (0.25,)  # rate after each
+  model.dense.activation = 'relu'
+  return model
+
+
+def _train() -> ConfigDict:
+  train = ConfigDict()
+  train.num_epochs = 20
+  train.batch_size = 16  # excerpts in a step, over all devices
+  train.optimizer = 'adamw'  # adamw, or adam (no weight decay)
+  train.learning_rate = 2e-3  # at the end of the warm-up
+  train.warmup_epochs = 1.0
+  train.schedule = 'cosine'  # cosine to zero after the warm-up, or constant
+  train.weight_decay = 1e-3  # of kernels only
+  train.clip_norm = 1.0  # of the gradient, globally; 0: off
+  train.ema_decay = 0.0  # average of the weights per step; 0: off
+  train.label_smoothing = 0.1
+  train.class_weights = False  # weigh genres by the inverse of their number
+  train.select = 'best'  # best epoch by valid's track accuracy, or last
+  train.patience_epochs = 0  # stop after so many without a better one; 0: off
+  return train
+
+
+def _eval() -> ConfigDict:
+  evaluate = ConfigDict()
+  evaluate.batch_size = 16  # excerpts
+  evaluate.num_bootstrap = 2000  # resamplings of the tracks for the interval
+  return evaluate

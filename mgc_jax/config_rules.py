@@ -1,0 +1,186 @@
+"""What a valid configuration is: choices, ranges, and combinations."""
+
+from collections.abc import Callable
+
+from ml_collections import ConfigDict
+
+from mgc_jax.errors import ConfigError
+
+ACTIVATIONS = ('relu', 'elu', 'gelu', 'silu', 'tanh')
+SPLITS = ('train', 'valid', 'test')
+
+CHOICES = {
+  'data.protocol': (None, 'given', 'artist', 'track', 'window'),
+  'features.excerpts': ('middle', 'all'),
+  'model.name': ('cnn', 'lstm', 'crnn'),
+  'model.dtype': ('float32', 'bfloat16'),
+  'model.cnn.padding': ('SAME', 'VALID'),
+  'model.cnn.activation': ACTIVATIONS,
+  'model.cnn.norm': ('batch', 'none'),
+  'model.cnn.readout': ('mean_max', 'mean', 'flatten', 'steps'),
+  'model.lstm.readout': ('mean_max', 'mean', 'last', 'flatten'),
+  'model.dense.activation': ACTIVATIONS,
+  'train.optimizer': ('adamw', 'adam'),
+  'train.schedule': ('cosine', 'constant'),
+  'train.select': ('best', 'last'),
+}
+
+
+_Rule = tuple[Callable, str]
+
+
+def _at_least(low: float) -> _Rule:
+  return (lambda x: x >= low), f'at least {low}'
+
+
+def _between(low: float, high: float) -> _Rule:
+  return (lambda x: low <= x < high), f'at least {low} and under {high}'
+
+
+def _each(low: float, high: float) -> _Rule:
+  def holds(xs: tuple) -> bool:
+    return all(isinstance(x, int | float) and low <= x < high for x in xs)
+
+  return holds, f'numbers, each at least {low} and under {high}'
+
+
+_POSITIVE: _Rule = (lambda x: x > 0), 'positive'
+_RATE = _between(0, 1)
+_SIZES = _each(1, 100_000)
+_RATES = _each(0, 1)
+
+RULES: dict[str, _Rule] = {
+  'seed': _between(0, 2**32),
+  'data.split_seed': _between(0, 2**32),
+  'data.valid_fraction': _between(0, 1),
+  'data.test_fraction': _between(0, 1),
+  'data.num_folds': _at_least(0),
+  'data.fold': _at_least(0),
+  'data.num_workers': _at_least(0),
+  'data.min_duration_s': _at_least(0),
+  'data.synthetic.num_artists': _at_least(1),
+  'data.synthetic.tracks_per_artist': _at_least(1),
+  'data.synthetic.duration_s': _between(1, 3600),
+  'features.sample_rate_hz': _between(1000, 400_000),
+  'features.fft_samples': _between(16, 2**20),
+  'features.hop_samples': _between(1, 2**20),
+  'features.num_bands': _between(1, 4096),
+  'features.min_frequency_hz': _at_least(0),
+  'features.max_frequency_hz': _POSITIVE,
+  'features.dynamic_range_db': _POSITIVE,
+  'features.excerpt_s': _between(0.1, 3600),
+  'windows.num_frames': _at_least(1),
+  'windows.hop_frames': _at_least(1),
+  'windows.num_windows': _at_least(1),
+  'augment.gain_db': _at_least(0),
+  'augment.num_time_masks': _at_least(0),
+  'augment.max_time_mask_frames': _at_least(0),
+  'augment.num_band_masks': _at_least(0),
+  'augment.max_band_mask_bands': _at_least(0),
+  'augment.mixup_alpha': _at_least(0),
+  'model.num_genres': _at_least(2),
+  'model.cnn.fold_frames': _at_least(1),
+  'model.cnn.fold_bands': _at_least(1),
+  'model.cnn.filters': _SIZES,
+  'model.cnn.kernel_size': _at_least(1),
+  'model.cnn.pool_frames': _SIZES,
+  'model.cnn.pool_bands': _SIZES,
+  'model.cnn.dropout': _RATES,
+  'model.lstm.hidden_size': _at_least(1),
+  'model.lstm.frames_per_step': _at_least(1),
+  'model.lstm.input_dropout': _RATE,
+  'model.lstm.recurrent_dropout': _RATE,
+  'model.lstm.output_dropout': _RATE,
+  'model.dense.sizes': _SIZES,
+  'model.dense.dropout': _RATES,
+  'train.num_epochs': _at_least(1),
+  'train.batch_size': _at_least(1),
+  'train.learning_rate': _POSITIVE,
+  'train.warmup_epochs': _at_least(0),
+  'train.weight_decay': _at_least(0),
+  'train.clip_norm': _at_least(0),
+  'train.ema_decay': _RATE,
+  'train.label_smoothing': _RATE,
+  'train.patience_epochs': _at_least(0),
+  'eval.batch_size': _at_least(1),
+  'eval.num_bootstrap': _at_least(100),
+}
+
+
+def _check_splits(config: ConfigDict) -> None:
+  data = config.data
+  if data.num_folds == 1:
+    raise ConfigError('config.data.num_folds=1: must be 0, or at least 2')
+  if data.num_folds and data.fold >= data.num_folds:
+    raise ConfigError(
+      f'config.data.fold={data.fold}: must be under '
+      f'config.data.num_folds={data.num_folds}'
+    )
+  if data.num_folds and data.protocol == 'given':
+    raise ConfigError(
+      f'config.data.num_folds={data.num_folds}: given splits have no folds; '
+      'set config.data.protocol to artist or track'
+    )
+  if data.valid_fraction + data.test_fraction >= 1:
+    raise ConfigError(
+      f'config.data.valid_fraction={data.valid_fraction} and test_fraction='
+      f'{data.test_fraction}: nothing is left for training'
+    )
+  for name in (data.eval_split or 'test').split(','):
+    if name not in SPLITS:
+      raise ConfigError(
+        f'config.data.eval_split={data.eval_split}: each must be one of '
+        + ', '.join(SPLITS)
+      )
+
+
+def _check_features(config: ConfigDict) -> None:
+  features, windows = config.features, config.windows
+  if features.max_frequency_hz > features.sample_rate_hz / 2:
+    raise ConfigError(
+      f'config.features.max_frequency_hz={features.max_frequency_hz}: over '
+      f'half of config.features.sample_rate_hz={features.sample_rate_hz}'
+    )
+  if features.min_frequency_hz >= features.max_frequency_hz:
+    raise ConfigError(
+      f'config.features.min_frequency_hz={features.min_frequency_hz}: not '
+      f'under max_frequency_hz={features.max_frequency_hz}'
+    )
+  num_frames = 1 + int(
+    features.excerpt_s * features.sample_rate_hz / features.hop_samples
+  )
+  if windows.num_frames > num_frames:
+    raise ConfigError(
+      f'config.windows.num_frames={windows.num_frames}: longer than an '
+      f'excerpt ({num_frames} frames in config.features.excerpt_s)'
+    )
+
+
+def _check_model(config: ConfigDict) -> None:
+  cnn, dense = config.model.cnn, config.model.dense
+  for name in ('pool_frames', 'pool_bands', 'dropout'):
+    if len(cnn[name]) != len(cnn.filters):
+      raise ConfigError(
+        f'config.model.cnn.{name}={cnn[name]}: needs one number for each of '
+        f'config.model.cnn.filters={cnn.filters}'
+      )
+  if len(dense.dropout) != len(dense.sizes):
+    raise ConfigError(
+      f'config.model.dense.dropout={dense.dropout}: needs one number for each '
+      f'of config.model.dense.sizes={dense.sizes}'
+    )
+  if cnn.readout == 'steps' and config.model.name == 'cnn':
+    raise ConfigError('config.model.cnn.readout=steps: for a crnn only')
+
+
+def _check_selection(config: ConfigDict) -> None:
+  train, data = config.train, config.data
+  no_valid = data.valid_fraction == 0 and data.protocol in ('artist', 'track')
+  if no_valid and (train.select == 'best' or train.patience_epochs):
+    raise ConfigError(
+      'config.data.valid_fraction=0: there is nothing to choose by; set '
+      'config.train.select=last and config.train.patience_epochs=0'
+    )
+
+
+CROSS_CHECKS = (_check_splits, _check_features, _check_model, _check_selection)

@@ -1,0 +1,52 @@
+"""Package metadata; tool settings are in pyproject.toml."""
+
+import pathlib
+
+import setuptools
+
+_HERE = pathlib.Path(__file__).parent
+# tensorflow-cpu has wheels for x86-64 Linux only; elsewhere the plain package
+# is the CPU build.
+_X86_LINUX = 'platform_machine == "x86_64" and sys_platform == "linux"'
+_ELSEWHERE = 'platform_machine != "x86_64" or sys_platform != "linux"'
+
+setuptools.setup(
+  name='mgc_jax',
+  version='0.1.0',
+  description='Music genre classification in JAX and Flax',
+  long_description=(_HERE / 'README.md').read_text(encoding='utf-8'),
+  long_description_content_type='text/markdown',
+  license='Apache-2.0',
+  packages=setuptools.find_packages(include=['mgc_jax', 'mgc_jax.*']),
+  python_requires='>=3.11',
+  install_requires=[
+    'absl-py>=2.1',
+    'flax>=0.12',
+    'importlib_resources>=6.0',  # tfds imports it and does not declare it
+    'jax>=0.10',
+    'librosa>=0.11',
+    'matplotlib>=3.9',
+    'ml-collections>=1.0',
+    'numpy>=2.0',
+    'optax>=0.2.5',
+    'orbax-checkpoint>=0.12',
+    'safetensors>=0.5',
+    'scipy>=1.13',
+    'soundfile>=0.13',
+    'soxr>=0.5',
+    f'tensorflow-cpu>=2.20; {_X86_LINUX}',
+    f'tensorflow>=2.20; {_ELSEWHERE}',
+    'tensorflow-datasets>=4.9.9',
+    'tqdm>=4.66',
+  ],
+  extras_require={
+    'test': [
+      'pytest>=8.0',
+      'pytest-cov>=5.0',
+      'ruff>=0.12',
+      'scikit-learn>=1.5',
+    ],
+    'cuda': ['jax[cuda12]>=0.10'],
+    'tpu': ['jax[tpu]>=0.10'],
+  },
+)
