@@ -1,0 +1,87 @@
+"""Fixtures: real audio files on disk, and a tiny configuration."""
+
+import os
+import pathlib
+
+import numpy as np
+import pytest
+import soundfile
+
+from mgc_jax.config import base_config
+
+RATE_HZ = 8000
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _private_cache(tmp_path_factory):
+  """Nothing of a test lands in the user's cache."""
+  os.environ['XDG_CACHE_HOME'] = str(tmp_path_factory.mktemp('cache'))
+
+
+@pytest.fixture(scope='session')
+def data_dir():
+  """The folder of real data sets; tests that need it skip without."""
+  folder = os.environ.get('DATA')
+  if not folder:
+    pytest.skip('set DATA to the folder of real data sets')
+  return pathlib.Path(folder)
+
+
+@pytest.fixture
+def tiny_config():
+  """A configuration that runs in seconds, on tiny signals and models."""
+  config = base_config()
+  config.features.sample_rate_hz = RATE_HZ
+  config.features.max_frequency_hz = RATE_HZ / 2
+  config.features.fft_samples = 512
+  config.features.hop_samples = 256
+  config.features.num_bands = 20
+  config.features.excerpt_s = 3.0
+  config.windows.num_frames = 32
+  config.windows.hop_frames = 16
+  config.windows.num_windows = 2
+  config.data.synthetic.num_artists = 4
+  config.data.synthetic.tracks_per_artist = 1
+  config.data.synthetic.duration_s = 3.0
+  config.data.num_workers = 1
+  config.model.cnn.filters = (4, 6)
+  config.model.cnn.pool_frames = (2, 2)
+  config.model.cnn.pool_bands = (2, 2)
+  config.model.cnn.dropout = (0.0, 0.1)
+  config.model.lstm.hidden_size = 8
+  config.model.dense.sizes = (7,)
+  config.train.batch_size = 8
+  config.train.num_epochs = 1
+  config.eval.batch_size = 4
+  config.eval.num_bootstrap = 100
+  return config
+
+
+def tone(seconds=2.0, rate_hz=RATE_HZ, frequency_hz=440.0, channels=1):
+  """f32[samples, channels], a tone with a little noise, different each."""
+  rng = np.random.default_rng(int(frequency_hz * 10 + seconds * 1000))
+  time_s = np.arange(int(seconds * rate_hz)) / rate_hz
+  wave = 0.5 * np.sin(2 * np.pi * frequency_hz * time_s)
+  wave = wave + 0.01 * rng.normal(size=len(wave))
+  return np.repeat(wave[:, None], channels, axis=1).astype(np.float32)
+
+
+def write_tone(path, seconds=2.0, rate_hz=RATE_HZ, channels=1, **kwargs):
+  """Writes a tone in the format of the file's ending."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  samples = tone(seconds, rate_hz, channels=channels, **kwargs)
+  opus = {'format': 'OGG', 'subtype': 'OPUS'} if path.suffix == '.opus' else {}
+  soundfile.write(path, samples, rate_hz, **opus)
+  return path
+
+
+@pytest.fixture
+def music_folder(tmp_path):
+  """`<root>/<genre>/<track>`: two genres of six tracks, all distinct."""
+  for g, genre in enumerate(('jazz', 'rock')):
+    for i in range(6):
+      frequency_hz = 200.0 + 300 * g + 17 * i
+      write_tone(
+        tmp_path / 'music' / genre / f'{i}.wav', frequency_hz=frequency_hz
+      )
+  return tmp_path / 'music'

@@ -1,0 +1,142 @@
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import soundfile
+
+from mgc_jax import audio
+from mgc_jax.errors import DataError
+from tests.conftest import tone, write_tone
+
+needs_ffmpeg = pytest.mark.skipif(
+  not shutil.which('ffmpeg'), reason='ffmpeg is not installed'
+)
+
+
+def _read(path, rate_hz=8000, excerpt_s=30.0, excerpts='middle'):
+  return list(audio.read_excerpts(path, rate_hz, excerpt_s, excerpts))
+
+
+@pytest.mark.parametrize('ending', ['wav', 'au', 'flac', 'ogg', 'mp3', 'opus'])
+def test_reads_every_format_of_libsndfile(tmp_path, ending):
+  path = write_tone(tmp_path / f'x.{ending}', seconds=2.0)
+  (waveform,) = _read(path)
+  assert waveform.dtype == np.float32
+  assert len(waveform) == pytest.approx(16000, abs=800)
+  loudness = np.sqrt((waveform**2).mean())
+  assert loudness == pytest.approx(0.5 / np.sqrt(2), rel=0.1)
+
+
+@needs_ffmpeg
+def test_reads_m4a_through_ffmpeg(tmp_path):
+  wav = write_tone(tmp_path / 'x.wav', seconds=3.0, channels=2)
+  path = tmp_path / 'x.m4a'
+  subprocess.run(['ffmpeg', '-v', 'error', '-i', wav, path], check=True)
+  assert audio.probe(path).reader == 'ffmpeg'
+  (waveform,) = _read(path, excerpt_s=2.0)
+  assert len(waveform) == 16000
+  spectrum = np.abs(np.fft.rfft(waveform))
+  assert np.argmax(spectrum) * 8000 / 16000 == pytest.approx(440, abs=1)
+
+
+def test_without_ffmpeg_the_message_says_what_to_install(tmp_path, monkeypatch):
+  path = tmp_path / 'x.m4a'
+  path.write_bytes(b'\0\0\0\x20ftypM4A ' + bytes(100))
+  monkeypatch.setenv('PATH', str(tmp_path))
+  with pytest.raises(DataError, match='install ffmpeg'):
+    _read(path)
+
+
+def test_middle_excerpt_is_the_middle(tmp_path):
+  samples = np.linspace(0.0, 0.9, 80000, dtype=np.float32)
+  soundfile.write(tmp_path / 'ramp.wav', samples, 8000, subtype='FLOAT')
+  (waveform,) = _read(tmp_path / 'ramp.wav', excerpt_s=2.0)
+  np.testing.assert_allclose(waveform, samples[32000:48000], atol=1e-6)
+
+
+def test_all_excerpts_joined_are_the_track(tmp_path):
+  samples = tone(7.0)[:, 0]
+  soundfile.write(tmp_path / 'x.wav', samples, 8000, subtype='FLOAT')
+  found = _read(tmp_path / 'x.wav', excerpt_s=3.0, excerpts='all')
+  assert [len(x) for x in found] == [24000, 24000, 8000]
+  np.testing.assert_allclose(np.concatenate(found), samples, atol=1e-6)
+
+
+def test_mono_is_the_mean_of_the_channels(tmp_path):
+  left, right = tone(1.0)[:, 0], tone(1.0, frequency_hz=700.0)[:, 0]
+  stereo = np.stack([left, right], axis=1)
+  soundfile.write(tmp_path / 'x.wav', stereo, 8000, subtype='FLOAT')
+  (waveform,) = _read(tmp_path / 'x.wav')
+  np.testing.assert_allclose(waveform, (left + right) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize('rate_hz', [8000, 44100, 192000])
+def test_resampling_keeps_pitch_and_length(tmp_path, rate_hz):
+  path = write_tone(tmp_path / 'x.wav', seconds=2.0, rate_hz=rate_hz)
+  (waveform,) = _read(path, rate_hz=22050)
+  assert len(waveform) == pytest.approx(44100, abs=2)
+  spectrum = np.abs(np.fft.rfft(waveform[:44000]))
+  assert np.argmax(spectrum) * 22050 / 44000 == pytest.approx(440, abs=1)
+
+
+def _cut(path, fraction):
+  data = path.read_bytes()
+  path.write_bytes(data[: int(len(data) * fraction)])
+  return path
+
+
+@pytest.mark.parametrize('ending', ['wav', 'au', 'flac', 'ogg', 'mp3', 'opus'])
+def test_truncated_file_is_named_as_such(tmp_path, ending):
+  path = _cut(write_tone(tmp_path / f'x.{ending}', seconds=4.0), 0.6)
+  with pytest.raises(DataError, match='truncated|damaged'):
+    _read(path)
+
+
+def test_wav_of_unknown_length_is_not_truncated(tmp_path):
+  """Programs that write to a pipe leave 0xFFFFFFFF as the size."""
+  path = write_tone(tmp_path / 'x.wav', seconds=2.0)
+  data = bytearray(path.read_bytes())
+  at = data.index(b'data') + 4
+  data[at : at + 4] = b'\xff\xff\xff\xff'
+  path.write_bytes(data)
+  (waveform,) = _read(path)
+  assert len(waveform) == pytest.approx(16000, abs=2)
+
+
+def _write_silence(path):
+  soundfile.write(path, np.zeros(16000), 8000)
+
+
+def _write_nan(path):
+  samples = tone(1.0)[:, 0]
+  samples[100] = np.nan
+  soundfile.write(path, samples, 8000, subtype='FLOAT')
+
+
+@pytest.mark.parametrize(
+  ('make', 'reason'),
+  [
+    (lambda p: p.write_bytes(b''), 'empty'),
+    (lambda p: p.write_text('no music'), 'not audio'),
+    (lambda p: p.mkdir(), 'not a file'),
+    (lambda p: None, 'no such file'),
+    (lambda p: p.symlink_to(p.parent / 'gone'), 'no such file'),
+    (_write_silence, 'silent'),
+    (_write_nan, 'NaN'),
+  ],
+)
+def test_unusable_file_is_refused_with_the_reason(tmp_path, make, reason):
+  path = tmp_path / 'x.wav'
+  make(path)
+  with pytest.raises(DataError, match=reason):
+    _read(path)
+
+
+@needs_ffmpeg
+def test_a_playlist_renamed_to_audio_reads_no_other_file(tmp_path):
+  write_tone(tmp_path / 'secret.wav')
+  path = tmp_path / 'x.mp3'
+  path.write_text("ffconcat version 1.0\nfile 'secret.wav'\n")
+  with pytest.raises(DataError, match='not audio'):
+    _read(path)
