@@ -1,0 +1,1 @@
+"""From tracks to records: sources, splits, and the TFDS builder."""

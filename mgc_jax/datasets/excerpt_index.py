@@ -1,0 +1,142 @@
+"""The index beside the records: what each excerpt is and where it lies.
+
+Splits, statistics and the order of an epoch are made from it without reading
+a record; its offsets let the input pipeline read records in any order.
+"""
+
+import csv
+import dataclasses
+import hashlib
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+  import tensorflow_datasets as tfds
+
+INDEX_FILE = 'index.csv'
+BAND_SUMS_FILE = 'band_sums.npy'
+GENRES_FILE = 'genres.txt'
+
+# TFRecord: length (8 bytes) and its checksum (4), data, checksum of data (4).
+_FRAMING_BYTES = 16
+_COLUMNS = (
+  'excerpt_id',
+  'track_id',
+  'artist',
+  'sha256',
+  'label',
+  'duration_s',
+  'num_frames',
+  'shard',
+  'offset',
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExcerptIndex:
+  """A row per excerpt, n in all; columns are arrays of length n."""
+
+  directory: pathlib.Path
+  genres: tuple[str, ...]
+  excerpt_id: np.ndarray  # str
+  track_id: np.ndarray  # str
+  artist: np.ndarray  # str, '' where unknown
+  sha256: np.ndarray  # str, of the decoded samples
+  label: np.ndarray  # i64, into genres
+  duration_s: np.ndarray  # f64
+  num_frames: np.ndarray  # i64
+  shard: np.ndarray  # str, file name
+  offset: np.ndarray  # i64, bytes into the shard
+  band_sums: np.ndarray  # f32[n, 2, F], sums of frames and of their squares
+
+  def __len__(self) -> int:
+    """Returns the number of excerpts."""
+    return len(self.label)
+
+  def band_stats(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns f32[F] mean and f32[F] standard deviation over excerpts."""
+    sums, squares = self.band_sums[rows].astype(np.float64).sum(axis=0)
+    count = self.num_frames[rows].sum()
+    mean = sums / count
+    variance = np.maximum(squares / count - mean**2, 1e-6)
+    return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
+
+  def fingerprint(self, splits: Sequence[str]) -> str:
+    """Hashes what is evaluated: the audio, genres and split of each row."""
+    digest = hashlib.sha256()
+    rows = zip(
+      self.excerpt_id,
+      self.sha256,
+      self.label,
+      self.num_frames,
+      splits,
+      strict=True,
+    )
+    for excerpt, audio, label, frames, split in rows:
+      line = f'{excerpt}\t{audio}\t{self.genres[label]}\t{frames}\t{split}\n'
+      digest.update(line.encode())
+    return digest.hexdigest()[:16]
+
+
+def write(
+  directory: str | os.PathLike,
+  features: 'tfds.features.FeaturesDict',
+  genres: Sequence[str],
+) -> None:
+  """Reads every record's facts once and writes the index beside them."""
+  import tensorflow as tf
+  import tensorflow_datasets as tfds
+
+  directory = pathlib.Path(directory)
+  facts = tfds.decode.PartialDecoding(
+    {name: name in (*_COLUMNS, 'band_sums') for name in features}
+  ).extract_features(features)
+  band_sums = []
+  with (directory / INDEX_FILE).open('w', newline='', encoding='utf-8') as file:
+    writer = csv.DictWriter(file, _COLUMNS, extrasaction='ignore')
+    writer.writeheader()
+    for shard in sorted(directory.glob('*.tfrecord*')):
+      offset = 0
+      dataset = tf.data.TFRecordDataset(str(shard))
+      dataset = dataset.map(
+        lambda record: (
+          tf.strings.length(record),
+          facts.deserialize_example(record),
+        )
+      )
+      for length, example in dataset.as_numpy_iterator():
+        band_sums.append(example.pop('band_sums'))
+        row = {
+          name: value.decode() if isinstance(value, bytes) else value.item()
+          for name, value in example.items()
+        }
+        writer.writerow({**row, 'shard': shard.name, 'offset': offset})
+        offset += int(length) + _FRAMING_BYTES
+  np.save(directory / BAND_SUMS_FILE, np.stack(band_sums), allow_pickle=False)
+  text = ''.join(f'{genre}\n' for genre in genres)
+  (directory / GENRES_FILE).write_text(text, encoding='utf-8')
+
+
+def read(directory: str | os.PathLike) -> ExcerptIndex:
+  """Reads the index of a folder of records, rows in order of excerpt_id."""
+  directory = pathlib.Path(directory)
+  with (directory / INDEX_FILE).open(newline='', encoding='utf-8') as file:
+    rows = list(csv.DictReader(file))
+  order = sorted(range(len(rows)), key=lambda i: rows[i]['excerpt_id'])
+  columns = {name: [rows[i][name] for i in order] for name in _COLUMNS}
+  numbers = {
+    name: np.array(columns.pop(name), np.float64 if 'duration' in name else int)
+    for name in ('label', 'duration_s', 'num_frames', 'offset')
+  }
+  text = (directory / GENRES_FILE).read_text(encoding='utf-8')
+  return ExcerptIndex(
+    directory=directory,
+    genres=tuple(text.splitlines()),
+    band_sums=np.load(directory / BAND_SUMS_FILE, allow_pickle=False)[order],
+    **{name: np.array(column, dtype=str) for name, column in columns.items()},
+    **numbers,
+  )

@@ -1,0 +1,80 @@
+"""Groups that must stay together, and their fair division."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def merged_groups(keys: Sequence[np.ndarray]) -> np.ndarray:
+  """Joins rows that share a value of any key, transitively.
+
+  Args:
+    keys: arrays str[n]; an empty value equals no other.
+
+  Returns:
+    i64[n], group numbers from 0 in order of first occurrence.
+  """
+  parent = list(range(len(keys[0])))
+
+  def root(row: int) -> int:
+    while parent[row] != row:
+      parent[row] = parent[parent[row]]
+      row = parent[row]
+    return row
+
+  for key in keys:
+    first: dict[str, int] = {}
+    for row, value in enumerate(key):
+      if value:
+        a, b = root(first.setdefault(value, row)), root(row)
+        parent[max(a, b)] = min(a, b)
+  roots = [root(row) for row in range(len(parent))]
+  numbers = {r: i for i, r in enumerate(dict.fromkeys(roots))}
+  return np.array([numbers[r] for r in roots])
+
+
+def assign_groups(
+  counts: np.ndarray, fractions: Sequence[float], rng: np.random.Generator
+) -> np.ndarray:
+  """Divides groups so that every genre is divided as the fractions say.
+
+  Greedy: the largest groups first, each to where it brings the genres' counts
+  nearest to their targets (as scikit-learn's StratifiedGroupKFold does).
+
+  Args:
+    counts: i64[G, C], tracks of each genre in each group.
+    fractions: of the tracks, one per part; they sum to 1.
+    rng: breaks ties between groups of one size.
+
+  Returns:
+    i64[G], the part of each group.
+  """
+  targets = _targets(counts, np.asarray(fractions))
+  totals = np.maximum(counts.sum(axis=0), 1)
+  filled = np.zeros_like(targets)
+  part = np.zeros(len(counts), int)
+  shuffled = rng.permutation(len(counts))
+  sizes = counts[shuffled].sum(axis=1)
+  for group in shuffled[np.argsort(-sizes, kind='stable')]:
+    count = counts[group]
+    excess = filled - targets
+    # Of the sum of squares, what adding the group would change, per genre ...
+    cost = ((count * (2 * excess + count)) / totals**2).sum(axis=1)
+    # ... and over all genres, which decides between equals.
+    size, total = count.sum(), totals.sum()
+    cost += size * (2 * excess.sum(axis=1) + size) / total**2
+    cost[np.asarray(fractions) == 0] = np.inf
+    part[group] = np.argmin(cost)
+    filled[part[group]] += count
+  return part
+
+
+def _targets(counts: np.ndarray, fractions: np.ndarray) -> np.ndarray:
+  """Returns f64[parts, C], tracks wanted; one at least where that can be."""
+  targets = np.outer(fractions, counts.sum(axis=0))
+  enough = (counts > 0).sum(axis=0) >= (fractions > 0).sum()
+  wanting = (targets < 1) & (fractions > 0)[:, None] & enough
+  largest = np.argmax(fractions)
+  wanting[largest] = False
+  targets[largest] -= ((1 - targets) * wanting).sum(axis=0)
+  return np.where(wanting, 1.0, targets)

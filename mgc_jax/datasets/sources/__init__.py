@@ -1,0 +1,34 @@
+"""Where tracks come from: one module each, all in one registry.
+
+A source's `list_tracks(data)` takes `config.data` and returns `list[Track]`.
+"""
+
+from ml_collections import ConfigDict
+
+from mgc_jax.datasets.sources import folder, manifest, synthetic
+from mgc_jax.datasets.track import Track
+from mgc_jax.errors import ConfigError
+
+SOURCES = {
+  'folder': folder.list_tracks,
+  'manifest': manifest.list_tracks,
+  'synthetic': synthetic.list_tracks,
+}
+
+
+def list_tracks(data: ConfigDict) -> list[Track]:
+  """Returns the tracks of `config.data.source`.
+
+  Args:
+    data: `config.data`.
+
+  Raises:
+    ConfigError: there is no such source, or it needs a field that is unset.
+    DataError: the source's folder or manifest is wrong.
+  """
+  if data.source not in SOURCES:
+    raise ConfigError(
+      f'config.data.source={data.source}: must be one of '
+      + ', '.join(sorted(SOURCES))
+    )
+  return SOURCES[data.source](data)

@@ -1,0 +1,54 @@
+"""A folder of music: `<root>/<genre>/<file>`."""
+
+import logging
+import os
+import pathlib
+
+from ml_collections import ConfigDict
+
+from mgc_jax import audio
+from mgc_jax.datasets.track import Track
+from mgc_jax.errors import ConfigError, DataError
+
+_logger = logging.getLogger(__name__)
+
+
+def list_tracks(data: ConfigDict) -> list[Track]:
+  """Lists the audio files of each genre's folder; no artist is known.
+
+  Args:
+    data: `config.data`; `root` is the folder of the genres' folders.
+
+  Returns:
+    Tracks by genre and name; `track_id` is `<genre>/<file>`.
+
+  Raises:
+    ConfigError: `root` is unset.
+    DataError: there is no such folder, or no audio file in it.
+  """
+  if not data.root:
+    raise ConfigError('config.data.root: unset; name the folder of genres')
+  root = pathlib.Path(data.root)
+  if not root.is_dir():
+    raise DataError(f'{root}: no such folder (config.data.root)')
+  tracks, num_ignored = [], 0
+  for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+    for file in sorted(folder.iterdir()):
+      if file.suffix.lower() not in audio.EXTENSIONS:
+        num_ignored += 1
+        continue
+      name = os.fsencode(f'{folder.name}/{file.name}')
+      # Names need not be UTF-8 on disk; in records they are.
+      track_id = name.decode('utf-8', 'backslashreplace')
+      genre = track_id.partition('/')[0]
+      tracks.append(Track(track_id, str(file.absolute()), genre))
+  if num_ignored:
+    _logger.info(
+      '%s: %d files are no audio by name; ignored', root, num_ignored
+    )
+  if not tracks:
+    raise DataError(
+      f'{root}: no audio; expected <genre>/<track> ending in '
+      + ', '.join(audio.EXTENSIONS)
+    )
+  return tracks

@@ -1,0 +1,258 @@
+"""Divides excerpts into train, valid and test, by a protocol that says how.
+
+A split is made from the index alone, deterministic in `config.data`, and
+written as a CSV beside the records: another protocol decodes nothing.
+"""
+
+import csv
+import dataclasses
+import logging
+import os
+import pathlib
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from mgc_jax.config_rules import SPLITS
+from mgc_jax.datasets.excerpt_index import ExcerptIndex
+from mgc_jax.datasets.grouping import assign_groups, merged_groups
+from mgc_jax.datasets.prepare import Prepared
+from mgc_jax.errors import ConfigError, DataError
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+  """What one side of a split consists of: whole excerpts, or windows."""
+
+  rows: np.ndarray  # i64[n] into the index
+  starts: np.ndarray  # i64[n], first frame of the example in its excerpt
+  num_frames: np.ndarray  # i64[n]
+
+  def __len__(self) -> int:
+    """Returns the number of examples."""
+    return len(self.rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+  """The sides of a split; a side may be empty."""
+
+  protocol: str
+  sides: dict[str, Examples]  # by train, valid, test
+
+  def eval_examples(self, eval_split: str | None) -> tuple[str, Examples]:
+    """Returns the name and examples of the evaluated sides, pooled.
+
+    Args:
+      eval_split: `config.data.eval_split`, validated.
+
+    Raises:
+      DataError: there is nothing to evaluate.
+    """
+    if not eval_split:
+      eval_split = 'test' if len(self.sides['test']) else 'valid'
+    pooled = [self.sides[name] for name in eval_split.split(',')]
+    if not sum(map(len, pooled)):
+      raise DataError(
+        f'config.data.eval_split={eval_split}: no track there; present: '
+        + ', '.join(f'{k} {len(v)}' for k, v in self.sides.items())
+      )
+    fields = [f.name for f in dataclasses.fields(Examples)]
+    return eval_split, Examples(
+      *(np.concatenate([getattr(e, f) for e in pooled]) for f in fields)
+    )
+
+  def side_of_rows(self, num_rows: int) -> np.ndarray:
+    """Returns str[num_rows], the sides of each excerpt's examples."""
+    names = [set() for _ in range(num_rows)]
+    for name, examples in self.sides.items():
+      for row in examples.rows:
+        names[row].add(name)
+    return np.array(['+'.join(sorted(found)) for found in names])
+
+
+def make_splits(prepared: Prepared, config: ConfigDict) -> Split:
+  """Divides the prepared excerpts by `config.data.protocol`.
+
+  Args:
+    prepared: the records and their tracks.
+    config: `data`, and under the window protocol `windows`.
+
+  Returns:
+    The split, checked for leaks.
+
+  Raises:
+    ConfigError: the protocol does not fit the source, or more folds were
+      asked for than there are groups.
+    DataError: a track or exact audio is on two sides, or a genre has too few
+      tracks for a training side.
+  """
+  index, data = prepared.index, config.data
+  given = np.array([prepared.tracks[t].split for t in index.track_id])
+  protocol = data.protocol or _default_protocol(given, data)
+  if protocol == 'window':
+    split = _window_split(index, data, config.windows)
+  else:
+    if protocol == 'given':
+      side = given
+      if not (given != '').any():
+        raise ConfigError(
+          'config.data.protocol=given: the source gives no splits; use artist'
+        )
+    else:
+      side = _grouped(index, protocol, data)
+    split = Split(
+      protocol, {name: _excerpts(index, side == name) for name in SPLITS}
+    )
+    _check(split, index)
+  _write(split, index, data)
+  return split
+
+
+def leaks(split: Split, index: ExcerptIndex, column: str) -> list[str]:
+  """Returns the values of a column that occur on more than one side.
+
+  Args:
+    split: of the index.
+    index: whose column is checked; empty values equal no other.
+    column: track_id, artist or sha256.
+  """
+  values = getattr(index, column)
+  sides: dict[str, set[str]] = {}
+  for name, examples in split.sides.items():
+    for value in set(values[examples.rows]) - {''}:
+      sides.setdefault(value, set()).add(name)
+  return sorted(value for value, names in sides.items() if len(names) > 1)
+
+
+def _default_protocol(given: np.ndarray, data: ConfigDict) -> str:
+  has_given = bool((given != '').any())
+  return 'given' if has_given and not data.num_folds else 'artist'
+
+
+def _excerpts(index: ExcerptIndex, chosen: np.ndarray) -> Examples:
+  rows = np.flatnonzero(chosen)
+  return Examples(rows, np.zeros_like(rows), index.num_frames[rows])
+
+
+def _grouped(
+  index: ExcerptIndex, protocol: str, data: ConfigDict
+) -> np.ndarray:
+  """Returns str[n], the side of each excerpt; groups stay whole."""
+  keys = [index.track_id, index.sha256]
+  if protocol == 'artist':
+    keys.append(index.artist)
+  groups = merged_groups(keys)
+  tracks, first = np.unique(index.track_id, return_index=True)
+  counts = np.zeros((groups.max() + 1, len(index.genres)), int)
+  np.add.at(counts, (groups[first], index.label[first]), 1)
+  side = _sides_of_groups(counts, protocol, data)
+  _logger.info(
+    'protocol %s: %d tracks in %d groups', protocol, len(tracks), len(counts)
+  )
+  return np.array(SPLITS)[side[groups]]
+
+
+def _sides_of_groups(
+  counts: np.ndarray, protocol: str, data: ConfigDict
+) -> np.ndarray:
+  """Returns i64[G]: 0 train, 1 valid, 2 test."""
+  rng = np.random.default_rng([data.split_seed, 0])
+  valid, test = data.valid_fraction, data.test_fraction
+  if not data.num_folds:
+    return assign_groups(counts, [1 - valid - test, valid, test], rng)
+  folds = data.num_folds
+  if folds > len(counts):
+    raise ConfigError(
+      f'config.data.num_folds={folds}: more than the {len(counts)} groups of '
+      f'protocol {protocol}'
+    )
+  fold = assign_groups(counts, [1 / folds] * folds, rng)
+  side = np.full(len(counts), 2)
+  rest = fold != data.fold
+  # Another stream per fold: the validation groups of folds are independent.
+  rng = np.random.default_rng([data.split_seed, 1, data.fold])
+  side[rest] = assign_groups(counts[rest], [1 - valid, valid], rng)
+  return side
+
+
+def _window_split(
+  index: ExcerptIndex, data: ConfigDict, windows: ConfigDict
+) -> Split:
+  """The seed's protocol: windows of one track fall on all sides."""
+  _logger.warning(
+    'LEAK: config.data.protocol=window puts overlapping windows of one track '
+    'into training and test, as the seed did. Its score is no estimate of '
+    'anything; compare it with published numbers only.'
+  )
+  rows, starts = [], []
+  for row, length in enumerate(index.num_frames):
+    last = max(0, int(length) - windows.num_frames)
+    for start in range(0, last + 1, windows.hop_frames):
+      rows.append(row)
+      starts.append(start)
+  rows, starts = np.array(rows), np.array(starts)
+  counts = np.eye(len(index.genres), dtype=int)[index.label[rows]]
+  side = _sides_of_groups(counts, 'window', data)
+  lengths = np.minimum(windows.num_frames, index.num_frames[rows])
+  examples = [
+    Examples(rows[side == i], starts[side == i], lengths[side == i])
+    for i in range(len(SPLITS))
+  ]
+  return Split('window', dict(zip(SPLITS, examples, strict=True)))
+
+
+def _check(split: Split, index: ExcerptIndex) -> None:
+  for column, name in (('track_id', 'track'), ('sha256', 'exact audio')):
+    found = leaks(split, index, column)
+    if found:
+      named = found if column == 'track_id' else _tracks_with(index, found)
+      raise DataError(
+        f'protocol {split.protocol}: {len(found)} {name} on two sides: '
+        + '; '.join(named[:5])
+      )
+  artists = leaks(split, index, 'artist')
+  if artists and split.protocol != 'track':
+    _logger.warning(
+      'LEAK: protocol %s: %d artists are on two sides: %s; use '
+      '--config.data.protocol=artist',
+      split.protocol,
+      len(artists),
+      ', '.join(artists[:5]),
+    )
+  present = set(index.label)
+  for name, examples in split.sides.items():
+    missing = present - set(index.label[examples.rows])
+    if missing and len(examples):
+      genres = ', '.join(index.genres[i] for i in sorted(missing))
+      _logger.warning('no track of %s in %s', genres, name)
+
+
+def _tracks_with(index: ExcerptIndex, hashes: list[str]) -> list[str]:
+  return [
+    ' = '.join(sorted(set(index.track_id[index.sha256 == value])))
+    for value in hashes
+  ]
+
+
+def _write(split: Split, index: ExcerptIndex, data: ConfigDict) -> None:
+  """Writes excerpt_id (and the window's first frame) with its side."""
+  name = f'split-{split.protocol}-seed{data.split_seed}'
+  if data.num_folds:
+    name += f'-fold{data.fold}of{data.num_folds}'
+  path = pathlib.Path(index.directory) / f'{name}.csv'
+  partial = path.with_suffix(f'.{os.getpid()}')
+  try:
+    with partial.open('w', newline='', encoding='utf-8') as file:
+      writer = csv.writer(file)
+      writer.writerow(['excerpt_id', 'start_frame', 'num_frames', 'split'])
+      for side, examples in split.sides.items():
+        for row, start, length in zip(
+          examples.rows, examples.starts, examples.num_frames, strict=True
+        ):
+          writer.writerow([index.excerpt_id[row], start, length, side])
+    partial.replace(path)
+  except OSError as error:
+    _logger.warning('%s: not written (%s)', path, error.strerror)

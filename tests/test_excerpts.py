@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+
+from mgc_jax.config import base_config
+from mgc_jax.datasets.excerpts import excerpts_of
+from mgc_jax.datasets.sources import list_tracks
+from mgc_jax.datasets.track import Track
+from mgc_jax.errors import DataError
+from mgc_jax.features import log_mel
+from tests.conftest import tone, write_tone
+
+
+def _track(path):
+  return Track('t', str(path), 'jazz')
+
+
+def test_audio_becomes_float16_frames(tmp_path, tiny_config):
+  path = write_tone(tmp_path / 'x.wav', seconds=2.0)
+  (excerpt,) = excerpts_of(_track(path), tiny_config.features, 1.0)
+  assert excerpt.frames.shape == (63, 20)
+  assert excerpt.frames.dtype == np.float16
+  assert excerpt.duration_s == 2.0
+  wanted = log_mel(tone(2.0)[:, 0], tiny_config.features)
+  # 0.03 dB is what float16 rounds; 16 bits of the file add a little.
+  np.testing.assert_allclose(excerpt.frames, wanted, atol=0.5)
+
+
+def test_whole_track_is_all_its_excerpts(tmp_path, tiny_config):
+  tiny_config.features.excerpts = 'all'
+  path = write_tone(tmp_path / 'x.wav', seconds=7.5)
+  found = excerpts_of(_track(path), tiny_config.features, 1.0)
+  assert [e.duration_s for e in found] == [3.0, 3.0, 1.5]
+  assert len({e.sha256 for e in found}) == 3
+  assert len(excerpts_of(_track(path), tiny_config.features, 2.0)) == 2
+
+
+def test_synthetic_track_is_rendered(tiny_config):
+  track = list_tracks(tiny_config.data)[0]
+  (excerpt,) = excerpts_of(track, tiny_config.features, 1.0)
+  assert excerpt.duration_s == 3.0
+
+
+def test_ready_made_frames_are_taken_as_they_are(tmp_path, tiny_config):
+  frames = np.random.default_rng(0).normal(size=(50, 20)).astype(np.float32)
+  np.save(tmp_path / 'x.npy', frames)
+  (excerpt,) = excerpts_of(
+    _track(tmp_path / 'x.npy'), tiny_config.features, 1.0
+  )
+  np.testing.assert_array_equal(excerpt.frames, frames.astype(np.float16))
+
+
+def test_long_ready_made_frames_are_cut_to_excerpts(tmp_path, tiny_config):
+  frames = np.arange(250, dtype=np.float32)[:, None].repeat(20, axis=1)
+  np.save(tmp_path / 'x.npy', frames)
+  features, track = tiny_config.features, _track(tmp_path / 'x.npy')
+  (middle,) = excerpts_of(track, features, 1.0)
+  assert len(middle.frames) == 94 and middle.frames[0, 0] == 78
+  features.excerpts = 'all'
+  joined = [e.frames for e in excerpts_of(track, features, 0.0)]
+  np.testing.assert_array_equal(np.concatenate(joined), frames)
+
+
+def _save(array, allow_pickle=False):
+  return lambda path: np.save(path, array, allow_pickle=allow_pickle)
+
+
+def _truncated(path):
+  np.save(path, np.zeros((100, 20), np.float32))
+  path.write_bytes(path.read_bytes()[:4000])
+
+
+@pytest.mark.parametrize(
+  ('make', 'message'),
+  [
+    (_save(np.array([{}], object), allow_pickle=True), 'no whole .npy array'),
+    (_save(np.zeros((50, 21), np.float32)), 'shape .50, 21.*num_bands'),
+    (_save(np.zeros(50, np.float32)), 'shape .50,.'),
+    (_save(np.zeros((50, 20), int)), 'not floating-point'),
+    (_save(np.full((50, 20), np.nan)), 'NaN'),
+    (_save(np.full((50, 20), 1e6)), 'over 65504'),
+    (_save(np.zeros((0, 20))), 'too short'),
+    (_save(np.zeros((5, 20))), 'too short: 0.16 s'),
+    (_truncated, 'no whole .npy array'),
+    (lambda p: p.write_bytes(b''), 'empty'),
+    (lambda p: p.write_text('text'), 'no whole .npy array'),
+    (lambda p: None, 'cannot be opened'),
+  ],
+)
+def test_unusable_frames_are_refused(tmp_path, tiny_config, make, message):
+  make(tmp_path / 'x.npy')
+  with pytest.raises(DataError, match=message):
+    excerpts_of(_track(tmp_path / 'x.npy'), tiny_config.features, 1.0)
+
+
+def test_too_short_audio_is_refused(tmp_path, tiny_config):
+  path = write_tone(tmp_path / 'x.wav', seconds=0.1)
+  with pytest.raises(DataError, match='too short: 0.10 s'):
+    excerpts_of(_track(path), tiny_config.features, 1.0)
+
+
+def test_real_au_files_are_read(data_dir):
+  paths = sorted((data_dir / 'gtzan_audio').glob('*/*.au'))
+  assert len(paths) == 8
+  features = base_config().features
+  for path in paths:
+    (excerpt,) = excerpts_of(_track(path), features, 1.0)
+    assert excerpt.frames.shape == (646, 128)

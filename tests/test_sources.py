@@ -1,0 +1,99 @@
+import os
+
+import numpy as np
+import pytest
+
+from mgc_jax.config import base_config
+from mgc_jax.datasets.sources import list_tracks, synthetic
+from mgc_jax.errors import ConfigError, DataError
+from tests.conftest import write_tone
+
+
+def _data(**fields):
+  data = base_config().data
+  data.update(fields)
+  return data
+
+
+def test_folder_lists_audio_by_genre(music_folder):
+  (music_folder / 'jazz' / 'cover.jpg').write_bytes(b'')
+  write_tone(music_folder / 'rock' / 'LOUD.FLAC')
+  tracks = list_tracks(_data(source='folder', root=str(music_folder)))
+  assert len(tracks) == 13
+  assert {track.genre for track in tracks} == {'jazz', 'rock'}
+  assert tracks[-1].track_id == 'rock/LOUD.FLAC'
+  assert len({track.track_id for track in tracks}) == 13
+
+
+def test_folder_takes_names_that_are_not_utf8(music_folder):
+  name = os.fsencode(music_folder / 'jazz') + b'/caf\xe9.wav'
+  os.rename(os.fsencode(music_folder / 'jazz' / '0.wav'), name)
+  tracks = list_tracks(_data(source='folder', root=str(music_folder)))
+  odd = [track for track in tracks if 'caf' in track.track_id]
+  assert odd[0].track_id == 'jazz/caf\\xe9.wav'
+  assert os.path.exists(odd[0].path)
+
+
+def test_manifest_is_relative_to_root(music_folder):
+  text = 'path,track_id,genre\njazz/0.wav,a,jazz\n'
+  (music_folder / 'm.csv').write_text(text)
+  (track,) = list_tracks(
+    _data(source='manifest', root=str(music_folder), manifest='m.csv')
+  )
+  assert track.path == str((music_folder / 'jazz' / '0.wav').resolve())
+
+
+def test_manifest_alone_has_its_folder_as_root(music_folder):
+  path = music_folder / 'm.csv'
+  path.write_text('path,track_id,genre\njazz/0.wav,a,jazz\n')
+  (track,) = list_tracks(_data(source='manifest', manifest=str(path)))
+  assert os.path.exists(track.path)
+
+
+@pytest.mark.parametrize(
+  ('fields', 'error', 'message'),
+  [
+    ({'source': 'tape'}, ConfigError, 'config.data.source=tape: .* folder'),
+    ({'source': 'folder'}, ConfigError, 'config.data.root: unset'),
+    ({'source': 'manifest'}, ConfigError, 'config.data.manifest: unset'),
+    ({'source': 'folder', 'root': '/none'}, DataError, '/none: no such folder'),
+  ],
+)
+def test_unusable_source_is_named(fields, error, message):
+  with pytest.raises(error, match=message):
+    list_tracks(_data(**fields))
+
+
+def test_folder_without_audio_says_what_is_expected(tmp_path):
+  with pytest.raises(DataError, match='expected <genre>/<track>'):
+    list_tracks(_data(source='folder', root=str(tmp_path)))
+
+
+def test_synthetic_corpus_has_ten_genres_and_several_artists_each():
+  tracks = list_tracks(_data())
+  assert sorted({track.genre for track in tracks}) == [
+    'classical',
+    'country',
+    'electronic',
+    'experimental',
+    'folk',
+    'hiphop',
+    'instrumental',
+    'jazz',
+    'pop',
+    'rock',
+  ]
+  for genre in synthetic.GENRES:
+    artists = {track.artist for track in tracks if track.genre == genre}
+    assert len(artists) == 8
+
+
+def test_synthetic_tracks_are_deterministic_and_distinct():
+  tracks = list_tracks(_data())[:5] + list_tracks(_data())[-3:]
+  first = [synthetic.render(track.path, 8000) for track in tracks]
+  again = [synthetic.render(track.path, 8000) for track in tracks]
+  for one, two in zip(first, again, strict=True):
+    np.testing.assert_array_equal(one, two)
+    assert one.dtype == np.float32 and len(one) == 30 * 8000
+    assert np.abs(one).max() == pytest.approx(0.9)
+  assert len({waveform.tobytes() for waveform in first}) == len(tracks)

@@ -1,0 +1,182 @@
+import csv
+
+import numpy as np
+import pytest
+
+from mgc_jax.config import base_config
+from mgc_jax.datasets.excerpt_index import ExcerptIndex
+from mgc_jax.datasets.prepare import Prepared
+from mgc_jax.datasets.splits import leaks, make_splits
+from mgc_jax.datasets.track import Track
+from mgc_jax.errors import ConfigError, DataError
+
+GENRES = ('blues', 'jazz', 'rock')
+
+
+@pytest.fixture
+def prepared(tmp_path):
+  """90 tracks of 30 artists; three tracks have a replica of their audio."""
+  return _prepared(tmp_path, num_tracks=90)
+
+
+def _prepared(tmp_path, num_tracks, splits=None):
+  number = np.arange(num_tracks)
+  ids = np.array([f't{i:03d}' for i in number])
+  sha = np.array([f'audio{i}' for i in number])
+  sha[[80, 81, 82]] = sha[[0, 1, 2]]
+  artist = np.array([f'artist{i // 3}' if i % 10 else '' for i in number])
+  label = number // 3 % 3
+  index = ExcerptIndex(
+    directory=tmp_path,
+    genres=GENRES,
+    excerpt_id=ids,
+    track_id=ids,
+    artist=artist,
+    sha256=sha,
+    label=label,
+    duration_s=np.full(num_tracks, 3.0),
+    num_frames=np.full(num_tracks, 100),
+    shard=np.full(num_tracks, 's'),
+    offset=number,
+    band_sums=np.ones((num_tracks, 2, 4), np.float32),
+  )
+  splits = splits or [''] * num_tracks
+  tracks = {
+    t: Track(t, t, GENRES[label[i]], artist[i], split=splits[i])
+    for i, t in enumerate(ids)
+  }
+  return Prepared(index, tracks, [])
+
+
+def _config(**data):
+  config = base_config()
+  config.data.update(data)
+  config.windows.num_frames, config.windows.hop_frames = 20, 10
+  return config
+
+
+def _sizes(split):
+  return {side: len(examples) for side, examples in split.sides.items()}
+
+
+def test_artist_protocol_is_the_default_and_shares_nothing(prepared):
+  split = make_splits(prepared, _config())
+  assert split.protocol == 'artist'
+  for column in ('track_id', 'artist', 'sha256'):
+    assert leaks(split, prepared.index, column) == []
+  sizes = _sizes(split)
+  assert sum(sizes.values()) == 90
+  assert sizes['train'] == pytest.approx(72, abs=4)
+  for examples in split.sides.values():
+    assert set(prepared.index.label[examples.rows]) == {0, 1, 2}
+
+
+def test_track_protocol_shares_no_audio_but_artists(prepared):
+  split = make_splits(prepared, _config(protocol='track'))
+  assert leaks(split, prepared.index, 'track_id') == []
+  assert leaks(split, prepared.index, 'sha256') == []
+  assert leaks(split, prepared.index, 'artist') != []
+
+
+def test_window_protocol_leaks_and_says_so(prepared, caplog):
+  split = make_splits(prepared, _config(protocol='window'))
+  assert 'LEAK' in caplog.text
+  assert leaks(split, prepared.index, 'track_id') != []
+  assert sum(_sizes(split).values()) == 90 * 9
+  everything = [
+    (row, start)
+    for examples in split.sides.values()
+    for row, start in zip(examples.rows, examples.starts, strict=True)
+  ]
+  assert len(set(everything)) == 90 * 9
+  assert all(set(e.num_frames) == {20} for e in split.sides.values())
+
+
+@pytest.mark.parametrize('protocol', ['artist', 'track', 'window'])
+def test_split_is_a_function_of_its_seed_alone(prepared, protocol):
+  def rows(**data):
+    split = make_splits(prepared, _config(protocol=protocol, **data))
+    return split.sides['test'].rows.tolist()
+
+  assert rows() == rows()
+  assert rows() != rows(split_seed=1)
+
+
+@pytest.mark.parametrize('protocol', ['artist', 'track'])
+def test_folds_test_every_track_once_and_share_nothing(prepared, protocol):
+  tested = []
+  for fold in range(5):
+    config = _config(protocol=protocol, num_folds=5, fold=fold)
+    split = make_splits(prepared, config)
+    assert leaks(split, prepared.index, 'sha256') == []
+    if protocol == 'artist':
+      assert leaks(split, prepared.index, 'artist') == []
+    assert sum(_sizes(split).values()) == 90
+    tested += split.sides['test'].rows.tolist()
+  assert sorted(tested) == list(range(90))
+
+
+def test_folds_without_validation_train_on_all_the_rest(prepared):
+  config = _config(num_folds=3, valid_fraction=0.0)
+  sizes = _sizes(make_splits(prepared, config))
+  assert sizes['valid'] == 0 and sizes['train'] + sizes['test'] == 90
+
+
+def test_more_folds_than_groups(prepared):
+  with pytest.raises(ConfigError, match='config.data.num_folds=89: more than'):
+    make_splits(prepared, _config(num_folds=89))
+
+
+def _given(tmp_path, **changes):
+  # Artists have three successive tracks, and replicas are 80 tracks apart.
+  splits = ['train'] * 30 + ['test'] * 30 + [''] * 30
+  for i, side in changes.items():
+    splits[int(i[1:])] = side
+  return _prepared(tmp_path, 90, splits)
+
+
+def test_given_splits_are_the_default_where_there_are_any(tmp_path):
+  split = make_splits(_given(tmp_path), _config())
+  assert split.protocol == 'given'
+  assert _sizes(split) == {'train': 30, 'valid': 0, 'test': 30}
+
+
+def test_explicit_protocol_overrides_given_splits(tmp_path):
+  split = make_splits(_given(tmp_path), _config(protocol='artist'))
+  assert sum(_sizes(split).values()) == 90
+
+
+def test_given_split_with_an_artist_on_two_sides_warns(tmp_path, caplog):
+  make_splits(_given(tmp_path, t31='train'), _config())
+  assert 'LEAK' in caplog.text and 'artist10' in caplog.text
+
+
+def test_given_split_with_audio_on_two_sides_stops(tmp_path):
+  with pytest.raises(DataError, match='exact audio on two sides: t000 = t080'):
+    make_splits(_given(tmp_path, t80='test'), _config())
+
+
+def test_given_protocol_without_given_splits(prepared):
+  with pytest.raises(ConfigError, match='protocol=given: the source gives no'):
+    make_splits(prepared, _config(protocol='given'))
+
+
+def test_eval_split_defaults_to_test_else_valid_and_pools(tmp_path, prepared):
+  split = make_splits(prepared, _config())
+  assert split.eval_examples(None)[0] == 'test'
+  name, pooled = split.eval_examples('valid,test')
+  sizes = _sizes(split)
+  assert name == 'valid,test'
+  assert len(pooled) == sizes['valid'] + sizes['test']
+  given = make_splits(_given(tmp_path), _config())
+  with pytest.raises(DataError, match='eval_split=valid: no track there'):
+    given.eval_examples('valid')
+
+
+def test_split_is_written_beside_the_records(prepared, tmp_path):
+  split = make_splits(prepared, _config(split_seed=3))
+  with open(tmp_path / 'split-artist-seed3.csv') as file:
+    rows = list(csv.DictReader(file))
+  assert len(rows) == 90
+  found = {row['excerpt_id'] for row in rows if row['split'] == 'test'}
+  assert found == set(prepared.index.excerpt_id[split.sides['test'].rows])
