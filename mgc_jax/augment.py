@@ -1,0 +1,114 @@
+"""Augmentation of windows, pure JAX, inside the jitted training step."""
+
+import jax
+import jax.numpy as jnp
+from ml_collections import FrozenConfigDict
+
+
+def gain(key: jax.Array, windows: jax.Array, max_db: float) -> jax.Array:
+  """Moves the level of each excerpt by up to `max_db`, up or down.
+
+  Args:
+    key: of the randomness.
+    windows: f32[B, W, T, F] in dB.
+    max_db: 0 changes nothing.
+
+  Returns:
+    f32[B, W, T, F].
+  """
+  if not max_db:
+    return windows
+  shape = (len(windows), 1, 1, 1)
+  return windows + jax.random.uniform(key, shape, minval=-max_db, maxval=max_db)
+
+
+def mask_axis(
+  key: jax.Array, windows: jax.Array, axis: int, num_masks: int, max_width: int
+) -> jax.Array:
+  """Zeroes random stripes of each window (SpecAugment, Park et al. 2019).
+
+  Args:
+    key: of the randomness.
+    windows: f32[B, W, T, F], standardised, so that zero is the mean.
+    axis: 2 masks frames, 3 masks bands.
+    num_masks: stripes per window.
+    max_width: of a stripe; each width from 0 on is equally likely.
+
+  Returns:
+    f32[B, W, T, F].
+  """
+  size = windows.shape[axis]
+  shape = (num_masks, *windows.shape[:2])
+  width_key, start_key = jax.random.split(key)
+  widths = jax.random.randint(width_key, shape, 0, min(max_width, size) + 1)
+  uniform = jax.random.uniform(start_key, shape)
+  starts = jnp.floor(uniform * (size - widths + 1)).astype(jnp.int32)
+  position = jnp.arange(size)
+  covered = (position >= starts[..., None]) & (
+    position < (starts + widths)[..., None]
+  )
+  keep = ~covered.any(axis=0)  # bool[B, W, size]
+  keep = keep[..., None] if axis == 2 else keep[..., None, :]
+  return windows * keep
+
+
+def mixup(
+  key: jax.Array, windows: jax.Array, targets: jax.Array, alpha: float
+) -> tuple[jax.Array, jax.Array]:
+  """Mixes each excerpt with another one of the batch (Zhang et al. 2018).
+
+  Args:
+    key: of the randomness.
+    windows: f32[B, W, T, F], standardised.
+    targets: f32[B, C], probabilities of the genres.
+    alpha: shares are drawn from Beta(alpha, alpha), the larger one is kept.
+
+  Returns:
+    f32[B, W, T, F] windows and f32[B, C] targets.
+  """
+  share = jax.random.beta(key, alpha, alpha, (len(windows),))
+  share = jnp.maximum(share, 1.0 - share)
+  # The batch is in random order, so its reverse is a random partner.
+  mix = share[:, None, None, None]
+  windows = mix * windows + (1.0 - mix) * windows[::-1]
+  targets = share[:, None] * targets + (1.0 - share[:, None]) * targets[::-1]
+  return windows, targets
+
+
+def augment_windows(
+  key: jax.Array,
+  windows: jax.Array,
+  targets: jax.Array,
+  settings: FrozenConfigDict,
+) -> tuple[jax.Array, jax.Array]:
+  """Applies what acts on standardised windows.
+
+  Args:
+    key: of the randomness.
+    windows: f32[B, W, T, F], standardised.
+    targets: f32[B, C], probabilities of the genres.
+    settings: `config.augment`.
+
+  Returns:
+    f32[B, W, T, F] windows and f32[B, C] targets.
+  """
+  mix_key, time_key, band_key = jax.random.split(key, 3)
+  if settings.mixup_alpha:
+    windows, targets = mixup(mix_key, windows, targets, settings.mixup_alpha)
+  if settings.num_time_masks:
+    windows = mask_axis(
+      time_key,
+      windows,
+      2,
+      settings.num_time_masks,
+      settings.max_time_mask_frames,
+    )
+  if settings.num_band_masks:
+    windows = mask_axis(
+      band_key,
+      windows,
+      3,
+      settings.num_band_masks,
+      settings.max_band_mask_bands,
+    )
+  return windows, targets

@@ -1,0 +1,157 @@
+"""Measures. Sums until the end; a track's answer in one function.
+
+Training merges `WindowSums` on the device. Evaluation computes everything
+else here, in numpy, from the logits of all windows.
+"""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+@flax.struct.dataclass
+class WindowSums:
+  """Sums over windows, so that merging them is exact."""
+
+  loss_sum: jax.Array
+  correct: jax.Array
+  count: jax.Array
+
+  @classmethod
+  def zero(cls) -> 'WindowSums':
+    """Returns the sums of no window; three buffers, for donation."""
+    return cls(*(jnp.zeros((), jnp.float32) for _ in range(3)))
+
+  def merge(self, other: 'WindowSums') -> 'WindowSums':
+    """Adds."""
+    return jax.tree.map(jnp.add, self, other)
+
+  def compute(self) -> dict[str, float]:
+    """Divides: `loss` and `window_accuracy`."""
+    count = max(float(self.count), 1.0)
+    return {
+      'loss': float(self.loss_sum) / count,
+      'window_accuracy': float(self.correct) / count,
+    }
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+  """Returns log probabilities, over the last axis."""
+  shifted = logits - logits.max(axis=-1, keepdims=True)
+  return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def track_probabilities(
+  logits: np.ndarray,
+  mask: np.ndarray,
+  track: np.ndarray,
+  temperature: float = 1.0,
+) -> np.ndarray:
+  """The answer for each track: its windows' probabilities, averaged.
+
+  Args:
+    logits: f32[E, W, C] of the windows of E excerpts.
+    mask: bool[E, W], True where the window is real.
+    track: i64[E], number of each excerpt's track, from 0 on.
+    temperature: the logits are divided by it.
+
+  Returns:
+    f64[tracks, C]; zeros for a track with no real window.
+  """
+  probabilities = np.exp(log_softmax(logits / temperature)) * mask[..., None]
+  sums = np.zeros((track.max(initial=-1) + 1, logits.shape[-1]))
+  count = np.zeros(len(sums))
+  np.add.at(sums, track, probabilities.sum(axis=1))
+  np.add.at(count, track, mask.sum(axis=1))
+  return sums / np.maximum(count, 1)[:, None]
+
+
+def window_scores(
+  logits: np.ndarray, mask: np.ndarray, label: np.ndarray
+) -> dict[str, float]:
+  """Scores windows, each counted once.
+
+  Args:
+    logits: f32[E, W, C].
+    mask: bool[E, W], True where the window is real.
+    label: i64[E].
+
+  Returns:
+    `loss` (cross entropy, natural logarithm), `window_accuracy`,
+    `num_windows`.
+  """
+  truth = np.broadcast_to(label[:, None], mask.shape)[mask]
+  scores = log_softmax(logits[mask])
+  return {
+    'loss': float(-scores[np.arange(len(truth)), truth].mean()),
+    'window_accuracy': float((scores.argmax(axis=1) == truth).mean()),
+    'num_windows': len(truth),
+  }
+
+
+def track_scores(
+  probabilities: np.ndarray,
+  label: np.ndarray,
+  genres: tuple[str, ...],
+  num_bootstrap: int = 2000,
+  seed: int = 0,
+) -> dict:
+  """Scores tracks, each counted once.
+
+  Args:
+    probabilities: f64[tracks, C].
+    label: i64[tracks].
+    genres: names of the C genres.
+    num_bootstrap: resamplings of the tracks for the interval.
+    seed: of the resampling.
+
+  Returns:
+    `num_tracks`, `track_accuracy`, `track_accuracy_ci95` [lo, hi],
+    `top3_track_accuracy`, `macro_f1` (over genres that occur or are
+    answered), `per_genre`, and `confusion_matrix` (rows: true genres).
+  """
+  answer = probabilities.argmax(axis=1)
+  correct = answer == label
+  top3 = np.argsort(-probabilities, axis=1)[:, :3]
+  confusion = np.zeros((len(genres), len(genres)), int)
+  np.add.at(confusion, (label, answer), 1)
+  per_genre = _per_genre(confusion, genres)
+  occurring = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
+  f1 = np.array([per_genre[genre]['f1'] for genre in genres])
+  return {
+    'num_tracks': len(label),
+    'track_accuracy': float(correct.mean()),
+    'track_accuracy_ci95': bootstrap_ci95(correct, num_bootstrap, seed),
+    'top3_track_accuracy': float((top3 == label[:, None]).any(axis=1).mean()),
+    'macro_f1': float(f1[occurring].mean()),
+    'per_genre': per_genre,
+    'confusion_matrix': confusion.tolist(),
+  }
+
+
+def bootstrap_ci95(
+  values: np.ndarray, num_bootstrap: int, seed: int
+) -> list[float]:
+  """Returns the 2.5 and 97.5 percentiles of the mean of resampled values."""
+  rng = np.random.default_rng(seed)
+  means = [
+    values[rng.integers(0, len(values), len(values))].mean()
+    for _ in range(num_bootstrap)
+  ]
+  return [float(bound) for bound in np.percentile(means, [2.5, 97.5])]
+
+
+def _per_genre(confusion: np.ndarray, genres: tuple[str, ...]) -> dict:
+  """Returns precision, recall, F1 and support; 0 where undefined."""
+  result = {}
+  for i, genre in enumerate(genres):
+    hits, support = int(confusion[i, i]), int(confusion[i].sum())
+    answered = int(confusion[:, i].sum())
+    result[genre] = {
+      'precision': hits / answered if answered else 0.0,
+      'recall': hits / support if support else 0.0,
+      'f1': 2 * hits / (answered + support) if answered + support else 0.0,
+      'support': support,
+    }
+  return result

@@ -1,0 +1,36 @@
+"""The models: `f32[B, W, T, F] windows -> f32[B, W, C] logits`, all three."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from mgc_jax.errors import ConfigError
+from mgc_jax.models.cnn import Cnn
+from mgc_jax.models.crnn import Crnn
+from mgc_jax.models.lstm import Lstm
+
+_MODELS = {'cnn': Cnn, 'lstm': Lstm, 'crnn': Crnn}
+
+
+def create_model(config: ConfigDict) -> nn.Module:
+  """Makes the model that a configuration describes.
+
+  Args:
+    config: what a config file's `get_config()` returns; `config.model` is
+      read.
+
+  Returns:
+    A Linen module called as `model.apply(variables, windows, train=False)`,
+    with f32[B, W, T, F] windows of an excerpt in order, and f32[B, W, C] logits
+    as its result. With `train=True` it needs an rng named `dropout`, and
+    `mutable=['batch_stats']` where it normalises batches.
+
+  Raises:
+    ConfigError: `config.model.name` is none of cnn, lstm, crnn.
+  """
+  settings = FrozenConfigDict(config.model)
+  if settings.name not in _MODELS:
+    raise ConfigError(
+      f'config.model.name={settings.name}: must be one of {", ".join(_MODELS)}'
+    )
+  return _MODELS[settings.name](settings, jnp.dtype(settings.dtype))

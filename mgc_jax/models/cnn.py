@@ -1,0 +1,25 @@
+"""The CNN: every window alone."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import FrozenConfigDict
+
+from mgc_jax.models.layers import ConvStack, Head
+
+
+class Cnn(nn.Module):
+  """Blocks of convolution, max-pool and dropout, then dense layers."""
+
+  settings: FrozenConfigDict  # config.model
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, windows: jax.Array, train: bool = False) -> jax.Array:
+    """Maps f32[B, W, T, F] windows to f32[B, W, C] logits."""
+    settings = self.settings
+    x = ConvStack(settings.cnn, self.dtype)(windows, train)
+    x = x.reshape(*x.shape[:2], -1)
+    return Head(settings.num_genres, settings.dense, self.dtype)(x, train)

@@ -1,0 +1,25 @@
+"""The CRNN: a CNN sees each window, an LSTM scans the windows."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import FrozenConfigDict
+
+from mgc_jax.models.layers import ConvStack, Head, WindowLstm
+
+
+class Crnn(nn.Module):
+  """The CNN's blocks on each window, an LSTM over windows, dense layers."""
+
+  settings: FrozenConfigDict  # config.model
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, windows: jax.Array, train: bool = False) -> jax.Array:
+    """Maps f32[B, W, T, F] windows to f32[B, W, C] logits, causally in W."""
+    settings = self.settings
+    x = ConvStack(settings.cnn, self.dtype)(windows, train)
+    x = WindowLstm(settings.lstm, self.dtype)(x, train)
+    return Head(settings.num_genres, settings.dense, self.dtype)(x, train)

@@ -1,0 +1,202 @@
+"""What the three models are built from."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import FrozenConfigDict
+
+from mgc_jax.errors import ConfigError
+
+Dtype = Any
+
+
+def activation(name: str) -> Callable[[jax.Array], jax.Array]:
+  """Returns an activation of flax.linen by name: relu, elu, gelu, ..."""
+  return getattr(nn, name)
+
+
+class ConvBlock(nn.Module):
+  """Convolution, normalisation, activation, max-pool, dropout."""
+
+  num_filters: int
+  pool: tuple[int, int]
+  dropout: float
+  settings: FrozenConfigDict  # config.model.cnn
+  dtype: Dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    """Maps f[B, T, F, channels] to f[B, T', F', num_filters]."""
+    settings = self.settings
+    size = settings.kernel_size
+    normed = settings.norm == 'batch'
+    x = nn.Conv(
+      self.num_filters,
+      (size, size),
+      padding=settings.padding,
+      use_bias=not normed,
+      dtype=self.dtype,
+    )(x)
+    if normed:
+      x = nn.BatchNorm(
+        use_running_average=not train, momentum=0.9, dtype=self.dtype
+      )(x)
+    x = activation(settings.activation)(x)
+    x = nn.max_pool(x, self.pool, strides=self.pool)
+    return nn.Dropout(self.dropout, deterministic=not train)(x)
+
+
+class ConvStack(nn.Module):
+  """All blocks, then the read-out: a window becomes vectors."""
+
+  settings: FrozenConfigDict  # config.model.cnn
+  dtype: Dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, windows: jax.Array, train: bool) -> jax.Array:
+    """Maps each window alone.
+
+    Args:
+      windows: f32[B, W, T, F].
+      train: whether dropout acts and batches are normalised by themselves.
+
+    Returns:
+      f[B, W, S, D]: S vectors of each window; S = 1 but for read-out `steps`,
+      where it is the number of time steps left after pooling.
+    """
+    settings = self.settings
+    batch, num_windows = windows.shape[:2]
+    x = windows.reshape(-1, *windows.shape[2:]).astype(self.dtype)
+    x = _fold(x, settings.fold_frames, settings.fold_bands)
+    for i, num_filters in enumerate(settings.filters):
+      pool = (settings.pool_frames[i], settings.pool_bands[i])
+      x = ConvBlock(
+        num_filters, pool, settings.dropout[i], settings, self.dtype
+      )(x, train)
+    if 0 in x.shape:
+      raise ConfigError(
+        f'config.model.cnn: pools and padding leave nothing of a window of '
+        f'{windows.shape[2:]} (frames, bands): {x.shape[1:3]}'
+      )
+    x = read_out_map(x, settings.readout)
+    return x.reshape(batch, num_windows, *x.shape[1:])
+
+
+class WindowLstm(nn.Module):
+  """An LSTM over the steps of all windows in order; state crosses windows."""
+
+  settings: FrozenConfigDict  # config.model.lstm
+  dtype: Dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, steps: jax.Array, train: bool) -> jax.Array:
+    """Scans an excerpt's windows, from a zero state.
+
+    Args:
+      steps: f[B, W, S, D], S steps in each of W windows.
+      train: whether dropout acts.
+
+    Returns:
+      f[B, W, R]: read-out of each window's steps; that of window w depends on
+      windows 0..w. R is H, 2 H for mean_max, or S x H for flatten.
+    """
+    settings = self.settings
+    batch, num_windows, num_steps, _ = steps.shape
+    x = steps.reshape(batch, num_windows * num_steps, -1).astype(self.dtype)
+    # One mask for all steps: a new one each step would break the memory.
+    x = nn.Dropout(
+      settings.input_dropout, broadcast_dims=(1,), deterministic=not train
+    )(x)
+    size = settings.hidden_size
+    hidden_mask = nn.Dropout(
+      settings.recurrent_dropout, deterministic=not train
+    )(jnp.ones((batch, size), self.dtype))
+    scan = nn.scan(
+      _MaskedLstmStep,
+      variable_broadcast='params',
+      split_rngs={'params': False},
+      # The default axis is 0, and silently wrong where B equals the steps.
+      in_axes=(1, nn.broadcast),
+      out_axes=1,
+    )
+    state = (jnp.zeros((batch, size), self.dtype),) * 2
+    _, x = scan(size, self.dtype)(state, x, hidden_mask)
+    x = x.reshape(batch, num_windows, num_steps, size)
+    x = read_out_steps(x, settings.readout)
+    return nn.Dropout(settings.output_dropout, deterministic=not train)(x)
+
+
+class _MaskedLstmStep(nn.Module):
+  """An LSTM step whose recurrent input is masked (Keras's dropout)."""
+
+  hidden_size: int
+  dtype: Dtype
+
+  @nn.compact
+  def __call__(
+    self, state: tuple[jax.Array, jax.Array], x: jax.Array, mask: jax.Array
+  ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+    cell, hidden = state
+    step = nn.OptimizedLSTMCell(self.hidden_size, dtype=self.dtype)
+    return step((cell, hidden * mask), x)
+
+
+class Head(nn.Module):
+  """Dense layers to the genres."""
+
+  num_genres: int
+  settings: FrozenConfigDict  # config.model.dense
+  dtype: Dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    """Maps f[B, W, D] to f32[B, W, C] logits."""
+    settings = self.settings
+    for size, rate in zip(settings.sizes, settings.dropout, strict=True):
+      x = activation(settings.activation)(nn.Dense(size, dtype=self.dtype)(x))
+      x = nn.Dropout(rate, deterministic=not train)(x)
+    return nn.Dense(self.num_genres, dtype=self.dtype)(x).astype(jnp.float32)
+
+
+def read_out_map(x: jax.Array, how: str) -> jax.Array:
+  """Turns f[B, T', F', channels] into f[B, S, D]; see config.model.cnn."""
+  if how == 'flatten':
+    return x.reshape(len(x), 1, -1)
+  if how == 'steps':
+    return x.reshape(*x.shape[:2], -1)
+  over_bands = x.mean(axis=2)
+  mean = over_bands.mean(axis=1, keepdims=True)
+  if how == 'mean':
+    return mean
+  return jnp.concatenate([mean, over_bands.max(axis=1, keepdims=True)], axis=-1)
+
+
+def read_out_steps(x: jax.Array, how: str) -> jax.Array:
+  """Turns f[B, W, S, H] into f[B, W, R]; see config.model.lstm."""
+  if how == 'last':
+    return x[:, :, -1]
+  if how == 'flatten':
+    return x.reshape(*x.shape[:2], -1)
+  mean = x.mean(axis=2)
+  if how == 'mean':
+    return mean
+  return jnp.concatenate([mean, x.max(axis=2)], axis=-1)
+
+
+def _fold(x: jax.Array, frames: int, bands: int) -> jax.Array:
+  """Turns f[B, T, F] into f[B, T/frames, F/bands, frames x bands] (cut)."""
+  batch, num_frames, num_bands = x.shape
+  t, f = num_frames // frames, num_bands // bands
+  x = x[:, : t * frames, : f * bands].reshape(batch, t, frames, f, bands)
+  return x.transpose(0, 1, 3, 2, 4).reshape(batch, t, f, frames * bands)
+
+
+def fold_steps(x: jax.Array, frames: int) -> jax.Array:
+  """Turns f[B, W, T, F] into f[B, W, T/frames, frames x F] (cut)."""
+  batch, num_windows, num_frames, num_bands = x.shape
+  steps = num_frames // frames
+  x = x[:, :, : steps * frames]
+  return x.reshape(batch, num_windows, steps, frames * num_bands)

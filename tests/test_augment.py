@@ -1,0 +1,82 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import FrozenConfigDict
+
+from mgc_jax import augment
+from mgc_jax.config import base_config
+
+B, W, T, F, C = 6, 3, 30, 20, 4
+
+
+@pytest.fixture
+def windows():
+  return 1.0 + jax.random.uniform(jax.random.key(1), (B, W, T, F))
+
+
+def test_gain_moves_each_excerpt_as_a_whole(windows):
+  shift = augment.gain(jax.random.key(0), windows, 6.0) - windows
+  per_excerpt = np.asarray(shift.reshape(B, -1))
+  assert np.ptp(per_excerpt, axis=1).max() < 1e-5
+  assert len(set(per_excerpt[:, 0].round(4))) == B
+  assert np.abs(per_excerpt).max() <= 6.0
+  assert augment.gain(jax.random.key(0), windows, 0.0) is windows
+
+
+@pytest.mark.parametrize('axis', [2, 3])
+def test_mask_zeroes_stripes_no_wider_than_allowed(windows, axis):
+  found = augment.mask_axis(jax.random.key(0), windows, axis, 1, 5)
+  other = 3 if axis == 2 else 2
+  masked = np.asarray((found == 0).all(axis=other))  # [B, W, T or F]
+  assert masked.sum() == (np.asarray(found) == 0).all(axis=other).sum() > 0
+  for row in masked.reshape(B * W, -1):
+    places = np.flatnonzero(row)
+    assert len(places) <= 5
+    assert len(places) == 0 or np.ptp(places) == len(places) - 1
+  assert len({row.tobytes() for row in masked.reshape(B * W, -1)}) > B
+  untouched = np.asarray(found) != 0
+  np.testing.assert_array_equal(
+    found[untouched], np.asarray(windows)[untouched]
+  )
+
+
+def test_mixup_mixes_windows_and_targets_alike(windows):
+  targets = jnp.eye(C)[jnp.array([0, 1, 2, 3, 0, 1])]
+  mixed, mixed_targets = augment.mixup(jax.random.key(0), windows, targets, 1.0)
+  np.testing.assert_allclose(mixed_targets.sum(axis=1), 1.0, rtol=1e-6)
+  for b in range(B):
+    partner = B - 1 - b
+    label = int(targets[b].argmax())
+    share = float(mixed_targets[b, label])
+    assert 0.5 <= share <= 1.0
+    wanted = share * windows[b] + (1 - share) * windows[partner]
+    np.testing.assert_allclose(mixed[b], wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  'switched_off',
+  ['mixup_alpha', 'num_time_masks', 'num_band_masks'],
+)
+def test_each_augmentation_can_be_switched_off(windows, switched_off):
+  targets = jnp.eye(C)[jnp.array([0, 1, 2, 3, 0, 1])]
+
+  def apply(**fields):
+    settings = base_config().augment
+    settings.update(mixup_alpha=0.0, num_time_masks=0, num_band_masks=0)
+    settings.update(fields)
+    return augment.augment_windows(
+      jax.random.key(0), windows, targets, FrozenConfigDict(settings)
+    )
+
+  same, same_targets = apply()
+  np.testing.assert_array_equal(same, windows)
+  np.testing.assert_array_equal(same_targets, targets)
+  changed, _ = apply(**{switched_off: 1 if 'num' in switched_off else 0.5})
+  assert (np.asarray(changed) != np.asarray(windows)).any()
+
+
+def test_another_key_gives_another_augmentation(windows):
+  one = augment.mask_axis(jax.random.key(0), windows, 2, 2, 5)
+  two = augment.mask_axis(jax.random.key(1), windows, 2, 2, 5)
+  assert (np.asarray(one) != np.asarray(two)).any()

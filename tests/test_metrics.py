@@ -1,0 +1,100 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sklearn.metrics
+
+from mgc_jax import metrics
+
+GENRES = ('blues', 'jazz', 'pop', 'rock')
+
+
+def test_window_sums_merge_before_they_divide():
+  one = metrics.WindowSums(*map(jnp.float32, (6.0, 1.0, 2.0)))
+  two = metrics.WindowSums(*map(jnp.float32, (1.0, 5.0, 8.0)))
+  found = metrics.WindowSums.zero().merge(one).merge(two).compute()
+  assert found == {'loss': pytest.approx(0.7), 'window_accuracy': 0.6}
+  assert all(type(value) is float for value in found.values())
+
+
+@pytest.fixture
+def scored():
+  rng = np.random.default_rng(0)
+  label = rng.integers(0, 3, 200)  # rock never occurs
+  probabilities = rng.dirichlet(np.ones(4), 200)
+  probabilities[np.arange(200), label] += 0.3
+  return probabilities / probabilities.sum(1, keepdims=True), label
+
+
+def test_track_scores_equal_scikit_learn(scored):
+  probabilities, label = scored
+  answer = probabilities.argmax(1)
+  found = metrics.track_scores(probabilities, label, GENRES)
+  sk = sklearn.metrics
+  assert found['track_accuracy'] == sk.accuracy_score(label, answer)
+  assert found['macro_f1'] == pytest.approx(
+    sk.f1_score(label, answer, average='macro')
+  )
+  assert found['top3_track_accuracy'] == sk.top_k_accuracy_score(
+    label, probabilities, k=3, labels=range(4)
+  )
+  wanted = sk.confusion_matrix(label, answer, labels=range(4))
+  assert found['confusion_matrix'] == wanted.tolist()
+  precision, recall, f1, support = sk.precision_recall_fscore_support(
+    label, answer, labels=range(4), zero_division=0
+  )
+  for i, genre in enumerate(GENRES):
+    row = found['per_genre'][genre]
+    assert row['precision'] == pytest.approx(precision[i])
+    assert row['recall'] == pytest.approx(recall[i])
+    assert row['f1'] == pytest.approx(f1[i])
+    assert row['support'] == support[i]
+
+
+def test_rows_of_the_confusion_matrix_are_true_genres():
+  probabilities = np.eye(4)[[2, 2, 2]]
+  found = metrics.track_scores(probabilities, np.array([0, 0, 0]), GENRES)
+  assert found['confusion_matrix'][0] == [0, 0, 3, 0]
+
+
+def test_interval_covers_the_accuracy_and_narrows_with_tracks():
+  few = metrics.bootstrap_ci95(np.arange(40) % 4 > 0, 2000, 0)
+  many = metrics.bootstrap_ci95(np.arange(4000) % 4 > 0, 2000, 0)
+  assert few[0] < 0.75 < few[1] and many[0] < 0.75 < many[1]
+  # The normal approximation: 1.96 sqrt(p (1 - p) / n) to each side.
+  assert many[1] - many[0] == pytest.approx(0.0268, rel=0.1)
+  assert few[1] - few[0] > 5 * (many[1] - many[0])
+
+
+def test_a_track_s_answer_averages_all_its_real_windows():
+  rng = np.random.default_rng(0)
+  logits = rng.normal(size=(3, 2, 4)).astype(np.float32)
+  mask = np.array([[True, True], [True, False], [True, True]])
+  track = np.array([1, 0, 1])  # track 1 has two excerpts
+  found = metrics.track_probabilities(logits, mask, track)
+  soft = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+  np.testing.assert_allclose(found[0], soft[1, 0], rtol=1e-5)
+  wanted = (soft[0].sum(0) + soft[2].sum(0)) / 4
+  np.testing.assert_allclose(found[1], wanted, rtol=1e-5)
+  np.testing.assert_allclose(found.sum(1), 1.0, rtol=1e-5)
+
+
+def test_temperature_flattens_the_answer():
+  logits = np.array([[[2.0, 0.0, 0.0, 0.0]]])
+  one, two = (
+    metrics.track_probabilities(logits, np.ones((1, 1), bool), np.array([0]), t)
+    for t in (1.0, 4.0)
+  )
+  assert one[0, 0] > two[0, 0] > 0.25
+
+
+def test_window_scores_count_real_windows_only():
+  logits = np.zeros((2, 2, 4))
+  logits[:, :, 1] = 5.0
+  mask = np.array([[True, True], [True, False]])
+  found = metrics.window_scores(logits, mask, np.array([1, 0]))
+  assert found['num_windows'] == 3
+  assert found['window_accuracy'] == pytest.approx(2 / 3)
+  wanted = sklearn.metrics.log_loss(
+    [1, 1, 0], np.exp(metrics.log_softmax(logits[mask])), labels=range(4)
+  )
+  assert found['loss'] == pytest.approx(wanted)

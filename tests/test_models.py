@@ -1,0 +1,176 @@
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mgc_jax.config import base_config
+from mgc_jax.errors import ConfigError
+from mgc_jax.models import create_model
+from mgc_jax.models.layers import WindowLstm, fold_steps, read_out_map
+
+NAMES = ('cnn', 'lstm', 'crnn')
+B, W, T, F = 2, 3, 32, 20
+
+
+def _config(name, tiny_config):
+  tiny_config.model.name = name
+  tiny_config.model.num_genres = 5
+  return tiny_config
+
+
+def _windows(seed=0):
+  return jax.random.normal(jax.random.key(seed), (B, W, T, F))
+
+
+def _init(config):
+  model = create_model(config)
+  return model, model.init(jax.random.key(0), _windows())
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_windows_to_logits(name, tiny_config):
+  model, variables = _init(_config(name, tiny_config))
+  logits = model.apply(variables, _windows())
+  assert logits.shape == (B, W, 5) and logits.dtype == jnp.float32
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_windows_of_another_excerpt_change_nothing(name, tiny_config):
+  model, variables = _init(_config(name, tiny_config))
+  changed = _windows().at[1].set(0.0)
+  one, two = (model.apply(variables, x) for x in (_windows(), changed))
+  np.testing.assert_allclose(one[0], two[0], atol=1e-5)
+  assert np.abs(one[1] - two[1]).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+  ('name', 'reached'),
+  [('cnn', [1]), ('lstm', [1, 2]), ('crnn', [1, 2])],
+)
+def test_a_window_reaches_itself_and_in_recurrent_models_later_ones(
+  name, reached, tiny_config
+):
+  model, variables = _init(_config(name, tiny_config))
+  changed = _windows().at[:, 1].set(_windows(1)[:, 1])
+  one, two = (model.apply(variables, x) for x in (_windows(), changed))
+  moved = np.abs(one - two).max(axis=(0, 2))
+  assert [w for w in range(W) if moved[w] > 1e-5] == reached
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_dropout_acts_in_training_only(name, tiny_config):
+  model, variables = _init(_config(name, tiny_config))
+
+  def train(seed):
+    rngs = {'dropout': jax.random.key(seed)}
+    return model.apply(
+      variables, _windows(), train=True, rngs=rngs, mutable=['batch_stats']
+    )[0]
+
+  assert np.abs(train(0) - train(1)).max() > 1e-4
+  np.testing.assert_array_equal(train(0), train(0))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_bfloat16_agrees_with_float32(name, tiny_config):
+  config = _config(name, tiny_config)
+  model, variables = _init(config)
+  config.model.dtype = 'bfloat16'
+  logits = create_model(config).apply(variables, _windows())
+  assert logits.dtype == jnp.float32
+  assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(variables))
+  wanted = model.apply(variables, _windows())
+  np.testing.assert_allclose(logits, wanted, atol=0.05)
+  assert np.abs(logits - wanted).max() > 0
+
+
+def test_lstm_state_is_handed_from_window_to_window(tiny_config):
+  """Cutting a stretch into other windows changes no step's output."""
+  lstm = WindowLstm(tiny_config.model.lstm.copy_and_resolve_references())
+  lstm.settings.readout = 'flatten'
+  steps = jax.random.normal(jax.random.key(0), (B, 3, 8, F))
+  variables = lstm.init(jax.random.key(0), steps, False)
+  whole = steps.reshape(B, 4, 6, F)
+  one, two = (lstm.apply(variables, x, False) for x in (steps, whole))
+  np.testing.assert_allclose(one.reshape(B, -1), two.reshape(B, -1), rtol=1e-5)
+
+
+def test_scan_equals_a_plain_loop_over_the_cell(tiny_config):
+  settings = tiny_config.model.lstm
+  settings.readout = 'flatten'
+  size, steps = settings.hidden_size, 8
+  lstm = WindowLstm(settings)
+  x = jax.random.normal(jax.random.key(0), (steps, 1, steps, F))  # B == S
+  variables = lstm.init(jax.random.key(0), x, False)
+  found = lstm.apply(variables, x, False).reshape(steps, steps, size)
+  cell = nn.OptimizedLSTMCell(size)
+  (params,) = jax.tree.leaves(
+    variables['params'], is_leaf=lambda tree: 'hi' in tree
+  )
+  state = (jnp.zeros((steps, size)),) * 2
+  for i in range(steps):
+    state, hidden = cell.apply({'params': params}, state, x[:, 0, i])
+    np.testing.assert_allclose(found[:, i], hidden, atol=1e-5)
+
+
+def test_recurrent_dropout_uses_one_mask_for_all_steps(tiny_config):
+  settings = tiny_config.model.lstm
+  settings.update(readout='flatten', recurrent_dropout=0.9, output_dropout=0.0)
+  lstm = WindowLstm(settings)
+  x = jnp.ones((B, 1, 6, F))
+  variables = lstm.init(jax.random.key(0), x, False)
+  plain = lstm.apply(variables, x, False).reshape(B, 6, -1)
+  rngs = {'dropout': jax.random.key(2)}
+  masked = lstm.apply(variables, x, True, rngs=rngs).reshape(B, 6, -1)
+  # The first step has no hidden state to mask; the second one has.
+  np.testing.assert_allclose(plain[:, 0], masked[:, 0], atol=1e-6)
+  assert np.abs(plain[:, 1] - masked[:, 1]).max() > 1e-4
+
+
+def _num_params(config):
+  model = create_model(config)
+  shape = (1, 1, config.windows.num_frames, config.features.num_bands)
+  init = functools.partial(model.init, jax.random.key(0))
+  variables = jax.eval_shape(init, jnp.zeros(shape))
+  return sum(x.size for x in jax.tree.leaves(variables['params']))
+
+
+def test_default_cnn_is_no_larger_than_the_seed_s():
+  assert _num_params(base_config()) < 370_000
+
+
+@pytest.mark.parametrize('how', ['mean_max', 'mean', 'flatten', 'steps'])
+def test_read_out_of_a_map(how):
+  x = jax.random.normal(jax.random.key(0), (B, 3, 4, 5))
+  found = read_out_map(x, how)
+  wanted = {
+    'mean_max': (B, 1, 10),
+    'mean': (B, 1, 5),
+    'flatten': (B, 1, 60),
+    'steps': (B, 3, 20),
+  }
+  assert found.shape == wanted[how]
+  if how == 'mean_max':
+    np.testing.assert_allclose(found[:, 0, :5], x.mean((1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(found[:, 0, 5:], x.mean(2).max(1), rtol=1e-5)
+
+
+def test_folded_frames_keep_their_order():
+  x = jnp.arange(B * W * 7 * F).reshape(B, W, 7, F)
+  found = fold_steps(x, 3)
+  assert found.shape == (B, W, 2, 3 * F)
+  np.testing.assert_array_equal(found[:, :, 1, F : 2 * F], x[:, :, 4])
+
+
+def test_too_much_pooling_is_named(tiny_config):
+  tiny_config.model.cnn.pool_frames = (16, 16)
+  with pytest.raises(ConfigError, match='config.model.cnn: pools'):
+    _init(_config('cnn', tiny_config))
+
+
+def test_unknown_model_is_named(tiny_config):
+  with pytest.raises(ConfigError, match='config.model.name=svm'):
+    create_model(_config('svm', tiny_config))

@@ -1,0 +1,81 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mgc_jax import windows
+
+B, W, T, F = 2, 3, 5, 4
+
+
+@pytest.mark.parametrize(
+  ('num_frames', 'starts'),
+  [
+    (3, [0]),  # shorter than a window: one, padded
+    (5, [0]),
+    (6, [0]),  # a rest shorter than half a hop is left out
+    (7, [0, 2]),  # a longer one is covered by a window that ends with it
+    (9, [0, 4]),
+    (10, [0, 4]),
+    (11, [0, 4, 6]),
+    (13, [0, 4, 8]),
+  ],
+)
+def test_grid_covers_an_excerpt_and_ends_with_it(num_frames, starts):
+  size = windows.grid_size(13, T, 4)
+  found, real = windows.grid_starts(jnp.array([num_frames]), size, T, 4)
+  assert found[0][real[0]].tolist() == starts
+  assert windows.grid_size(num_frames, T, 4) == len(starts)
+
+
+def test_random_windows_are_successive_and_inside():
+  num_frames = jnp.full((500,), 20)
+  starts, real = windows.random_starts(jax.random.key(0), num_frames, W, T, 4)
+  assert bool(real.all())
+  assert (np.diff(np.asarray(starts), axis=1) == 4).all()
+  assert set(np.asarray(starts[:, 0])) == set(range(8))
+
+
+def test_windows_behind_a_short_excerpt_are_not_real():
+  starts, real = windows.random_starts(
+    jax.random.key(0), jnp.array([3, 9]), W, T, 4
+  )
+  assert real.tolist() == [[True, False, False], [True, True, False]]
+  assert starts[0].tolist() == [0, 0, 0]
+
+
+def test_random_crop_can_be_switched_off():
+  starts, _ = windows.random_starts(
+    jax.random.key(0), jnp.full((50,), 20), W, T, 4, shift=False
+  )
+  assert (starts == jnp.array([0, 4, 8])).all()
+
+
+def test_cut_takes_the_frames_from_each_start():
+  frames = jnp.arange(B * 20 * F, dtype=jnp.float16).reshape(B, 20, F)
+  starts = jnp.array([[0, 4, 15], [1, 2, 3]])
+  found = windows.cut(frames, starts, T)
+  assert found.shape == (B, W, T, F) and found.dtype == jnp.float32
+  for b in range(B):
+    for w in range(W):
+      start = int(starts[b, w])
+      wanted = frames[b, start : start + T].astype(jnp.float32)
+      np.testing.assert_array_equal(found[b, w], wanted)
+
+
+def test_window_longer_than_all_excerpts_is_padded_with_zeros():
+  found = windows.cut(jnp.ones((B, 3, F)), jnp.zeros((B, 1), int), T)
+  assert found.shape == (B, 1, T, F)
+  assert found[:, :, 3:].sum() == 0 and found[:, :, :3].min() == 1
+
+
+def test_standardise_zeroes_what_is_behind_the_end():
+  mean, std = jnp.arange(F) * 1.0, jnp.arange(1, F + 1) * 2.0
+  cuts = jnp.full((B, W, T, F), 7.0)
+  starts = jnp.array([[0, 4, 8]] * B)
+  found = windows.standardise(cuts, starts, jnp.array([6, 13]), mean, std)
+  np.testing.assert_allclose(
+    found[1], jnp.broadcast_to((7 - mean) / std, (W, T, F))
+  )
+  assert (found[0, 1, 2:] == 0).all() and (found[0, 2] == 0).all()
+  assert (found[0, 0] != 0).all()
