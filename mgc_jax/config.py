@@ -26,6 +26,50 @@ def base_config() -> ConfigDict:
   return config
 
 
+def seed_config() -> ConfigDict:
+  """Returns what the seed's three networks share: signal, blocks, training.
+
+  Windows are the seed's; its input was raw power, here it is decibels. Under
+  `config.data.protocol=window` an epoch is the seed's epoch; else each excerpt
+  gives one random window an epoch.
+  """
+  config = base_config()
+  config.features.fft_samples = 1024
+  config.features.hop_samples = 512
+  config.windows.num_frames = 258  # 5.99 s, half overlapping
+  config.windows.hop_frames = 129
+  config.windows.num_windows = 1
+  config.augment.gain_db = 0.0
+  config.augment.num_time_masks = 0
+  config.augment.num_band_masks = 0
+  config.augment.mixup_alpha = 0.0
+  config.model.cnn.fold_frames = 1
+  config.model.cnn.fold_bands = 1
+  config.model.cnn.filters = (32, 32, 64, 128, 128)
+  config.model.cnn.padding = 'VALID'
+  config.model.cnn.pool_frames = (2, 2, 2, 2, 3)
+  config.model.cnn.pool_bands = (2, 2, 2, 2, 3)
+  config.model.cnn.dropout = (0.25,) * 5
+  config.model.cnn.activation = 'elu'
+  config.model.cnn.norm = 'none'
+  config.model.cnn.readout = 'flatten'
+  config.model.lstm.output_dropout = 0.0
+  config.model.lstm.readout = 'flatten'
+  config.model.dense.sizes = (150, 100, 50, 20)
+  config.model.dense.dropout = (0.25,) * 4
+  config.model.dense.activation = 'elu'
+  config.train.batch_size = 128  # windows
+  config.train.optimizer = 'adam'
+  config.train.learning_rate = 1e-3
+  config.train.schedule = 'constant'
+  config.train.warmup_epochs = 0.0
+  config.train.clip_norm = 0.0
+  config.train.label_smoothing = 0.0
+  config.train.num_epochs = 100
+  config.train.select = 'last'
+  return config
+
+
 def validate(config: ConfigDict) -> None:
   """Checks ranges, choices and combinations.
 
@@ -110,7 +154,7 @@ def _windows() -> ConfigDict:
     128  # T, frames in a window; 5.9 s with the features above
   )
   windows.hop_frames = 128  # between the starts of successive windows
-  windows.num_windows = 4  # W of an excerpt in a training step, in order
+  windows.num_windows = 3  # W of an excerpt in a training step, in order
   return windows
 
 
@@ -164,8 +208,8 @@ def _model() -> ConfigDict:
 
 def _train() -> ConfigDict:
   train = ConfigDict()
-  train.num_epochs = 20
-  train.batch_size = 16  # excerpts in a step, over all devices
+  train.num_epochs = 12
+  train.batch_size = 8  # excerpts in a step, over all devices
   train.optimizer = 'adamw'  # adamw, or adam (no weight decay)
   train.learning_rate = 2e-3  # at the end of the warm-up
   train.warmup_epochs = 1.0

@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 import soundfile
@@ -15,7 +16,11 @@ RATE_HZ = 8000
 @pytest.fixture(scope='session', autouse=True)
 def _private_cache(tmp_path_factory):
   """Nothing of a test lands in the user's cache."""
-  os.environ['XDG_CACHE_HOME'] = str(tmp_path_factory.mktemp('cache'))
+  cache = tmp_path_factory.mktemp('cache')
+  os.environ['XDG_CACHE_HOME'] = str(cache)
+  # Tests compile the same small functions again and again.
+  jax.config.update('jax_compilation_cache_dir', str(cache / 'jax'))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 
 
 @pytest.fixture(scope='session')
@@ -29,7 +34,12 @@ def data_dir():
 
 @pytest.fixture
 def tiny_config():
-  """A configuration that runs in seconds, on tiny signals and models."""
+  """A configuration that runs in seconds."""
+  return tiny()
+
+
+def tiny():
+  """Returns a configuration of tiny signals and models."""
   config = base_config()
   config.features.sample_rate_hz = RATE_HZ
   config.features.max_frequency_hz = RATE_HZ / 2
@@ -44,6 +54,8 @@ def tiny_config():
   config.data.synthetic.tracks_per_artist = 1
   config.data.synthetic.duration_s = 3.0
   config.data.num_workers = 1
+  config.augment.max_time_mask_frames = 6
+  config.augment.max_band_mask_bands = 4
   config.model.cnn.filters = (4, 6)
   config.model.cnn.pool_frames = (2, 2)
   config.model.cnn.pool_bands = (2, 2)

@@ -5,9 +5,11 @@ Example:
     --config.data.source=folder --config.data.root=/music
 """
 
+import contextlib
 import csv
 import dataclasses
 import hashlib
+import io
 import json
 import logging
 import os
@@ -127,7 +129,9 @@ def _records(tracks: list[Track], config: ConfigDict) -> pathlib.Path:
   try:
     root.mkdir(parents=True, exist_ok=True)
     made = builder.MgcWindows(tracks, genres, config, fingerprint, root)
-    made.download_and_prepare()
+    # TFDS prints that it downloads, which it does not.
+    with contextlib.redirect_stdout(io.StringIO()):
+      made.download_and_prepare()
   except OSError as error:
     raise DataError(f'{root}: cannot write records: {error}') from error
   return directory

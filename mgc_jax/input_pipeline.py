@@ -1,0 +1,127 @@
+"""TFRecords to numpy batches, in an order that is ours, through tf.data.
+
+The order of an epoch is a function of (seed, epoch) made in numpy; records
+are read at the offsets that the index gives, so no shuffle buffer is needed
+and any point of an epoch can be reached without reading what is before it.
+"""
+
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from mgc_jax.datasets.excerpt_index import ExcerptIndex
+from mgc_jax.datasets.splits import Examples
+from mgc_jax.errors import DataError
+
+Batch = dict[str, np.ndarray]
+
+
+class Reader:
+  """Reads examples of an index in any order."""
+
+  def __init__(self, index: ExcerptIndex):
+    """Opens the records; hides accelerators from TensorFlow.
+
+    Args:
+      index: of the records.
+    """
+    tf.config.set_visible_devices([], 'GPU')
+    self.index = index
+    self._features = tfds.builder_from_directory(index.directory).info.features
+
+  def batches(
+    self,
+    examples: Examples,
+    order: np.ndarray,
+    batch_size: int,
+    genre_weights: np.ndarray | None = None,
+  ) -> Iterator[Batch]:
+    """Yields batches of one shape.
+
+    Args:
+      examples: of the index.
+      order: i64[n] into the examples.
+      batch_size: B; the last batch is padded with copies where it is short.
+      genre_weights: f32[C], the weight of an example by its genre; ones.
+
+    Yields:
+      `frames` f16[B, N, F] (zeros behind an example's end; N is that of the
+      longest of all examples), `num_frames` i32[B], `label` i32[B], `weight`
+      f32[B] (0 for padding).
+
+    Raises:
+      DataError: a record is damaged; names its file.
+    """
+    if not len(order):
+      return
+    index = self.index
+    if genre_weights is None:
+      genre_weights = np.ones(len(index.genres))
+    padded = np.resize(order, -(-len(order) // batch_size) * batch_size)
+    rows, lengths = examples.rows[padded], examples.num_frames[padded]
+    weight = genre_weights[index.label[rows]].astype(np.float32)
+    weight[len(order) :] = 0.0
+    paths = [str(index.directory / name) for name in index.shard[rows]]
+    where = (paths, index.offset[rows], examples.starts[padded], lengths)
+    dataset = tf.data.Dataset.from_tensor_slices(where).map(
+      functools.partial(self._read, size=int(examples.num_frames.max())),
+      num_parallel_calls=tf.data.AUTOTUNE,
+      deterministic=True,
+    )
+    for i, frames in enumerate(self._numpy(dataset.batch(batch_size))):
+      at = slice(i * batch_size, (i + 1) * batch_size)
+      yield {
+        'frames': frames,
+        'num_frames': lengths[at].astype(np.int32),
+        'label': index.label[rows[at]].astype(np.int32),
+        'weight': weight[at],
+      }
+
+  def _read(
+    self,
+    path: tf.Tensor,
+    offset: tf.Tensor,
+    start: tf.Tensor,
+    length: tf.Tensor,
+    size: int,
+  ) -> tf.Tensor:
+    """Returns f16[size, F], an example's frames and zeros behind them."""
+    # The one reader of TensorFlow that starts at an offset; checks the sums.
+    records = tf.raw_ops.TFRecordDatasetV2(
+      filenames=tf.expand_dims(path, 0),
+      compression_type='',
+      buffer_size=1 << 18,  # bytes; a record is about as long
+      byte_offsets=tf.expand_dims(offset, 0),
+    )
+    record = tf.raw_ops.DatasetToSingleElement(
+      dataset=tf.raw_ops.TakeDataset(
+        input_dataset=records,
+        count=tf.constant(1, tf.int64),
+        output_types=[tf.string],
+        output_shapes=[tf.TensorShape([])],
+      ),
+      output_types=[tf.string],
+      output_shapes=[tf.TensorShape([])],
+    )[0]
+    windows = self._features.deserialize_example(record)['windows']
+    frames = tf.reshape(windows, [-1, windows.shape[-1]])
+    frames = frames[start : start + length]
+    frames = tf.pad(frames, [[0, size - tf.shape(frames)[0]], [0, 0]])
+    return tf.ensure_shape(frames, [size, windows.shape[-1]])
+
+  def _numpy(self, dataset: tf.data.Dataset) -> Iterator[np.ndarray]:
+    try:
+      yield from dataset.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+    except (
+      tf.errors.DataLossError,
+      tf.errors.NotFoundError,
+      tf.errors.OutOfRangeError,
+      tf.errors.PermissionDeniedError,
+    ) as error:
+      raise DataError(
+        f'{self.index.directory}: a record is damaged ({error.message}); '
+        'delete this folder and run again to prepare it anew'
+      ) from error

@@ -1,0 +1,51 @@
+"""The optimiser and its schedule, from configuration."""
+
+import jax
+import optax
+from ml_collections import ConfigDict
+
+
+def learning_rate(train: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
+  """Returns the schedule: linear warm-up, then cosine to zero or constant.
+
+  Args:
+    train: `config.train`.
+    steps_per_epoch: of the training side.
+
+  Returns:
+    A function of the step.
+  """
+  total = train.num_epochs * steps_per_epoch
+  warmup = min(round(train.warmup_epochs * steps_per_epoch), total)
+  if train.schedule == 'cosine':
+    after = optax.cosine_decay_schedule(
+      train.learning_rate, max(1, total - warmup)
+    )
+  else:
+    after = optax.constant_schedule(train.learning_rate)
+  ramp = optax.linear_schedule(0.0, train.learning_rate, max(1, warmup))
+  return optax.join_schedules([ramp, after], [warmup])
+
+
+def create_optimizer(
+  train: ConfigDict, steps_per_epoch: int
+) -> optax.GradientTransformation:
+  """Returns clipping, then AdamW or Adam, at the scheduled rate.
+
+  Args:
+    train: `config.train`.
+    steps_per_epoch: of the training side.
+  """
+  rate = learning_rate(train, steps_per_epoch)
+  if train.optimizer == 'adamw':
+    update = optax.adamw(rate, weight_decay=train.weight_decay, mask=_is_kernel)
+  else:
+    update = optax.adam(rate)
+  if not train.clip_norm:
+    return update
+  return optax.chain(optax.clip_by_global_norm(train.clip_norm), update)
+
+
+def _is_kernel(params: optax.Params) -> optax.Params:
+  """Biases and normalisation are vectors; kernels are not, and decay."""
+  return jax.tree.map(lambda x: x.ndim > 1, params)

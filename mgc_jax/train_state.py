@@ -1,0 +1,176 @@
+"""What training changes, and the step that changes it."""
+
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import FrozenConfigDict
+
+from mgc_jax.augment import augment_windows, gain
+from mgc_jax.metrics import WindowSums
+from mgc_jax.windows import cut, random_starts, standardise
+
+PyTree = Any
+
+
+@flax.struct.dataclass
+class TrainState:
+  """Arrays only; functions are passed to the step."""
+
+  step: jax.Array  # i32[]
+  params: PyTree
+  batch_stats: PyTree  # empty where nothing normalises batches
+  opt_state: optax.OptState
+  ema_params: PyTree  # None where config.train.ema_decay is 0
+  band_mean: jax.Array  # f32[F], of the training side
+  band_std: jax.Array  # f32[F]
+
+  def variables(self) -> PyTree:
+    """Returns what `model.apply` takes to evaluate: the average if kept."""
+    params = self.params if self.ema_params is None else self.ema_params
+    return {'params': params, 'batch_stats': self.batch_stats}
+
+
+def create_state(
+  model: nn.Module,
+  tx: optax.GradientTransformation,
+  config: FrozenConfigDict,
+  band_mean: np.ndarray,
+  band_std: np.ndarray,
+) -> TrainState:
+  """Initialises a model and its optimiser.
+
+  Args:
+    model: of `create_model`.
+    tx: of `create_optimizer`.
+    config: the whole configuration; `seed` decides the weights.
+    band_mean: f32[F] of the training side.
+    band_std: f32[F] of the training side.
+
+  Returns:
+    The state at step 0.
+  """
+  shape = (1, 1, config.windows.num_frames, len(band_mean))
+  init = jax.jit(model.init)
+  variables = init(jax.random.key(config.seed), jnp.zeros(shape, jnp.float32))
+  params = variables['params']
+  return TrainState(
+    # An array: a Python int would compile the step twice.
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    batch_stats=variables.get('batch_stats', {}),
+    opt_state=tx.init(params),
+    # A copy: both are donated, and a buffer can be donated only once.
+    ema_params=jax.tree.map(jnp.copy, params)
+    if config.train.ema_decay
+    else None,
+    band_mean=jnp.asarray(band_mean),
+    band_std=jnp.asarray(band_std),
+  )
+
+
+def train_step(
+  state: TrainState,
+  batch: dict[str, jax.Array],
+  key: jax.Array,
+  *,
+  model: nn.Module,
+  tx: optax.GradientTransformation,
+  config: FrozenConfigDict,
+) -> tuple[TrainState, WindowSums]:
+  """Cuts windows, augments them, and updates the weights once.
+
+  Args:
+    state: donated by the caller's jit.
+    batch: `frames` f16[B, N, F], `num_frames` i32[B], `label` i32[B], `weight`
+      f32[B].
+    key: of the run; the step's own is folded from it and `state.step`.
+    model: static.
+    tx: static.
+    config: static, the whole configuration.
+
+  Returns:
+    The next state, and sums of loss and accuracy over the step's windows.
+    Under mixup a window is correct if it is answered with its larger part.
+  """
+  window_key, dropout_key = jax.random.split(
+    jax.random.fold_in(key, state.step)
+  )
+  windows, mask, targets = _training_windows(window_key, state, batch, config)
+  weights = mask * batch['weight'][:, None]
+
+  def loss_fn(params: PyTree) -> tuple[jax.Array, tuple[PyTree, jax.Array]]:
+    logits, changed = model.apply(
+      {'params': params, 'batch_stats': state.batch_stats},
+      windows,
+      train=True,
+      mutable=['batch_stats'],
+      rngs={'dropout': dropout_key},
+    )
+    losses = optax.softmax_cross_entropy(logits, targets[:, None])
+    loss = (losses * weights).sum() / jnp.maximum(weights.sum(), 1e-6)
+    return loss, (changed.get('batch_stats', {}), logits)
+
+  (loss, (batch_stats, logits)), grads = jax.value_and_grad(
+    loss_fn, has_aux=True
+  )(state.params)
+  updates, opt_state = tx.update(grads, state.opt_state, state.params)
+  params = optax.apply_updates(state.params, updates)
+  count = mask.sum().astype(jnp.float32)
+  correct = (logits.argmax(-1) == batch['label'][:, None]) & mask
+  return state.replace(
+    step=state.step + 1,
+    params=params,
+    batch_stats=batch_stats,
+    opt_state=opt_state,
+    ema_params=_averaged(state, params, config.train.ema_decay),
+  ), WindowSums(loss * count, correct.sum().astype(jnp.float32), count)
+
+
+def _training_windows(
+  key: jax.Array,
+  state: TrainState,
+  batch: dict[str, jax.Array],
+  config: FrozenConfigDict,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Returns windows f32[B, W, T, F], mask bool[B, W], targets f32[B, C]."""
+  crop_key, gain_key, augment_key = jax.random.split(key, 3)
+  settings, num_frames = config.windows, batch['num_frames']
+  starts, mask = random_starts(
+    crop_key,
+    num_frames,
+    _num_windows(batch['frames'].shape[1], settings),
+    settings.num_frames,
+    settings.hop_frames,
+    shift=config.augment.random_crop,
+  )
+  windows = cut(batch['frames'], starts, settings.num_frames)
+  windows = gain(gain_key, windows, config.augment.gain_db)
+  windows = standardise(
+    windows, starts, num_frames, state.band_mean, state.band_std
+  )
+  targets = jax.nn.one_hot(batch['label'], config.model.num_genres)
+  windows, targets = augment_windows(
+    augment_key, windows, targets, config.augment
+  )
+  targets = optax.smooth_labels(targets, config.train.label_smoothing)
+  return windows, mask, targets
+
+
+def _num_windows(num_frames: int, settings: FrozenConfigDict) -> int:
+  """Returns as many windows as fit into the longest excerpt, at most W."""
+  room = max(0, num_frames - settings.num_frames)
+  return min(settings.num_windows, 1 + room // settings.hop_frames)
+
+
+def _averaged(state: TrainState, params: PyTree, decay: float) -> PyTree:
+  if state.ema_params is None:
+    return None
+  # Early steps weigh more, or the average would remember the initial weights.
+  step = state.step.astype(jnp.float32)
+  decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+  return optax.incremental_update(params, state.ema_params, 1.0 - decay)

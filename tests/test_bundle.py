@@ -1,0 +1,114 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from mgc_jax import bundle as bundles
+from mgc_jax.bundle import Bundle
+from mgc_jax.errors import DataError
+from mgc_jax.models import create_model
+
+GENRES = tuple('abcdefghij')
+
+
+@pytest.fixture
+def bundle(tiny_config):
+  shape = (1, 1, tiny_config.windows.num_frames, 20)
+  windows = jax.random.normal(jax.random.key(1), shape)
+  variables = create_model(tiny_config).init(jax.random.key(0), windows)
+  return Bundle(
+    tiny_config,
+    GENRES,
+    jax.device_get(variables),
+    np.arange(20, dtype=np.float32),
+    np.ones(20, np.float32),
+    temperature=1.5,
+    info={'seed': 3},
+  )
+
+
+def test_what_is_saved_is_loaded(bundle, tmp_path):
+  bundles.save(bundle, tmp_path / 'b')
+  found = bundles.load(tmp_path / 'b')
+  assert found.genres == GENRES and found.temperature == 1.5
+  assert found.info == {'seed': 3}
+  assert found.num_params == bundle.num_params > 100
+  for section in ('features', 'windows', 'model'):
+    assert found.config[section] == bundle.config[section]
+  np.testing.assert_array_equal(found.band_mean, bundle.band_mean)
+  model = create_model(found.config)
+  windows = jax.random.normal(jax.random.key(2), (2, 3, 32, 20))
+  np.testing.assert_array_equal(
+    model.apply(found.variables, windows),
+    model.apply(bundle.variables, windows),
+  )
+
+
+def test_newer_weights_replace_older_ones(bundle, tmp_path):
+  bundles.save(bundle, tmp_path)
+  first = bundles.digest(tmp_path)
+  bundle.band_mean[0] = 9.0
+  bundles.save(bundle, tmp_path)
+  assert bundles.digest(tmp_path) != first
+  assert len(list(tmp_path.glob('*'))) == 2
+  assert bundles.load(tmp_path).band_mean[0] == 9.0
+
+
+def test_nothing_in_a_bundle_is_pickled(bundle, tmp_path):
+  bundles.save(bundle, tmp_path)
+  (weights,) = tmp_path.glob('weights-*.safetensors')
+  assert all(
+    x.dtype == np.float32 for x in safetensors.numpy.load_file(weights).values()
+  )
+  json.loads((tmp_path / 'bundle.json').read_text())
+
+
+def _edit(**changes):
+  def edit(folder):
+    path = folder / 'bundle.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+  return edit
+
+
+def _flip_weights(folder):
+  (path,) = folder.glob('weights-*')
+  data = bytearray(path.read_bytes())
+  data[-5] ^= 1
+  path.write_bytes(data)
+
+
+def _drop_weights(folder):
+  next(folder.glob('weights-*')).unlink()
+
+
+@pytest.mark.parametrize(
+  ('damage', 'message'),
+  [
+    (_flip_weights, 'weights-.*: damaged'),
+    (_drop_weights, 'weights-.*: No such file'),
+    (_edit(genres=['a', 'b']), 'weights do not fit'),
+    (_edit(weights='../../etc/passwd'), 'lie elsewhere'),
+    (_edit(format_version=99), 'not a bundle of version'),
+    (_edit(temperature='hot'), 'not a bundle'),
+    (_edit(model={'name': 'svm'}), 'not a bundle .*config.model.name'),
+    (_edit(model={'surprise': 1}), 'not a bundle'),
+    (lambda f: (f / 'bundle.json').write_text('{'), 'cannot be read'),
+    (lambda f: (f / 'bundle.json').write_text('[]'), 'not a bundle'),
+    (lambda f: (f / 'bundle.json').unlink(), 'no such file; train first'),
+  ],
+)
+def test_damaged_bundle_is_refused_by_name(bundle, tmp_path, damage, message):
+  bundles.save(bundle, tmp_path)
+  damage(tmp_path)
+  with pytest.raises(DataError, match=message):
+    bundles.load(tmp_path)
+
+
+def test_weights_of_another_model_are_refused(bundle, tmp_path):
+  bundles.save(bundle, tmp_path)
+  _edit(model={**bundle.config.model.to_dict(), 'name': 'lstm'})(tmp_path)
+  with pytest.raises(DataError, match='weights do not fit the model'):
+    bundles.load(tmp_path)

@@ -1,0 +1,90 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mgc_jax.datasets.excerpts import excerpts_of
+from mgc_jax.datasets.prepare import prepare
+from mgc_jax.datasets.splits import Examples
+from mgc_jax.errors import DataError
+from mgc_jax.input_pipeline import Reader
+from tests.conftest import write_tone
+
+
+@pytest.fixture
+def prepared(tiny_config, music_folder, tmp_path):
+  write_tone(music_folder / 'rock' / 'short.wav', seconds=1.1)
+  tiny_config.data.source = 'folder'
+  tiny_config.data.root = str(music_folder)
+  tiny_config.data.prepared_dir = str(tmp_path / 'prepared')
+  return prepare(tiny_config)
+
+
+def _everything(index):
+  rows = np.arange(len(index))
+  return Examples(rows, np.zeros_like(rows), index.num_frames)
+
+
+def test_batches_follow_the_order_and_hold_the_frames(prepared, tiny_config):
+  index = prepared.index
+  order = np.random.default_rng(0).permutation(13)
+  batches = list(Reader(index).batches(_everything(index), order, 4))
+  assert len(batches) == 4
+  for i, batch in enumerate(batches):
+    assert batch['frames'].shape == (4, 63, 20)
+    assert batch['frames'].dtype == np.float16
+    for b in range(4):
+      if i * 4 + b >= 13:
+        assert batch['weight'][b] == 0
+        continue
+      row = order[i * 4 + b]
+      track = prepared.tracks[index.track_id[row]]
+      (excerpt,) = excerpts_of(track, tiny_config.features, 1.0)
+      length = batch['num_frames'][b]
+      assert length == len(excerpt.frames)
+      np.testing.assert_array_equal(batch['frames'][b, :length], excerpt.frames)
+      assert (batch['frames'][b, length:] == 0).all()
+      assert batch['label'][b] == index.label[row]
+      assert batch['weight'][b] == 1
+
+
+def test_an_example_may_be_a_window_of_an_excerpt(prepared):
+  index = prepared.index
+  whole = next(Reader(index).batches(_everything(index), np.array([3]), 1))
+  part = Examples(np.array([3]), np.array([10]), np.array([16]))
+  batch = next(Reader(index).batches(part, np.array([0]), 1))
+  assert batch['frames'].shape == (1, 16, 20)
+  np.testing.assert_array_equal(batch['frames'], whole['frames'][:, 10:26])
+
+
+def test_genres_can_be_weighed(prepared):
+  index = prepared.index
+  weights = np.array([2.0, 0.5])
+  (batch,) = Reader(index).batches(
+    _everything(index), np.arange(13), 13, weights
+  )
+  np.testing.assert_array_equal(batch['weight'], weights[batch['label']])
+
+
+def test_no_examples_give_no_batches(prepared):
+  nothing = np.zeros(0, int)
+  examples = Examples(nothing, nothing, nothing)
+  assert list(Reader(prepared.index).batches(examples, nothing, 4)) == []
+
+
+def test_a_flipped_byte_is_detected_and_its_folder_named(prepared):
+  index = prepared.index
+  path = index.directory / index.shard[5]
+  data = bytearray(path.read_bytes())
+  data[index.offset[5] + 2000] ^= 1
+  path.write_bytes(data)
+  with pytest.raises(DataError, match=f'{index.directory}: a record is'):
+    list(Reader(index).batches(_everything(index), np.arange(13), 4))
+
+
+def test_a_missing_shard_is_named(prepared):
+  index = dataclasses.replace(
+    prepared.index, shard=np.full(13, 'gone.tfrecord')
+  )
+  with pytest.raises(DataError, match='gone.tfrecord'):
+    list(Reader(index).batches(_everything(index), np.arange(2), 2))

@@ -1,0 +1,125 @@
+import functools
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import FrozenConfigDict
+
+from mgc_jax.models import create_model
+from mgc_jax.optim import create_optimizer
+from mgc_jax.train_state import create_state, train_step
+
+B, N, F, C = 8, 90, 20, 10
+
+
+def _setup(config, seed=0):
+  model = create_model(config)
+  tx = create_optimizer(config.train, 10)
+  frozen = FrozenConfigDict(config)
+  mean, std = np.zeros(F, 'f'), np.ones(F, 'f')
+  state = create_state(model, tx, frozen, mean, std)
+  step = functools.partial(train_step, model=model, tx=tx, config=frozen)
+  return state, jax.jit(step, donate_argnums=0), jax.random.key(seed)
+
+
+def _batch(seed=0):
+  rng = np.random.default_rng(seed)
+  label = np.arange(B, dtype=np.int32) % C
+  frames = rng.normal(size=(B, N, F)).astype(np.float16)
+  frames += label[:, None, None] * np.linspace(-6, 6, F)
+  return {
+    'frames': frames.astype(np.float16),
+    'num_frames': np.full(B, N, np.int32),
+    'label': label,
+    'weight': np.ones(B, np.float32),
+  }
+
+
+@pytest.mark.parametrize('name', ['cnn', 'lstm', 'crnn'])
+def test_step_compiles_once(name, tiny_config):
+  tiny_config.model.name = name
+  tiny_config.train.ema_decay = 0.9
+  state, step, key = _setup(tiny_config)
+  for i in range(3):
+    state, _ = step(state, _batch(i), key)
+  assert step._cache_size() == 1
+  assert int(state.step) == 3
+
+
+@pytest.mark.parametrize('name', ['cnn', 'lstm', 'crnn'])
+def test_repeated_steps_learn_a_batch(name, tiny_config):
+  tiny_config.model.name = name
+  tiny_config.train.schedule = 'constant'
+  tiny_config.train.warmup_epochs = 0.0
+  tiny_config.train.learning_rate = 1e-2
+  tiny_config.augment.mixup_alpha = 0.0
+  tiny_config.augment.gain_db = 0.0
+  state, step, key = _setup(tiny_config)
+  losses = []
+  for _ in range(60):
+    state, sums = step(state, _batch(), key)
+    losses.append(sums.compute()['loss'])
+  assert np.mean(losses[-5:]) < 0.85 * np.mean(losses[:5])
+
+
+def test_state_is_donated(tiny_config):
+  state, step, key = _setup(tiny_config)
+  new_state, _ = step(state, _batch(), key)
+  assert all(x.is_deleted() for x in jax.tree.leaves(state.params))
+  assert not any(x.is_deleted() for x in jax.tree.leaves(new_state))
+
+
+def test_randomness_is_a_function_of_key_and_step(tiny_config):
+  def loss(key_seed, num_steps):
+    state, step, key = _setup(tiny_config, key_seed)
+    for _ in range(num_steps):
+      state, sums = step(state, _batch(), key)
+    return sums.compute()['loss']
+
+  assert loss(0, 2) == loss(0, 2)
+  assert loss(0, 1) != loss(1, 1)
+
+
+def test_padding_and_weights_decide_what_counts(tiny_config):
+  tiny_config.augment.mixup_alpha = 0.0  # it would mix padding in
+  tiny_config.model.cnn.norm = 'none'  # it would normalise by padding
+  tiny_config.train.warmup_epochs = 0.0
+  changed = _batch()
+  changed['frames'][4:] = 9.0
+
+  def update(batch):
+    batch['weight'][4:] = 0.0
+    state, step, key = _setup(tiny_config)
+    return step(state, batch, key)[0].params
+
+  for one, two in zip(
+    *(jax.tree.leaves(update(b)) for b in (_batch(), changed)), strict=True
+  ):
+    np.testing.assert_allclose(one, two, atol=1e-6)
+
+
+def test_average_of_the_weights_follows_them(tiny_config):
+  tiny_config.train.ema_decay = 0.99
+  tiny_config.train.warmup_epochs = 0.0
+  state, step, key = _setup(tiny_config)
+  history = [jax.device_get(state.params)]
+  for _ in range(3):
+    state, _ = step(state, _batch(), key)
+    history.append(jax.device_get(state.params))
+  wanted = history[0]
+  for i, params in enumerate(history[1:]):
+    decay = min(0.99, (1 + i) / (10 + i))
+    wanted = jax.tree.map(
+      lambda a, b, d=decay: d * a + (1 - d) * b, wanted, params
+    )
+  for one, two in zip(
+    jax.tree.leaves(wanted), jax.tree.leaves(state.ema_params), strict=True
+  ):
+    np.testing.assert_allclose(one, two, atol=1e-5)
+  assert state.variables()['params'] is state.ema_params
+
+
+def test_without_averaging_the_weights_themselves_are_evaluated(tiny_config):
+  state, _, _ = _setup(tiny_config)
+  assert state.ema_params is None
+  assert state.variables()['params'] is state.params
