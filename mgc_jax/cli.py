@@ -1,6 +1,7 @@
 """What every command line shares: flags, exit codes, no traceback."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -15,6 +16,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
   try:
     rest = flags.FLAGS(argv)
     flags.FLAGS.validate_all_flags()
+    _ = flags.FLAGS.config.seed  # only now is a failure to load it raised
     if len(rest) > 1:
       raise flags.UnrecognizedFlagError(rest[1], ' '.join(rest[1:]))
     return rest
@@ -28,7 +30,11 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     ValueError,
   ) as error:
     # config_flags lets errors of the config file and of overrides through.
-    print(f'usage error: {error}', file=sys.stderr)
+    message = str(error)
+    if isinstance(error, AttributeError | KeyError):
+      name = message.strip('\'"')
+      message = f'config: no field {name}; mgc_jax/config.py lists all'
+    print(f'usage error: {message}', file=sys.stderr)
     print(f'Try: python -m {_module_name()} --help', file=sys.stderr)
     sys.exit(2)
 
@@ -47,6 +53,10 @@ def run(main: Callable[[], None]) -> None:
 
 def _log_to_stderr() -> None:
   """Shows this package's messages, and of the libraries only errors."""
+  # Read when TensorFlow is imported, which is later; without oneDNN, which
+  # the input pipeline has no use for, it also says nothing about oneDNN.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
   absl_logging.set_verbosity(absl_logging.ERROR)
   handler = logging.StreamHandler()
   handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))

@@ -1,0 +1,13 @@
+"""CNN on each window: 5 blocks of convolution, max-pool and dropout.
+
+python -m mgc_jax.main --config=configs/cnn.py
+"""
+
+from mgc_jax.config import ConfigDict, base_config
+
+
+def get_config() -> ConfigDict:
+  """Returns the configuration."""
+  config = base_config()
+  config.model.name = 'cnn'
+  return config

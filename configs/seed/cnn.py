@@ -1,0 +1,17 @@
+"""The seed's CNN: 347,834 parameters on windows of 258 frames x 128 bands.
+
+The seed reports 73.0 % of windows right, under a split that leaks
+(`--config.data.protocol=window`).
+
+python -m mgc_jax.main --config=configs/seed/cnn.py
+"""
+
+from mgc_jax.config import ConfigDict, seed_config
+
+
+def get_config() -> ConfigDict:
+  """Returns the configuration."""
+  config = seed_config()
+  config.model.name = 'cnn'
+  config.train.batch_size = 32
+  return config

@@ -1,0 +1,155 @@
+"""Evaluates a model: every window and every track exactly once."""
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from mgc_jax import metrics
+from mgc_jax.datasets.splits import Examples
+from mgc_jax.partition import shard_batch
+from mgc_jax.windows import cut, grid_size, grid_starts, standardise
+
+if TYPE_CHECKING:  # tensorflow: not needed to evaluate from another reader
+  from mgc_jax.input_pipeline import Reader
+
+Forward = Callable[..., tuple[jax.Array, jax.Array]]
+
+
+def make_forward(model: nn.Module, windows: ConfigDict) -> Forward:
+  """Returns the jitted way from frames to logits.
+
+  Args:
+    model: of `create_model`.
+    windows: `config.windows`, whose grid is cut.
+
+  Returns:
+    A function of (variables, band_mean f32[F], band_std f32[F], frames
+    f16[B, N, F], num_frames i32[B]) that returns f32[B, W, C] logits and
+    bool[B, W], True where a window is real.
+  """
+  settings = FrozenConfigDict(windows)
+  return jax.jit(functools.partial(_forward, model=model, settings=settings))
+
+
+def _forward(
+  variables: dict,
+  band_mean: jax.Array,
+  band_std: jax.Array,
+  frames: jax.Array,
+  num_frames: jax.Array,
+  *,
+  model: nn.Module,
+  settings: FrozenConfigDict,
+) -> tuple[jax.Array, jax.Array]:
+  length, hop = settings.num_frames, settings.hop_frames
+  num_windows = grid_size(frames.shape[1], length, hop)
+  starts, mask = grid_starts(num_frames, num_windows, length, hop)
+  windows = standardise(
+    cut(frames, starts, length), starts, num_frames, band_mean, band_std
+  )
+  return model.apply(variables, windows), mask
+
+
+def window_logits(
+  forward: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
+  batches: Iterable[dict[str, np.ndarray]],
+  mesh: Mesh,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Runs a model over batches.
+
+  Args:
+    forward: of `make_forward`, variables and bands bound.
+    batches: of the input pipeline; rows of weight 0 are padding.
+    mesh: whose devices share each batch.
+
+  Returns:
+    f32[E, W, C] logits, bool[E, W] mask and i64[E] labels of the excerpts, in
+    the batches' order, padding left out.
+  """
+  found: list[tuple[np.ndarray, ...]] = []
+  for batch in batches:
+    placed = shard_batch(batch, mesh)
+    logits, mask = forward(placed['frames'], placed['num_frames'])
+    real = batch['weight'] > 0
+    rows = (np.asarray(logits), np.asarray(mask), batch['label'])
+    found.append(tuple(row[real] for row in rows))
+  logits, mask, label = (
+    np.concatenate(column) for column in zip(*found, strict=True)
+  )
+  return logits, mask, label.astype(np.int64)
+
+
+def score(
+  logits: np.ndarray,
+  mask: np.ndarray,
+  label: np.ndarray,
+  track_id: np.ndarray,
+  genres: tuple[str, ...],
+  temperature: float = 1.0,
+  num_bootstrap: int = 2000,
+) -> dict:
+  """Scores windows and tracks.
+
+  Args:
+    logits: f32[E, W, C].
+    mask: bool[E, W].
+    label: i64[E].
+    track_id: str[E], the track of each excerpt.
+    genres: names of the C genres.
+    temperature: the logits are divided by it.
+    num_bootstrap: resamplings for the interval.
+
+  Returns:
+    `metrics.window_scores` and `metrics.track_scores`, and `track_loss`.
+  """
+  _, first, track = np.unique(track_id, return_index=True, return_inverse=True)
+  probabilities = metrics.track_probabilities(logits, mask, track, temperature)
+  truth = label[first]
+  chosen = probabilities[np.arange(len(truth)), truth]
+  return {
+    **metrics.window_scores(logits, mask, label),
+    **metrics.track_scores(probabilities, truth, genres, num_bootstrap),
+    'track_loss': float(-np.log(np.maximum(chosen, 1e-12)).mean()),
+  }
+
+
+def score_examples(
+  forward: Callable,
+  reader: 'Reader',
+  examples: Examples,
+  config: ConfigDict,
+  mesh: Mesh,
+  temperature: float = 1.0,
+) -> dict:
+  """Runs a model over examples and scores them.
+
+  Args:
+    forward: of `make_forward`, variables and bands bound.
+    reader: of the examples' index.
+    examples: each is counted once.
+    config: `config.eval` is read.
+    mesh: whose devices share each batch.
+    temperature: the logits are divided by it.
+
+  Returns:
+    What `score` returns.
+  """
+  order = np.arange(len(examples))
+  batches = reader.batches(examples, order, config.eval.batch_size)
+  logits, mask, label = window_logits(forward, batches, mesh)
+  index = reader.index
+  return score(
+    logits,
+    mask,
+    label,
+    index.track_id[examples.rows],
+    index.genres,
+    temperature,
+    config.eval.num_bootstrap,
+  )

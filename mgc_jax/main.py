@@ -1,0 +1,56 @@
+"""Trains a music genre classifier and evaluates it, from audio to result.
+
+With no data named, the embedded synthetic corpus is used. The same command
+again continues an interrupted run, or prints the result of a finished one.
+
+Examples:
+  python -m mgc_jax.main --config=configs/crnn.py
+  python -m mgc_jax.main --config=configs/cnn.py --workdir=runs/mine \
+    --config.data.source=folder --config.data.root=/music
+  python -m mgc_jax.main --config=configs/cnn.py --workdir=runs/mine \
+    --mode=evaluate --config.data.source=manifest --config.data.manifest=a.csv
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from mgc_jax import cli
+
+# The workers that decode start from this module: it imports nothing heavy.
+
+
+def main() -> None:
+  """Runs the mode that the flags name."""
+  from mgc_jax import run
+
+  config = flags.FLAGS.config
+  workdir = run.resolve_workdir(flags.FLAGS.workdir, config, _config_path())
+  if flags.FLAGS.mode == 'train':
+    run.train_and_evaluate(config, workdir)
+  else:
+    run.evaluate_only(config, workdir)
+
+
+def _config_path() -> str:
+  return config_flags.get_config_filename(flags.FLAGS['config'])
+
+
+if __name__ == '__main__':
+  config_flags.DEFINE_config_file(
+    'config', None, 'The config file, e.g. configs/crnn.py.', lock_config=True
+  )
+  flags.DEFINE_string(
+    'workdir',
+    None,
+    'Folder of the run: config, checkpoints, bundle, metrics, plots, results. '
+    'Default: runs/<config>-<digest of the configuration>.',
+  )
+  flags.DEFINE_enum(
+    'mode',
+    'train',
+    ['train', 'evaluate'],
+    'train: trains, then evaluates; evaluate: the bundle of --workdir on the '
+    'data named.',
+  )
+  flags.mark_flag_as_required('config')
+  cli.run(main)

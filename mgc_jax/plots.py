@@ -1,0 +1,118 @@
+"""Pictures of a run: curves, confusion, spectrograms, distribution."""
+
+import pathlib
+from typing import Any
+
+import matplotlib
+
+matplotlib.use('Agg')  # files only; before pyplot
+import librosa.display  # noqa: E402
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+from ml_collections import ConfigDict  # noqa: E402
+
+_CURVES = (
+  ('loss', ('train_loss', 'valid_loss')),
+  ('window accuracy', ('train_window_accuracy', 'valid_window_accuracy')),
+  ('track accuracy', ('valid_track_accuracy',)),
+)
+
+
+def plot_curves(lines: list[dict[str, Any]], path: pathlib.Path) -> None:
+  """Draws the training curves of `metrics.jsonl`."""
+  figure, axes = plt.subplots(1, len(_CURVES), figsize=(12, 3.5))
+  epochs = [line['epoch'] + 1 for line in lines]
+  for axis, (title, names) in zip(axes, _CURVES, strict=True):
+    for name in names:
+      if lines and name in lines[0]:
+        values = [line[name] for line in lines]
+        axis.plot(epochs, values, marker='.', label=name.partition('_')[0])
+    axis.set(title=title, xlabel='epoch')
+    axis.grid(alpha=0.3)
+    if axis.lines:
+      axis.legend()
+  _save(figure, path)
+
+
+def plot_confusion(results: dict[str, Any], path: pathlib.Path) -> None:
+  """Draws the confusion matrix, true genres as rows."""
+  counts, genres = np.array(results['confusion_matrix']), results['genres']
+  size = 2.5 + 0.5 * len(genres)
+  figure, axis = plt.subplots(figsize=(size, size))
+  shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+  axis.imshow(shares, cmap='Blues', vmin=0, vmax=1)
+  for (row, column), count in np.ndenumerate(counts):
+    if count:
+      color = 'white' if shares[row, column] > 0.5 else 'black'
+      axis.text(column, row, count, ha='center', va='center', color=color)
+  ticks = range(len(genres))
+  axis.set_xticks(ticks, genres, rotation=45, ha='right')
+  axis.set_yticks(ticks, genres)
+  axis.set(
+    xlabel='answered genre',
+    ylabel='true genre',
+    title=f'{results["split"]} tracks, protocol {results["protocol"]}',
+  )
+  _save(figure, path)
+
+
+def plot_spectrograms(
+  excerpts: dict[str, np.ndarray], features: ConfigDict, path: pathlib.Path
+) -> None:
+  """Draws one excerpt of each genre.
+
+  Args:
+    excerpts: f[N, F] log-mel frames in dB, by genre.
+    features: `config.features`, for the axes.
+    path: of the PNG.
+  """
+  columns = min(5, len(excerpts))
+  rows = -(-len(excerpts) // columns)
+  figure, axes = plt.subplots(
+    rows, columns, figsize=(3.2 * columns, 2.6 * rows), squeeze=False
+  )
+  for axis in axes.flat[len(excerpts) :]:
+    axis.remove()
+  for axis, (genre, frames) in zip(axes.flat, excerpts.items(), strict=False):
+    librosa.display.specshow(
+      frames.astype(np.float32).T,
+      sr=features.sample_rate_hz,
+      hop_length=features.hop_samples,
+      fmin=features.min_frequency_hz,
+      fmax=features.max_frequency_hz,
+      x_axis='time',
+      y_axis='mel',
+      ax=axis,
+    )
+    axis.set(title=genre, xlabel='s')
+    axis.label_outer()
+  _save(figure, path)
+
+
+def plot_distribution(
+  counts: dict[str, np.ndarray], genres: tuple[str, ...], path: pathlib.Path
+) -> None:
+  """Draws the number of tracks of each genre on each side.
+
+  Args:
+    counts: i64[C] by side.
+    genres: names of the C genres.
+    path: of the PNG.
+  """
+  figure, axis = plt.subplots(figsize=(2 + 0.8 * len(genres), 3.5))
+  bottom = np.zeros(len(genres))
+  for side, count in counts.items():
+    if count.any():
+      axis.bar(genres, count, bottom=bottom, label=side)
+      bottom += count
+  axis.set(ylabel='tracks', title='tracks per genre and side')
+  axis.tick_params(axis='x', rotation=45)
+  axis.legend()
+  _save(figure, path)
+
+
+def _save(figure: plt.Figure, path: pathlib.Path) -> None:
+  path.parent.mkdir(parents=True, exist_ok=True)
+  figure.tight_layout()
+  figure.savefig(path, dpi=110)
+  plt.close(figure)

@@ -1,0 +1,117 @@
+"""Results for people and for machines: tables, `results.json`."""
+
+import collections
+import json
+import pathlib
+import platform
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from mgc_jax.config_rules import SPLITS
+from mgc_jax.datasets.excerpt_index import ExcerptIndex
+from mgc_jax.datasets.prepare import Prepared
+from mgc_jax.datasets.splits import Split
+
+RESULTS_FILE = 'results.json'
+_PACKAGES = ('mgc_jax', 'jax', 'flax', 'optax', 'numpy')
+
+
+def versions() -> dict[str, str]:
+  """Returns the versions of what a result depends on."""
+  found = {name: metadata.version(name) for name in _PACKAGES}
+  return {'python': platform.python_version(), **found}
+
+
+def write_json(path: pathlib.Path, content: dict[str, Any]) -> None:
+  """Writes a file that is whole or absent."""
+  partial = path.with_suffix('.partial')
+  partial.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+  partial.replace(path)
+
+
+def genre_counts(index: ExcerptIndex, split: Split) -> dict[str, np.ndarray]:
+  """Returns i64[C] tracks of each genre, by side.
+
+  Under the window protocol a track counts on every side it has windows on.
+
+  Args:
+    index: of the excerpts.
+    split: of the index.
+  """
+  counts = {}
+  for side, examples in split.sides.items():
+    _, first = np.unique(index.track_id[examples.rows], return_index=True)
+    label = index.label[examples.rows[first]]
+    counts[side] = np.bincount(label, minlength=len(index.genres))
+  return counts
+
+
+def preparation_report(prepared: Prepared, split: Split) -> str:
+  """Returns the table of genres and sides, hours, and what was left out.
+
+  Args:
+    prepared: the records.
+    split: of the records.
+  """
+  index, counts = prepared.index, genre_counts(prepared.index, split)
+  hours = np.zeros(len(index.genres))
+  np.add.at(hours, index.label, index.duration_s / 3600)
+  rows = [
+    [genre, *(counts[side][i] for side in SPLITS), f'{hours[i]:.2f}']
+    for i, genre in enumerate(index.genres)
+  ]
+  totals = [counts[side].sum() for side in SPLITS]
+  rows.append(['all', *totals, f'{hours.sum():.2f}'])
+  lines = [
+    f'Records: {index.directory}',
+    f'Protocol: {split.protocol}. Tracks per genre and side:',
+    *_table(['genre', *SPLITS, 'hours'], rows),
+  ]
+  reasons = collections.Counter(
+    row['reason'].partition(':')[0] for row in prepared.left_out
+  )
+  summary = ', '.join(f'{n} {why}' for why, n in reasons.most_common())
+  lines.append(f'Left out: {len(prepared.left_out)} tracks {summary}'.rstrip())
+  lines += [f'  {row["path"]}: {row["reason"]}' for row in prepared.left_out]
+  return '\n'.join(lines)
+
+
+def result_table(results: dict[str, Any]) -> str:
+  """Returns what a person wants to know of `results.json`."""
+  low, high = results['track_accuracy_ci95']
+  rows = [
+    [
+      genre,
+      *(f'{m[name]:.2f}' for name in ('precision', 'recall', 'f1')),
+      m['support'],
+    ]
+    for genre, m in results['per_genre'].items()
+  ]
+  return '\n'.join(
+    [
+      f'Protocol {results["protocol"]}, split {results["split"]}: '
+      f'{results["num_tracks"]} tracks, {results["num_windows"]} windows',
+      f'track accuracy   {results["track_accuracy"]:.1%}  '
+      f'(95 % interval {low:.1%} to {high:.1%})',
+      f'window accuracy  {results["window_accuracy"]:.1%}',
+      f'top-3 tracks     {results["top3_track_accuracy"]:.1%}',
+      f'macro F1         {results["macro_f1"]:.3f}',
+      f'parameters       {results["num_params"]:,}',
+      *_table(['genre', 'precision', 'recall', 'F1', 'tracks'], rows),
+    ]
+  )
+
+
+def _table(header: list[str], rows: list[list[Any]]) -> list[str]:
+  """Returns lines of aligned columns, the first to the left."""
+  cells = [[str(cell) for cell in row] for row in [header, *rows]]
+  widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+  return [
+    '  '.join(
+      cell.ljust(width) if i == 0 else cell.rjust(width)
+      for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+    )
+    for row in cells
+  ]

@@ -1,0 +1,130 @@
+import functools
+import importlib.util
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from mgc_jax.config import base_config, field, validate
+from mgc_jax.config_rules import CHOICES, RULES
+from mgc_jax.errors import ConfigError
+from mgc_jax.models import create_model
+
+ROOT = pathlib.Path(__file__).parent.parent
+PATHS = sorted((ROOT / 'configs').glob('**/*.py'))
+NAMES = [str(path.relative_to(ROOT)) for path in PATHS]
+
+
+def _load(path):
+  spec = importlib.util.spec_from_file_location('loaded_config', path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+def _num_params(config):
+  shape = (1, 2, config.windows.num_frames, config.features.num_bands)
+  init = functools.partial(create_model(config).init, jax.random.key(0))
+  params = jax.eval_shape(init, jnp.zeros(shape))['params']
+  return sum(x.size for x in jax.tree.leaves(params))
+
+
+@pytest.mark.parametrize('path', PATHS, ids=NAMES)
+def test_every_config_builds_validates_and_initialises(path):
+  module = _load(path)
+  config = module.get_config()
+  validate(config)
+  assert _num_params(config) > 1000
+  command = f'python -m mgc_jax.main --config={path.relative_to(ROOT)}'
+  assert command in module.__doc__
+
+
+@pytest.mark.parametrize(
+  ('name', 'num_params'),
+  [('cnn', 347_834), ('lstm', 2_676_554), ('crnn', 818_874)],
+)
+def test_seed_networks_have_the_seed_s_parameters(name, num_params):
+  config = _load(ROOT / 'configs' / 'seed' / f'{name}.py').get_config()
+  assert (config.windows.num_frames, config.features.num_bands) == (258, 128)
+  assert _num_params(config) == num_params
+
+
+def test_cnn_stays_under_370000_parameters():
+  config = _load(ROOT / 'configs' / 'cnn.py').get_config()
+  assert _num_params(config) < 370_000
+
+
+def _leaves(tree, prefix=''):
+  for name, value in tree.items():
+    if hasattr(value, 'items'):
+      yield from _leaves(value, f'{prefix}{name}.')
+    else:
+      yield f'{prefix}{name}'
+
+
+def test_every_number_and_choice_has_a_rule():
+  config = base_config()
+  free = {
+    'data.source',  # the registry of sources checks it
+    'data.root',
+    'data.manifest',
+    'data.prepared_dir',
+    'data.eval_split',  # checked with the splits
+  }
+  for path in _leaves(config):
+    known = path in RULES or path in CHOICES or path in free
+    assert known or isinstance(field(config, path), bool), path
+  for path in (*RULES, *CHOICES):
+    field(config, path)
+
+
+@pytest.mark.parametrize(
+  ('overrides', 'message'),
+  [
+    ({'train.batch_size': 0}, 'config.train.batch_size=0: must be at least 1'),
+    ({'train.learning_rate': -1.0}, 'config.train.learning_rate=-1.0: must be'),
+    ({'train.learning_rate': float('nan')}, 'learning_rate=nan'),
+    ({'seed': -1}, 'config.seed=-1'),
+    ({'model.name': 'svm'}, 'config.model.name=svm: must be one of cnn, lstm'),
+    ({'data.protocol': 'random'}, 'config.data.protocol=random: must be one'),
+    ({'data.eval_split': 'valid,dev'}, 'config.data.eval_split=valid,dev'),
+    ({'data.num_folds': 1}, 'config.data.num_folds=1'),
+    (
+      {'data.num_folds': 3, 'data.fold': 3},
+      'config.data.fold=3: must be under',
+    ),
+    (
+      {'data.num_folds': 3, 'data.protocol': 'given'},
+      'config.data.num_folds=3: given splits have no folds',
+    ),
+    (
+      {'data.valid_fraction': 0.5, 'data.test_fraction': 0.5},
+      'config.data.valid_fraction=0.5 .* nothing is left',
+    ),
+    (
+      {'data.valid_fraction': 0.0, 'data.protocol': 'artist'},
+      'config.data.valid_fraction=0: .*select=last',
+    ),
+    ({'windows.num_frames': 9999}, 'windows.num_frames=9999: longer than'),
+    ({'features.max_frequency_hz': 2e4}, 'max_frequency_hz=20000.0: over half'),
+    ({'features.min_frequency_hz': 11025.0}, 'min_frequency_hz=11025.0: not'),
+    ({'model.cnn.filters': (8, 8)}, 'config.model.cnn.pool_frames=.*needs one'),
+    ({'model.cnn.filters': (8, 'x', 1, 1, 1)}, 'config.model.cnn.filters='),
+    ({'model.dense.sizes': (8, 8)}, 'config.model.dense.dropout=.*needs one'),
+    ({'model.cnn.readout': 'steps'}, 'config.model.cnn.readout=steps'),
+    ({'model.dense.dropout': (1.0,)}, 'config.model.dense.dropout='),
+  ],
+)
+def test_wrong_field_is_named(overrides, message):
+  config = base_config()
+  config.update_from_flattened_dict(overrides)
+  with pytest.raises(ConfigError, match=message):
+    validate(config)
+
+
+def test_missing_field_is_named():
+  config = base_config()
+  del config.train.ema_decay
+  with pytest.raises(ConfigError, match='config.train.ema_decay: missing'):
+    validate(config)
