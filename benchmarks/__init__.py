@@ -1,0 +1,1 @@
+"""Side-by-side timings; each prints a ratio and how to repeat it."""

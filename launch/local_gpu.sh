@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Trains on all GPUs of this machine; the same command again resumes.
+#
+#   pip install -e '.[cuda]'
+#   launch/local_gpu.sh --config=configs/crnn.py --workdir=runs/crnn
+#
+# --dry_run, first, prints the command instead.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export JAX_PLATFORMS="${JAX_PLATFORMS:-cuda}"
+run=(python -m mgc_jax.main)
+if [ "${1:-}" = --dry_run ]; then
+  shift
+  run=(echo "JAX_PLATFORMS=$JAX_PLATFORMS" "${run[@]}")
+fi
+exec "${run[@]}" "$@"
