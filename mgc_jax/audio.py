@@ -71,15 +71,14 @@ def read_excerpts(
   for block in _resampled(path, info, sample_rate_hz, start_s, duration_s):
     pending = np.concatenate([pending, block])
     heard = heard or bool(np.abs(block).max(initial=0) > _SILENCE_PEAK)
-    while len(pending) >= length:
+    # The middle excerpt is given out at the end, when all checks are done.
+    while excerpts == 'all' and len(pending) >= length:
       yield pending[:length]
       pending = pending[length:]
-      if excerpts == 'middle':
-        return
   if not heard:
     raise DataError('silent: no sample above -80 dB of full scale')
   if len(pending):
-    yield pending
+    yield pending[:length]
 
 
 def probe(path: str | os.PathLike) -> AudioInfo:

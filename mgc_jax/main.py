@@ -23,16 +23,13 @@ def main() -> None:
   """Runs the mode that the flags name."""
   from mgc_jax import run
 
-  config = flags.FLAGS.config
-  workdir = run.resolve_workdir(flags.FLAGS.workdir, config, _config_path())
-  if flags.FLAGS.mode == 'train':
+  config, mode = flags.FLAGS.config, flags.FLAGS.mode
+  path = config_flags.get_config_filename(flags.FLAGS['config'])
+  workdir = run.resolve_workdir(flags.FLAGS.workdir, config, path, mode)
+  if mode == 'train':
     run.train_and_evaluate(config, workdir)
   else:
     run.evaluate_only(config, workdir)
-
-
-def _config_path() -> str:
-  return config_flags.get_config_filename(flags.FLAGS['config'])
 
 
 if __name__ == '__main__':

@@ -28,11 +28,12 @@ _FREE_FIELDS = (
   'data.prepared_dir',
   'data.allow_missing',
   'data.root',
+  'model.num_genres',  # filled from the data
 )
 
 
 def resolve_workdir(
-  workdir: str | None, config: ConfigDict, config_path: str
+  workdir: str | None, config: ConfigDict, config_path: str, mode: str
 ) -> pathlib.Path:
   """Returns the folder of a run; a default one is named by its settings.
 
@@ -40,9 +41,15 @@ def resolve_workdir(
     workdir: as given on the command line.
     config: the configuration, overrides applied.
     config_path: of the config file.
+    mode: train or evaluate.
+
+  Raises:
+    ConfigError: there is none to evaluate.
   """
   if workdir:
     return pathlib.Path(workdir)
+  if mode == 'evaluate':
+    raise ConfigError('--workdir: unset; name the run to evaluate')
   digest = hashlib.sha256(config.to_json(sort_keys=True).encode()).hexdigest()
   path = pathlib.Path('runs') / f'{pathlib.Path(config_path).stem}-{digest[:8]}'
   _logger.info('--workdir is not set; using %s', path)
@@ -61,9 +68,11 @@ def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
     DataError: the data cannot be used.
   """
   validate(config)
-  _claim_workdir(config, workdir)
+  _check_workdir(config, workdir)
   prepared = prepare(config)
   config.model.num_genres = len(prepared.index.genres)
+  if not (workdir / CONFIG_FILE).exists():
+    report.write_json(workdir / CONFIG_FILE, config.to_dict())
   split = make_splits(prepared, config)
   print(report.preparation_report(prepared, split))
   # Fails before hours of training where there is nothing to evaluate.
@@ -169,14 +178,13 @@ def known_genres(
   return dataclasses.replace(index, genres=genres, label=numbers[index.label])
 
 
-def _claim_workdir(config: ConfigDict, workdir: pathlib.Path) -> None:
-  """Writes `config.json`, or compares it with what is there."""
+def _check_workdir(config: ConfigDict, workdir: pathlib.Path) -> None:
+  """Makes the folder, or compares the settings of the run in it."""
   path = workdir / CONFIG_FILE
   wanted = _flat(json.loads(config.to_json()))
   try:
+    workdir.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-      workdir.mkdir(parents=True, exist_ok=True)
-      report.write_json(path, config.to_dict())
       return
     found = _flat(json.loads(path.read_text(encoding='utf-8')))
   except OSError as error:

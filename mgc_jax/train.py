@@ -30,7 +30,6 @@ if TYPE_CHECKING:  # tensorflow: not needed to train from another reader
   from mgc_jax.input_pipeline import Reader
 
 METRICS_FILE = 'metrics.jsonl'
-_NOT_BEGUN = {'epoch': -1, 'best_epoch': -1, 'best_score': None}
 
 
 def epoch_order(
@@ -78,6 +77,7 @@ class Trainer:
     self._workdir = workdir
     self._index = reader.index
     self._train, self._valid = split.sides['train'], split.sides['valid']
+    self._sides = split.side_of_rows(len(reader.index))
     self._mesh = data_mesh()
     self._check()
     train = config.train
@@ -99,8 +99,9 @@ class Trainer:
     mean, std = self._index.band_stats(self._train.rows)
     state = create_state(self._model, self._tx, self._config, mean, std)
     checkpoints = Checkpoints(self._workdir / 'checkpoints', self._mesh)
-    state, progress = checkpoints.restore(state, _NOT_BEGUN)
+    state, progress = checkpoints.restore(state, self._not_begun())
     if progress['epoch'] >= 0:
+      self._check_data(progress)
       _logger.info('resumed at step %d', int(state.step))
     # A line may have been written for an epoch whose checkpoint was not.
     log = MetricsLog(self._workdir / METRICS_FILE, progress['epoch'])
@@ -135,6 +136,25 @@ class Trainer:
       raise ConfigError(
         'config.train.select=best: the split has no validation side to choose '
         'by; set config.train.select=last and config.train.patience_epochs=0'
+      )
+
+  def _not_begun(self) -> dict[str, Any]:
+    """Returns the progress of a run that has trained nothing."""
+    fingerprint = self._index.fingerprint(self._sides)
+    return {
+      'epoch': -1,
+      'best_epoch': -1,
+      'best_score': None,
+      'data_fingerprint': fingerprint,
+    }
+
+  def _check_data(self, progress: dict[str, Any]) -> None:
+    begun, now = progress, self._not_begun()
+    if begun['data_fingerprint'] != now['data_fingerprint']:
+      raise DataError(
+        f'{self._workdir}: this run was begun on other data '
+        f'({begun["data_fingerprint"]}, now {now["data_fingerprint"]}); use '
+        'another --workdir'
       )
 
   def _finished(self, progress: dict[str, Any]) -> bool:

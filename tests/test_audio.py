@@ -1,5 +1,6 @@
 import shutil
 import subprocess
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -63,6 +64,18 @@ def test_all_excerpts_joined_are_the_track(tmp_path):
   np.testing.assert_allclose(np.concatenate(found), samples, atol=1e-6)
 
 
+@pytest.mark.parametrize('excerpts', ['middle', 'all'])
+def test_memory_is_bounded_however_long_the_file_is(tmp_path, excerpts):
+  path = write_tone(tmp_path / 'x.wav', seconds=1800.0)
+  tracemalloc.start()
+  found = audio.read_excerpts(path, 4000, 10.0, excerpts)
+  total = sum(len(waveform) for waveform in found)
+  _, peak_bytes = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  assert total == (40_000 if excerpts == 'middle' else 7_200_000)
+  assert peak_bytes < 4e6  # decoded at once it would take 58 MB
+
+
 def test_mono_is_the_mean_of_the_channels(tmp_path):
   left, right = tone(1.0)[:, 0], tone(1.0, frequency_hz=700.0)[:, 0]
   stereo = np.stack([left, right], axis=1)
@@ -108,6 +121,12 @@ def _write_silence(path):
   soundfile.write(path, np.zeros(16000), 8000)
 
 
+def _write_silent_middle(path):
+  samples = np.zeros(8000 * 100)
+  samples[:8000] = samples[-8000:] = 0.5
+  soundfile.write(path, samples, 8000)
+
+
 def _write_nan(path):
   samples = tone(1.0)[:, 0]
   samples[100] = np.nan
@@ -123,6 +142,7 @@ def _write_nan(path):
     (lambda p: None, 'no such file'),
     (lambda p: p.symlink_to(p.parent / 'gone'), 'no such file'),
     (_write_silence, 'silent'),
+    (_write_silent_middle, 'silent'),
     (_write_nan, 'NaN'),
   ],
 )

@@ -186,6 +186,7 @@ def test_prepare_reports_counts_hours_and_what_is_left_out(tmp_path):
       1,
       '/none: no such folder',
     ),
+    ([SMOKE, '--mode=evaluate'], 2, '--workdir: unset; name the run'),
     (
       [SMOKE, '--mode=evaluate', '--workdir=/none'],
       1,

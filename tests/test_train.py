@@ -87,6 +87,13 @@ def test_started_again_a_run_continues_from_its_checkpoint(
     np.testing.assert_array_equal(a, b)
 
 
+def test_a_run_is_not_continued_on_other_data(trainer):
+  trainer().run()
+  other = trainer(**{'data.split_seed': 5})
+  with pytest.raises(DataError, match='begun on other data.*--workdir'):
+    other.run()
+
+
 def test_best_epoch_is_chosen_by_track_accuracy_then_loss(trainer):
   run = trainer()
   progress = {'epoch': -1, 'best_epoch': -1, 'best_score': None}

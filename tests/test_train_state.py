@@ -46,9 +46,12 @@ def test_step_compiles_once(name, tiny_config):
   assert int(state.step) == 3
 
 
-@pytest.mark.parametrize('name', ['cnn', 'lstm', 'crnn'])
-def test_repeated_steps_learn_a_batch(name, tiny_config):
-  tiny_config.model.name = name
+@pytest.mark.parametrize(
+  ('name', 'dtype'),
+  [('cnn', 'float32'), ('lstm', 'float32'), ('crnn', 'bfloat16')],
+)
+def test_repeated_steps_learn_a_batch(name, dtype, tiny_config):
+  tiny_config.model.name, tiny_config.model.dtype = name, dtype
   tiny_config.train.schedule = 'constant'
   tiny_config.train.warmup_epochs = 0.0
   tiny_config.train.learning_rate = 1e-2
