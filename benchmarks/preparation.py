@@ -30,6 +30,8 @@ def librosa_loop(paths: list[pathlib.Path], out: pathlib.Path) -> None:
   """What a user would write: one process, mel windows, one file a track."""
   for number, path in enumerate(paths):
     waveform, rate = librosa.load(path, sr=22050)
+    start = max(0, len(waveform) - 30 * rate) // 2
+    waveform = waveform[start : start + 30 * rate]
     size = _WINDOW_FRAMES * 1024
     windows = [
       librosa.power_to_db(

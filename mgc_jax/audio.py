@@ -24,6 +24,8 @@ EXTENSIONS = ('.wav', '.au', '.mp3', '.flac', '.ogg', '.opus', '.m4a')
 
 _BLOCK_FRAMES = 1 << 16
 _SILENCE_PEAK = 1e-4  # -80 dB under full scale
+_SAMPLE_RATES_HZ = (1000, 1_000_000)
+_MAX_DURATION_S = 30 * 24 * 3600.0
 _TOLERANCE_S = 0.1  # codecs pad and trim by less than that
 # Containers of one recording each: no playlists, which name other files.
 _FFMPEG_FORMATS = 'aac,ac3,aiff,asf,au,flac,matroska,mov,mp3,ogg,wav'
@@ -52,7 +54,7 @@ def read_excerpts(
     sample_rate_hz: of the result; other rates are resampled (soxr, HQ).
     excerpt_s: the longest excerpt, in seconds.
     excerpts: 'middle' for the middle excerpt, or 'all' one after another, the
-      last of them shorter.
+      last of them shorter, silent ones left out.
 
   Yields:
     f32[L] mono samples, the mean of the channels, full scale at 1.
@@ -66,19 +68,23 @@ def read_excerpts(
   if excerpts == 'middle' and info.duration_s > excerpt_s:
     start_s, duration_s = (info.duration_s - excerpt_s) / 2, excerpt_s
   length = max(1, round(excerpt_s * sample_rate_hz))
-  pending = np.zeros(0, np.float32)
-  heard = False
+  pending, num_found = np.zeros(0, np.float32), 0
   for block in _resampled(path, info, sample_rate_hz, start_s, duration_s):
     pending = np.concatenate([pending, block])
-    heard = heard or bool(np.abs(block).max(initial=0) > _SILENCE_PEAK)
     # The middle excerpt is given out at the end, when all checks are done.
     while excerpts == 'all' and len(pending) >= length:
-      yield pending[:length]
-      pending = pending[length:]
-  if not heard:
-    raise DataError('silent: no sample above -80 dB of full scale')
-  if len(pending):
+      excerpt, pending = pending[:length], pending[length:]
+      if _is_heard(excerpt):
+        num_found += 1
+        yield excerpt
+  if _is_heard(pending[:length]):
     yield pending[:length]
+  elif not num_found:
+    raise DataError('silent: no sample above -80 dB of full scale')
+
+
+def _is_heard(samples: np.ndarray) -> bool:
+  return bool(np.abs(samples).max(initial=0) > _SILENCE_PEAK)
 
 
 def probe(path: str | os.PathLike) -> AudioInfo:
@@ -101,7 +107,23 @@ def probe(path: str | os.PathLike) -> AudioInfo:
         _refuse_unfinished_ogg(path)
   except soundfile.LibsndfileError as error:
     return _probe_ffmpeg(path, error)
-  return AudioInfo(rate, channels, frames / rate, 'sndfile')
+  return _checked(AudioInfo(rate, channels, frames / rate, 'sndfile'))
+
+
+def _checked(info: AudioInfo) -> AudioInfo:
+  """A header is somebody else's claim; absurd ones would cost memory."""
+  low, high = _SAMPLE_RATES_HZ
+  if not low <= info.sample_rate_hz <= high:
+    raise DataError(
+      f'damaged: a sample rate of {info.sample_rate_hz} Hz, not in {low} to '
+      f'{high}'
+    )
+  if info.duration_s > _MAX_DURATION_S:
+    raise DataError(
+      'states no length, as files that were written to a pipe; write it anew, '
+      'for example by: ffmpeg -i OLD NEW'
+    )
+  return info
 
 
 def _refuse_truncated_header(libsndfile_log: str) -> None:
@@ -132,29 +154,26 @@ def _refuse_unfinished_ogg(path: pathlib.Path) -> None:
 def _probe_ffmpeg(
   path: pathlib.Path, sndfile_error: soundfile.LibsndfileError
 ) -> AudioInfo:
-  reason = sndfile_error.error_string.rstrip('.')
   if not shutil.which('ffmpeg') or not shutil.which('ffprobe'):
     raise DataError(
-      f'not audio that libsndfile can read ({reason}); for other formats '
-      'install ffmpeg'
+      'not audio: libsndfile cannot read it; for other formats install ffmpeg'
     ) from sndfile_error
   command = ['ffprobe', '-v', 'error', '-format_whitelist', _FFMPEG_FORMATS]
   command += ['-select_streams', 'a:0', '-of', 'json', '-show_entries']
-  command += ['stream=sample_rate,channels:format=duration', f'file:{path}']
+  command += ['stream=sample_rate,channels,duration:format=duration']
+  command += [f'file:{path}']
   done = subprocess.run(command, capture_output=True, check=False)
   try:
     found = json.loads(done.stdout)
     stream, container = found['streams'][0], found['format']
-    return AudioInfo(
-      int(stream['sample_rate']),
-      int(stream['channels']),
-      float(container['duration']),
-      'ffmpeg',
-    )
-  except (LookupError, ValueError) as error:
+    # The container may hold a longer picture.
+    duration_s = float(stream.get('duration', container.get('duration')))
+    rate, channels = int(stream['sample_rate']), int(stream['channels'])
+  except (LookupError, TypeError, ValueError) as error:
     raise DataError(
-      f'not audio that libsndfile or ffmpeg can read ({reason})'
+      'not audio: neither libsndfile nor ffmpeg can read it'
     ) from error
+  return _checked(AudioInfo(rate, channels, duration_s, 'ffmpeg'))
 
 
 def _resampled(

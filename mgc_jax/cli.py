@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -23,7 +24,9 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
   except (
     flags.Error,
     AttributeError,
+    ImportError,
     KeyError,
+    NameError,
     OSError,
     SyntaxError,
     TypeError,
@@ -31,7 +34,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
   ) as error:
     # config_flags lets errors of the config file and of overrides through.
     message = str(error)
-    if isinstance(error, AttributeError | KeyError):
+    if re.fullmatch(r'["\']+\w+["\']+', message):  # ConfigDict's own
       name = message.strip('\'"')
       message = f'config: no field {name}; mgc_jax/config.py lists all'
     print(f'usage error: {message}', file=sys.stderr)

@@ -107,12 +107,13 @@ def _data() -> ConfigDict:
   data.source = 'synthetic'  # synthetic, folder, or manifest
   data.root = placeholder(str)  # the folder of the audio
   data.manifest = placeholder(str)  # CSV; absolute, or relative to data.root
+  data.genres = ()  # that may occur, as strings; empty: any
   # given: the manifest's split column; artist: no artist on two sides; track;
   # window: the seed's leaking split. Unset: given where there is a split
   # column, artist elsewhere.
   data.protocol = placeholder(str)
   data.split_seed = 0  # which tracks go where; apart from config.seed
-  data.valid_fraction = 0.1  # of the tracks; 0 leaves out the validation side
+  data.valid_fraction = 0.1  # of the tracks (with folds: of the rest); 0: none
   data.test_fraction = 0.1  # of the tracks
   data.num_folds = 0  # 0: fractions; K >= 2: fold data.fold of K is the test
   data.fold = 0  # 0 .. num_folds - 1

@@ -37,17 +37,20 @@ def _between(low: float, high: float) -> _Rule:
   return (lambda x: low <= x < high), f'at least {low} and under {high}'
 
 
-def _each(low: float, high: float) -> _Rule:
+def _each(kind: type, low: float, high: float) -> _Rule:
   def holds(xs: tuple) -> bool:
-    return all(isinstance(x, int | float) and low <= x < high for x in xs)
+    return all(
+      isinstance(x, int | kind) and type(x) is not bool and low <= x < high
+      for x in xs
+    )
 
-  return holds, f'numbers, each at least {low} and under {high}'
+  return holds, f'{kind.__name__}s, each at least {low} and under {high}'
 
 
-_POSITIVE: _Rule = (lambda x: x > 0), 'positive'
+_POSITIVE: _Rule = (lambda x: 0 < x < 1e12), 'positive and finite'
 _RATE = _between(0, 1)
-_SIZES = _each(1, 100_000)
-_RATES = _each(0, 1)
+_SIZES = _each(int, 1, 100_000)
+_RATES = _each(float, 0, 1)
 
 RULES: dict[str, _Rule] = {
   'seed': _between(0, 2**32),
@@ -57,7 +60,7 @@ RULES: dict[str, _Rule] = {
   'data.num_folds': _at_least(0),
   'data.fold': _at_least(0),
   'data.num_workers': _at_least(0),
-  'data.min_duration_s': _at_least(0),
+  'data.min_duration_s': _between(0, 3600),
   'data.synthetic.num_artists': _at_least(1),
   'data.synthetic.tracks_per_artist': _at_least(1),
   'data.synthetic.duration_s': _between(1, 3600),
@@ -72,12 +75,12 @@ RULES: dict[str, _Rule] = {
   'windows.num_frames': _at_least(1),
   'windows.hop_frames': _at_least(1),
   'windows.num_windows': _at_least(1),
-  'augment.gain_db': _at_least(0),
+  'augment.gain_db': _between(0, 1000),
   'augment.num_time_masks': _at_least(0),
   'augment.max_time_mask_frames': _at_least(0),
   'augment.num_band_masks': _at_least(0),
   'augment.max_band_mask_bands': _at_least(0),
-  'augment.mixup_alpha': _at_least(0),
+  'augment.mixup_alpha': _between(0, 1000),
   'model.num_genres': _at_least(2),
   'model.cnn.fold_frames': _at_least(1),
   'model.cnn.fold_bands': _at_least(1),
@@ -96,9 +99,9 @@ RULES: dict[str, _Rule] = {
   'train.num_epochs': _at_least(1),
   'train.batch_size': _at_least(1),
   'train.learning_rate': _POSITIVE,
-  'train.warmup_epochs': _at_least(0),
-  'train.weight_decay': _at_least(0),
-  'train.clip_norm': _at_least(0),
+  'train.warmup_epochs': _between(0, 1e6),
+  'train.weight_decay': _between(0, 1e6),
+  'train.clip_norm': _between(0, 1e12),
   'train.ema_decay': _RATE,
   'train.label_smoothing': _RATE,
   'train.patience_epochs': _at_least(0),
@@ -126,12 +129,12 @@ def _check_splits(config: ConfigDict) -> None:
       f'config.data.valid_fraction={data.valid_fraction} and test_fraction='
       f'{data.test_fraction}: nothing is left for training'
     )
-  for name in (data.eval_split or 'test').split(','):
-    if name not in SPLITS:
-      raise ConfigError(
-        f'config.data.eval_split={data.eval_split}: each must be one of '
-        + ', '.join(SPLITS)
-      )
+  names = (data.eval_split or 'test').split(',')
+  if len(set(names)) < len(names) or not set(names) <= set(SPLITS):
+    raise ConfigError(
+      f'config.data.eval_split={data.eval_split}: must be one or several of '
+      + ', '.join(SPLITS)
+    )
 
 
 def _check_features(config: ConfigDict) -> None:
@@ -157,7 +160,15 @@ def _check_features(config: ConfigDict) -> None:
 
 
 def _check_model(config: ConfigDict) -> None:
-  cnn, dense = config.model.cnn, config.model.dense
+  cnn, dense, lstm = config.model.cnn, config.model.dense, config.model.lstm
+  if not cnn.filters:
+    raise ConfigError('config.model.cnn.filters=(): needs one block at least')
+  steps = config.model.name == 'lstm' and not lstm.bands_as_steps
+  if steps and lstm.frames_per_step > config.windows.num_frames:
+    raise ConfigError(
+      f'config.model.lstm.frames_per_step={lstm.frames_per_step}: more than '
+      f'config.windows.num_frames={config.windows.num_frames}'
+    )
   for name in ('pool_frames', 'pool_bands', 'dropout'):
     if len(cnn[name]) != len(cnn.filters):
       raise ConfigError(

@@ -113,7 +113,7 @@ def score(
   truth = label[first]
   chosen = probabilities[np.arange(len(truth)), truth]
   return {
-    **metrics.window_scores(logits, mask, label),
+    **metrics.window_scores(logits / temperature, mask, label),
     **metrics.track_scores(probabilities, truth, genres, num_bootstrap),
     'track_loss': float(-np.log(np.maximum(chosen, 1e-12)).mean()),
   }

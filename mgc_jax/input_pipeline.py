@@ -16,6 +16,9 @@ from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.splits import Examples
 from mgc_jax.errors import DataError
 
+# JAX has the accelerators; TensorFlow would take their memory.
+tf.config.set_visible_devices([], 'GPU')
+
 Batch = dict[str, np.ndarray]
 
 
@@ -23,12 +26,11 @@ class Reader:
   """Reads examples of an index in any order."""
 
   def __init__(self, index: ExcerptIndex):
-    """Opens the records; hides accelerators from TensorFlow.
+    """Opens the records.
 
     Args:
       index: of the records.
     """
-    tf.config.set_visible_devices([], 'GPU')
     self.index = index
     self._features = tfds.builder_from_directory(index.directory).info.features
 
@@ -117,6 +119,7 @@ class Reader:
       yield from dataset.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
     except (
       tf.errors.DataLossError,
+      tf.errors.InvalidArgumentError,  # a shard that ends before its record
       tf.errors.NotFoundError,
       tf.errors.OutOfRangeError,
       tf.errors.PermissionDeniedError,

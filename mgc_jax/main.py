@@ -22,10 +22,11 @@ from mgc_jax import cli
 def main() -> None:
   """Runs the mode that the flags name."""
   from mgc_jax import run
+  from mgc_jax.workdir import resolve_workdir
 
   config, mode = flags.FLAGS.config, flags.FLAGS.mode
   path = config_flags.get_config_filename(flags.FLAGS['config'])
-  workdir = run.resolve_workdir(flags.FLAGS.workdir, config, path, mode)
+  workdir = resolve_workdir(flags.FLAGS.workdir, config, path, mode)
   if mode == 'train':
     run.train_and_evaluate(config, workdir)
   else:

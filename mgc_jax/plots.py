@@ -114,5 +114,7 @@ def plot_distribution(
 def _save(figure: plt.Figure, path: pathlib.Path) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
   figure.tight_layout()
-  figure.savefig(path, dpi=110)
+  partial = path.with_suffix('.partial')
+  figure.savefig(partial, dpi=110, format='png')
+  partial.replace(path)
   plt.close(figure)

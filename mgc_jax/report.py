@@ -20,8 +20,13 @@ _PACKAGES = ('mgc_jax', 'jax', 'flax', 'optax', 'numpy')
 
 def versions() -> dict[str, str]:
   """Returns the versions of what a result depends on."""
-  found = {name: metadata.version(name) for name in _PACKAGES}
-  return {'python': platform.python_version(), **found}
+  found = {'python': platform.python_version()}
+  for name in _PACKAGES:
+    try:
+      found[name] = metadata.version(name)
+    except metadata.PackageNotFoundError:  # run from a checkout
+      found[name] = 'not installed'
+  return found
 
 
 def write_json(path: pathlib.Path, content: dict[str, Any]) -> None:
@@ -73,7 +78,8 @@ def preparation_report(prepared: Prepared, split: Split) -> str:
     row['reason'].partition(':')[0] for row in prepared.left_out
   )
   summary = ', '.join(f'{n} {why}' for why, n in reasons.most_common())
-  lines.append(f'Left out: {len(prepared.left_out)} tracks {summary}'.rstrip())
+  summary = f' ({summary})' if summary else ''
+  lines.append(f'Left out: {len(prepared.left_out)} tracks{summary}')
   lines += [f'  {row["path"]}: {row["reason"]}' for row in prepared.left_out]
   return '\n'.join(lines)
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import json
 import logging
 import pathlib
@@ -17,43 +16,9 @@ from mgc_jax.config import validate
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.prepare import Prepared, prepare
 from mgc_jax.datasets.splits import Examples, Split, make_splits
-from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.workdir import CONFIG_FILE, check_workdir
 
 _logger = logging.getLogger(__name__)
-
-CONFIG_FILE = 'config.json'
-# What may differ between two commands of one run: it changes no result.
-_FREE_FIELDS = (
-  'data.num_workers',
-  'data.prepared_dir',
-  'data.allow_missing',
-  'data.root',
-  'model.num_genres',  # filled from the data
-)
-
-
-def resolve_workdir(
-  workdir: str | None, config: ConfigDict, config_path: str, mode: str
-) -> pathlib.Path:
-  """Returns the folder of a run; a default one is named by its settings.
-
-  Args:
-    workdir: as given on the command line.
-    config: the configuration, overrides applied.
-    config_path: of the config file.
-    mode: train or evaluate.
-
-  Raises:
-    ConfigError: there is none to evaluate.
-  """
-  if workdir:
-    return pathlib.Path(workdir)
-  if mode == 'evaluate':
-    raise ConfigError('--workdir: unset; name the run to evaluate')
-  digest = hashlib.sha256(config.to_json(sort_keys=True).encode()).hexdigest()
-  path = pathlib.Path('runs') / f'{pathlib.Path(config_path).stem}-{digest[:8]}'
-  _logger.info('--workdir is not set; using %s', path)
-  return path
 
 
 def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -68,25 +33,23 @@ def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
     DataError: the data cannot be used.
   """
   validate(config)
-  _check_workdir(config, workdir)
+  check_workdir(config, workdir)
   prepared = prepare(config)
   config.model.num_genres = len(prepared.index.genres)
-  if not (workdir / CONFIG_FILE).exists():
-    report.write_json(workdir / CONFIG_FILE, config.to_dict())
   split = make_splits(prepared, config)
   print(report.preparation_report(prepared, split))
   # Fails before hours of training where there is nothing to evaluate.
   eval_split, _ = split.eval_examples(config.data.eval_split)
-  if eval_split == 'valid' and config.train.select == 'best':
-    _logger.warning(
-      'the best epoch is chosen on the tracks that are evaluated, so the '
-      'result is too good; config.train.select=last is honest'
-    )
+  _warn_of_optimism(eval_split.split(','), config.train)
   from mgc_jax.input_pipeline import Reader  # tensorflow: seconds to import
   from mgc_jax.train import Trainer
 
   reader = Reader(prepared.index)
-  Trainer(config, workdir, split, reader).run()
+  trainer = Trainer(config, workdir, split, reader)
+  # Only now: a run that cannot begin must not bind its folder to its settings.
+  if not (workdir / CONFIG_FILE).exists():
+    report.write_json(workdir / CONFIG_FILE, config.to_dict())
+  trainer.run()
   _plot_data(workdir, config, reader, split)
   evaluate_bundle(config, workdir, prepared, split)
 
@@ -109,6 +72,7 @@ def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> None:
   for section in ('features', 'windows', 'model'):
     config[section] = bundle.config[section]
   validate(config)
+  config.data.genres = bundle.genres  # refused before anything is decoded
   prepared = prepare(config)
   split = make_splits(prepared, config)
   print(report.preparation_report(prepared, split))
@@ -131,85 +95,49 @@ def evaluate_bundle(
   """
   bundle = bundles.load(workdir / 'bundle')
   eval_split, examples = split.eval_examples(config.data.eval_split)
-  sides = split.side_of_rows(len(prepared.index))
-  results = {
+  key = {
     'protocol': split.protocol,
     'split': eval_split,
     'seed': bundle.info['seed'],
     'num_params': bundle.num_params,
     'genres': list(bundle.genres),
-    'data_fingerprint': prepared.index.fingerprint(sides),
+    'temperature': bundle.temperature,
+    'num_bootstrap': config.eval.num_bootstrap,
+    'data_fingerprint': split.fingerprint(prepared.index),
+    'weights_sha256': bundles.digest(workdir / 'bundle'),
     'versions': report.versions(),
   }
   path = workdir / report.RESULTS_FILE
   found = _read_results(path)
-  weights = bundles.digest(workdir / 'bundle')
-  key = {**results, 'weights_sha256': weights}
   if {name: found.get(name) for name in key} != key:
-    index = known_genres(prepared.index, bundle.genres, workdir)
-    scores = _score(bundle, config, index, examples)
-    found = {**scores, **key}
-    report.write_json(path, found)
+    index = _with_labels_of(bundle, prepared.index)
+    found = {**_score(bundle, config, index, examples), **key}
+    # The pictures first: where results are, everything is.
     _plot_results(workdir, found)
+    report.write_json(path, found)
   print(report.result_table(found))
   print(f'Everything of this run: {workdir}')
 
 
-def known_genres(
-  index: ExcerptIndex, genres: tuple[str, ...], workdir: pathlib.Path
+def _with_labels_of(
+  bundle: bundles.Bundle, index: ExcerptIndex
 ) -> ExcerptIndex:
-  """Returns the index with labels into a bundle's genres, matched by name.
+  """Returns the index with labels into the bundle's genres, by name."""
+  numbers = np.array([bundle.genres.index(genre) for genre in index.genres])
+  return dataclasses.replace(
+    index, genres=bundle.genres, label=numbers[index.label]
+  )
 
-  Args:
-    index: of the data.
-    genres: of the bundle.
-    workdir: of the bundle, for the message.
 
-  Raises:
-    DataError: names the genres that the bundle does not know.
-  """
-  unknown = sorted(set(index.genres) - set(genres))
-  if unknown:
-    raise DataError(
-      f'{workdir}: the model does not know {", ".join(unknown)}; it knows '
-      + ', '.join(genres)
+def _warn_of_optimism(sides: list[str], train: ConfigDict) -> None:
+  """Says so where a result will be better than on unheard tracks."""
+  if 'train' in sides:
+    _logger.warning('the evaluated tracks are trained on')
+  if 'valid' in sides and (train.select == 'best' or train.patience_epochs):
+    _logger.warning(
+      'the best epoch is chosen on tracks that are evaluated, so the result '
+      'is too good; config.train.select=last without patience is honest'
     )
-  numbers = np.array([genres.index(genre) for genre in index.genres])
-  return dataclasses.replace(index, genres=genres, label=numbers[index.label])
-
-
-def _check_workdir(config: ConfigDict, workdir: pathlib.Path) -> None:
-  """Makes the folder, or compares the settings of the run in it."""
-  path = workdir / CONFIG_FILE
-  wanted = _flat(json.loads(config.to_json()))
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-      return
-    found = _flat(json.loads(path.read_text(encoding='utf-8')))
-  except OSError as error:
-    raise DataError(f'{workdir}: cannot be used: {error}') from error
-  except ValueError as error:
-    raise DataError(
-      f'{path}: damaged ({error}); use another --workdir'
-    ) from error
-  names = sorted(wanted.keys() | found.keys())
-  for name in names:
-    if name not in _FREE_FIELDS and wanted.get(name) != found.get(name):
-      raise ConfigError(
-        f'config.{name}={wanted.get(name)}: the run in {workdir} has '
-        f'{found.get(name)}; use another --workdir'
-      )
-
-
-def _flat(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
-  flat = {}
-  for name, value in tree.items():
-    if isinstance(value, dict):
-      flat.update(_flat(value, f'{prefix}{name}.'))
-    else:
-      flat[f'{prefix}{name}'] = value
-  return flat
 
 
 def _score(
@@ -238,8 +166,8 @@ def _score(
 
 def _read_results(path: pathlib.Path) -> dict[str, Any]:
   try:
-    return json.loads(path.read_text(encoding='utf-8'))
-  except (OSError, ValueError):
+    return dict(json.loads(path.read_text(encoding='utf-8')))
+  except (OSError, TypeError, ValueError):
     return {}
 
 

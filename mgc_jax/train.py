@@ -50,6 +50,17 @@ def epoch_order(
   return np.resize(order, -(-num_examples // batch_size) * batch_size)
 
 
+def genre_weights(label: np.ndarray, num_genres: int) -> np.ndarray:
+  """Returns f64[C], the inverse of each genre's share; 1 where all are equal.
+
+  Args:
+    label: i64[n] of the training examples.
+    num_genres: C.
+  """
+  counts = np.bincount(label, minlength=num_genres)
+  return len(label) / (num_genres * np.maximum(counts, 1))
+
+
 class Trainer:
   """A model, its data and its devices; `run` is the loop."""
 
@@ -77,7 +88,7 @@ class Trainer:
     self._workdir = workdir
     self._index = reader.index
     self._train, self._valid = split.sides['train'], split.sides['valid']
-    self._sides = split.side_of_rows(len(reader.index))
+    self._data_fingerprint = split.fingerprint(reader.index)
     self._mesh = data_mesh()
     self._check()
     train = config.train
@@ -93,13 +104,13 @@ class Trainer:
       donate_argnums=0,
     )
     self._forward = make_forward(self._model, config.windows)
+    mean, std = self._index.band_stats(self._train.rows)
+    self._initial = create_state(self._model, self._tx, self._config, mean, std)
 
   def run(self) -> None:
     """Trains to the end, from the latest checkpoint where there is one."""
-    mean, std = self._index.band_stats(self._train.rows)
-    state = create_state(self._model, self._tx, self._config, mean, std)
     checkpoints = Checkpoints(self._workdir / 'checkpoints', self._mesh)
-    state, progress = checkpoints.restore(state, self._not_begun())
+    state, progress = checkpoints.restore(self._initial, self._not_begun())
     if progress['epoch'] >= 0:
       self._check_data(progress)
       _logger.info('resumed at step %d', int(state.step))
@@ -125,6 +136,12 @@ class Trainer:
     check_batch_size('eval.batch_size', config.eval.batch_size, self._mesh)
     if not len(self._train):
       raise DataError('the training side of the split is empty')
+    untrained = set(self._index.label) - set(
+      self._index.label[self._train.rows]
+    )
+    if untrained:
+      names = ', '.join(self._index.genres[i] for i in sorted(untrained))
+      raise DataError(f'no track of {names} on the training side of the split')
     longest = int(self._train.num_frames.max())
     if config.windows.num_frames > longest:
       raise ConfigError(
@@ -140,21 +157,19 @@ class Trainer:
 
   def _not_begun(self) -> dict[str, Any]:
     """Returns the progress of a run that has trained nothing."""
-    fingerprint = self._index.fingerprint(self._sides)
     return {
       'epoch': -1,
       'best_epoch': -1,
       'best_score': None,
-      'data_fingerprint': fingerprint,
+      'data_fingerprint': self._data_fingerprint,
     }
 
   def _check_data(self, progress: dict[str, Any]) -> None:
-    begun, now = progress, self._not_begun()
-    if begun['data_fingerprint'] != now['data_fingerprint']:
+    begun, now = progress['data_fingerprint'], self._data_fingerprint
+    if begun != now:
       raise DataError(
-        f'{self._workdir}: this run was begun on other data '
-        f'({begun["data_fingerprint"]}, now {now["data_fingerprint"]}); use '
-        'another --workdir'
+        f'{self._workdir}: this run was begun on other data ({begun}, now '
+        f'{now}); use another --workdir'
       )
 
   def _finished(self, progress: dict[str, Any]) -> bool:
@@ -176,8 +191,12 @@ class Trainer:
     train, seed = self._config.train, self._config.seed
     order = epoch_order(len(self._train), train.batch_size, seed, epoch)
     key = jax.random.fold_in(jax.random.key(seed), 1)
+    weights = None
+    if train.class_weights:
+      label = self._index.label[self._train.rows]
+      weights = genre_weights(label, len(self._index.genres))
     batches = self._reader.batches(
-      self._train, order, train.batch_size, self._genre_weights()
+      self._train, order, train.batch_size, weights
     )
     sums, start_s = WindowSums.zero(), time.monotonic()
     name = f'epoch {epoch + 1}/{train.num_epochs}'
@@ -194,13 +213,6 @@ class Trainer:
       'examples_per_s': len(order) / seconds,
       'learning_rate': float(self._learning_rate(int(state.step) - 1)),
     }
-
-  def _genre_weights(self) -> np.ndarray | None:
-    if not self._config.train.class_weights:
-      return None
-    label = self._index.label[self._train.rows]
-    counts = np.bincount(label, minlength=len(self._index.genres))
-    return len(label) / (len(counts) * np.maximum(counts, 1))
 
   def _validate(self, state: TrainState) -> dict[str, float]:
     """Scores the validation side; nothing where it is empty."""

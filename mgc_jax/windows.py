@@ -59,7 +59,8 @@ def random_starts(
     i32[B, W] first frames, and bool[B, W], True where the window is real.
   """
   steps = jnp.arange(num_windows)[None] * hop
-  room = jnp.maximum(num_frames - (length + (num_windows - 1) * hop), 0)
+  slack = jnp.maximum(num_frames - length, 0)
+  room = slack - jnp.minimum(slack // hop, num_windows - 1) * hop
   uniform = jax.random.uniform(key, num_frames.shape)
   first = jnp.floor(uniform * (room + 1)).astype(jnp.int32) * shift
   starts = first[:, None] + steps

@@ -69,6 +69,15 @@ def tiny():
   return config
 
 
+@pytest.fixture
+def folder_config(tiny_config, music_folder, tmp_path):
+  """The tiny configuration on `music_folder`."""
+  tiny_config.data.source = 'folder'
+  tiny_config.data.root = str(music_folder)
+  tiny_config.data.prepared_dir = str(tmp_path / 'prepared')
+  return tiny_config
+
+
 def tone(seconds=2.0, rate_hz=RATE_HZ, frequency_hz=440.0, channels=1):
   """f32[samples, channels], a tone with a little noise, different each."""
   rng = np.random.default_rng(int(frequency_hz * 10 + seconds * 1000))

@@ -76,6 +76,13 @@ def test_memory_is_bounded_however_long_the_file_is(tmp_path, excerpts):
   assert peak_bytes < 4e6  # decoded at once it would take 58 MB
 
 
+def test_silent_excerpts_of_a_longer_track_are_left_out(tmp_path):
+  samples = np.concatenate([tone(2.0)[:, 0], np.zeros(32000), tone(1.0)[:, 0]])
+  soundfile.write(tmp_path / 'x.wav', samples, 8000)
+  found = _read(tmp_path / 'x.wav', excerpt_s=2.0, excerpts='all')
+  assert [len(x) for x in found] == [16000, 8000]
+
+
 def test_mono_is_the_mean_of_the_channels(tmp_path):
   left, right = tone(1.0)[:, 0], tone(1.0, frequency_hz=700.0)[:, 0]
   stereo = np.stack([left, right], axis=1)
@@ -127,6 +134,22 @@ def _write_silent_middle(path):
   soundfile.write(path, samples, 8000)
 
 
+def _write_flac_of_unknown_length(path):
+  soundfile.write(path, tone(1.0), 8000, format='FLAC')
+  data = bytearray(path.read_bytes())
+  # STREAMINFO: the low 36 bits before the digest are the number of samples.
+  data[21] &= 0xF0
+  data[22:26] = bytes(4)
+  path.write_bytes(data)
+
+
+def _write_wav_of_1_hz(path):
+  soundfile.write(path, tone(1.0), 8000)
+  data = bytearray(path.read_bytes())
+  data[24:28] = (1).to_bytes(4, 'little')
+  path.write_bytes(data)
+
+
 def _write_nan(path):
   samples = tone(1.0)[:, 0]
   samples[100] = np.nan
@@ -144,6 +167,8 @@ def _write_nan(path):
     (_write_silence, 'silent'),
     (_write_silent_middle, 'silent'),
     (_write_nan, 'NaN'),
+    (_write_flac_of_unknown_length, 'states no length'),
+    (_write_wav_of_1_hz, 'sample rate of 1 Hz'),
   ],
 )
 def test_unusable_file_is_refused_with_the_reason(tmp_path, make, reason):

@@ -29,7 +29,7 @@ def test_mask_zeroes_stripes_no_wider_than_allowed(windows, axis):
   found = augment.mask_axis(jax.random.key(0), windows, axis, 1, 5)
   other = 3 if axis == 2 else 2
   masked = np.asarray((found == 0).all(axis=other))  # [B, W, T or F]
-  assert masked.sum() == (np.asarray(found) == 0).all(axis=other).sum() > 0
+  assert masked.any()
   for row in masked.reshape(B * W, -1):
     places = np.flatnonzero(row)
     assert len(places) <= 5

@@ -70,6 +70,7 @@ def test_every_number_and_choice_has_a_rule():
     'data.root',
     'data.manifest',
     'data.prepared_dir',
+    'data.genres',
     'data.eval_split',  # checked with the splits
   }
   for path in _leaves(config):
@@ -111,6 +112,16 @@ def test_every_number_and_choice_has_a_rule():
     ({'features.min_frequency_hz': 11025.0}, 'min_frequency_hz=11025.0: not'),
     ({'model.cnn.filters': (8, 8)}, 'config.model.cnn.pool_frames=.*needs one'),
     ({'model.cnn.filters': (8, 'x', 1, 1, 1)}, 'config.model.cnn.filters='),
+    ({'model.cnn.filters': (8, 1.5, 1, 1, 1)}, 'config.model.cnn.filters='),
+    ({'model.cnn.filters': (8, True, 1, 1, 1)}, 'config.model.cnn.filters='),
+    ({'model.cnn.filters': ()}, 'config.model.cnn.filters=.*one block'),
+    ({'train.learning_rate': float('inf')}, 'learning_rate=inf'),
+    ({'augment.mixup_alpha': float('inf')}, 'mixup_alpha=inf'),
+    ({'data.eval_split': 'valid,valid'}, 'config.data.eval_split=valid,valid'),
+    (
+      {'model.name': 'lstm', 'model.lstm.frames_per_step': 500},
+      'config.model.lstm.frames_per_step=500: more than',
+    ),
     ({'model.dense.sizes': (8, 8)}, 'config.model.dense.dropout=.*needs one'),
     ({'model.cnn.readout': 'steps'}, 'config.model.cnn.readout=steps'),
     ({'model.dense.dropout': (1.0,)}, 'config.model.dense.dropout='),

@@ -1,5 +1,9 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+import soundfile
 
 from mgc_jax.config import base_config
 from mgc_jax.datasets.excerpts import excerpts_of
@@ -40,6 +44,31 @@ def test_synthetic_track_is_rendered(tiny_config):
   assert excerpt.duration_s == 3.0
 
 
+def test_long_synthetic_track_is_cut_like_any_other(tiny_config):
+  tiny_config.data.synthetic.duration_s = 7.0
+  track = list_tracks(tiny_config.data)[0]
+  (middle,) = excerpts_of(track, tiny_config.features, 1.0)
+  tiny_config.features.excerpts = 'all'
+  found = excerpts_of(track, tiny_config.features, 0.0)
+  assert [e.duration_s for e in found] == [3.0, 3.0, 1.0]
+  assert middle.sha256 not in {e.sha256 for e in found}
+
+
+def test_enormous_samples_are_refused(tmp_path, tiny_config):
+  path = tmp_path / 'x.wav'
+  soundfile.write(path, tone(2.0) * 1e25, 8000, subtype='FLOAT')
+  with pytest.raises(DataError, match='far too large'):
+    excerpts_of(_track(path), tiny_config.features, 1.0)
+
+
+def test_workers_load_neither_tensorflow_nor_jax():
+  code = (
+    'import sys, mgc_jax.main, mgc_jax.datasets.excerpts;'
+    'assert not {"tensorflow", "jax"} & set(sys.modules)'
+  )
+  subprocess.run([sys.executable, '-c', code], check=True)
+
+
 def test_ready_made_frames_are_taken_as_they_are(tmp_path, tiny_config):
   frames = np.random.default_rng(0).normal(size=(50, 20)).astype(np.float32)
   np.save(tmp_path / 'x.npy', frames)
@@ -64,6 +93,12 @@ def _save(array, allow_pickle=False):
   return lambda path: np.save(path, array, allow_pickle=allow_pickle)
 
 
+def _header(text):
+  data = text.encode().ljust(117) + b'\n'
+  magic = b'\x93NUMPY\x01\x00' + len(data).to_bytes(2, 'little')
+  return lambda path: path.write_bytes(magic + data + bytes(100))
+
+
 def _truncated(path):
   np.save(path, np.zeros((100, 20), np.float32))
   path.write_bytes(path.read_bytes()[:4000])
@@ -77,7 +112,19 @@ def _truncated(path):
     (_save(np.zeros(50, np.float32)), 'shape .50,.'),
     (_save(np.zeros((50, 20), int)), 'not floating-point'),
     (_save(np.full((50, 20), np.nan)), 'NaN'),
-    (_save(np.full((50, 20), 1e6)), 'over 65504'),
+    (_save(np.full((50, 20), 1e6)), 'too large'),
+    (_header("{'descr': '<f4', 'shape': (1,"), 'no whole .npy'),
+    (
+      _header("{'descr': '<f4', 'fortran_order': False, 'shape': (-3, 20)}"),
+      'no whole .npy',
+    ),
+    (
+      _header(
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (10**25, 20)}"
+      ),
+      'no whole .npy',
+    ),
+    (_header('{[]: 1}'), 'no whole .npy'),
     (_save(np.zeros((0, 20))), 'too short'),
     (_save(np.zeros((5, 20))), 'too short: 0.16 s'),
     (_truncated, 'no whole .npy array'),

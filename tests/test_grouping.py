@@ -30,11 +30,14 @@ def test_equal_groups_are_divided_exactly():
     assert found.tolist() == [16, 2, 2]
 
 
-def test_small_genres_have_one_group_on_every_side():
-  counts = np.kron(np.eye(4, dtype=int), np.ones((3, 1), int))
+@pytest.mark.parametrize('size', [1, 5, 10])
+@pytest.mark.parametrize('num_groups', [3, 5, 9])
+def test_every_side_has_a_group_of_a_small_genre(num_groups, size):
+  counts = np.kron(np.eye(4, dtype=int), np.full((num_groups, 1), size))
   part = assign_groups(counts, [0.8, 0.1, 0.1], np.random.default_rng(0))
   for genre in range(4):
-    assert sorted(part[counts[:, genre] > 0]) == [0, 1, 2]
+    found = np.bincount(part[counts[:, genre] > 0], minlength=3)
+    assert found.tolist() == [num_groups - 2, 1, 1]
 
 
 @pytest.mark.parametrize('seed', range(5))

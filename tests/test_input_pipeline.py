@@ -82,6 +82,14 @@ def test_a_flipped_byte_is_detected_and_its_folder_named(prepared):
     list(Reader(index).batches(_everything(index), np.arange(13), 4))
 
 
+def test_a_cut_shard_is_detected(prepared):
+  index = prepared.index
+  path = index.directory / index.shard[5]
+  path.write_bytes(path.read_bytes()[: index.offset.max()])
+  with pytest.raises(DataError, match='a record is damaged'):
+    list(Reader(index).batches(_everything(index), np.arange(13), 4))
+
+
 def test_a_missing_shard_is_named(prepared):
   index = dataclasses.replace(
     prepared.index, shard=np.full(13, 'gone.tfrecord')

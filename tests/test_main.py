@@ -151,7 +151,7 @@ def test_a_genre_that_the_bundle_does_not_know_is_named(finished, tmp_path):
     *_manifest(tmp_path, ('rock', 'zouk')),
   )
   assert done.returncode == 1
-  assert 'does not know zouk; it knows classical' in done.stderr
+  assert 'm.csv, line 5: unknown genre zouk; known: classical' in done.stderr
 
 
 def test_prepare_reports_counts_hours_and_what_is_left_out(tmp_path):

@@ -34,6 +34,26 @@ def test_folder_takes_names_that_are_not_utf8(music_folder):
   assert os.path.exists(odd[0].path)
 
 
+def test_folder_ignores_hidden_files_and_refuses_unknown_genres(
+  music_folder,
+):
+  write_tone(music_folder / 'jazz' / '._0.wav')
+  data = _data(source='folder', root=str(music_folder))
+  assert len(list_tracks(data)) == 12
+  data.genres = ('jazz',)
+  with pytest.raises(DataError, match='unknown genre rock; known: jazz'):
+    list_tracks(data)
+
+
+def test_two_files_of_one_name_are_refused(music_folder):
+  folder = os.fsencode(music_folder / 'jazz')
+  for name in (b'/caf\xe9.wav', b'/caf\\xe9.wav'):
+    with open(folder + name, 'wb'):
+      pass
+  with pytest.raises(DataError, match='is no unique name'):
+    list_tracks(_data(source='folder', root=str(music_folder)))
+
+
 def test_manifest_is_relative_to_root(music_folder):
   text = 'path,track_id,genre\njazz/0.wav,a,jazz\n'
   (music_folder / 'm.csv').write_text(text)

@@ -1,7 +1,4 @@
-import json
-import os
-import subprocess
-import sys
+import dataclasses
 
 import jax
 import numpy as np
@@ -12,8 +9,8 @@ from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.splits import make_splits
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.input_pipeline import Reader
-from mgc_jax.metrics_log import MetricsLog, read_metrics
-from mgc_jax.train import Trainer, epoch_order
+from mgc_jax.metrics_log import read_metrics
+from mgc_jax.train import Trainer, epoch_order, genre_weights
 
 
 @pytest.fixture
@@ -113,14 +110,30 @@ def test_patience_stops_early(trainer, tmp_path):
   assert len(read_metrics(tmp_path / 'run' / 'metrics.jsonl')) == 3
 
 
-def test_averaged_and_weighted_training_runs(trainer, tmp_path):
-  trainer(**{'train.ema_decay': 0.5, 'train.class_weights': True}).run()
-  assert bundles.load(tmp_path / 'run' / 'bundle').num_params > 0
+def test_the_averaged_weights_are_what_a_bundle_holds(trainer, tmp_path):
+  for name, decay in (('plain', 0.0), ('averaged', 0.9)):
+    overrides = {'train.ema_decay': decay, 'train.class_weights': True}
+    trainer(name, **overrides, **{'train.warmup_epochs': 0.0}).run()
+  plain, averaged = (
+    bundles.digest(tmp_path / name / 'bundle') for name in ('plain', 'averaged')
+  )
+  assert plain != averaged
 
 
-def test_class_weights_are_the_inverse_of_the_counts(trainer):
-  weights = trainer(**{'train.class_weights': True})._genre_weights()
-  np.testing.assert_allclose(weights, np.ones(10))
+def test_genres_weigh_the_inverse_of_their_share():
+  label = np.repeat([0, 1, 2], [6, 3, 1])
+  weights = genre_weights(label, 3)
+  np.testing.assert_allclose(weights, [10 / 18, 10 / 9, 10 / 3])
+  assert weights[label].sum() == pytest.approx(10)
+
+
+def test_a_genre_with_nothing_to_train_on_is_named(trainer):
+  run = trainer()
+  rows = run._train.rows
+  kept = rows[run._index.label[rows] != 3]
+  run._train = dataclasses.replace(run._train, rows=kept)
+  with pytest.raises(DataError, match='no track of experimental on the train'):
+    run._check()
 
 
 def test_window_protocol_trains_on_single_windows(trainer, tmp_path):
@@ -146,67 +159,3 @@ def test_empty_training_side(trainer):
     empty = run._train.__class__(*(np.zeros(0, int),) * 3)
     run._train = empty
     run._check()
-
-
-def test_log_has_each_epoch_once_after_a_crash(tmp_path):
-  path = tmp_path / 'metrics.jsonl'
-  text = ''.join(json.dumps({'epoch': i, 'x_y': 1.0}) + '\n' for i in range(3))
-  path.write_text(text + '{"epoch": 3, "x_')
-  log = MetricsLog(path, last_epoch=1)
-  log.append({'epoch': 2, 'x_y': 2.0})
-  assert [line['epoch'] for line in read_metrics(path)] == [0, 1, 2]
-
-
-_TWO_DEVICES = """
-import sys, json
-import jax, numpy as np
-from ml_collections import FrozenConfigDict
-from tests.conftest import tiny
-from mgc_jax.models import create_model
-from mgc_jax.optim import create_optimizer
-from mgc_jax.partition import data_mesh, replicated, shard_batch
-from mgc_jax.train_state import create_state, train_step
-import functools
-
-config = tiny()
-config.windows.num_windows = 2
-model, frozen = create_model(config), FrozenConfigDict(config)
-tx = create_optimizer(config.train, 2)
-mesh = data_mesh()
-state = create_state(model, tx, frozen, np.zeros(20, 'f'), np.ones(20, 'f'))
-state = jax.device_put(state, replicated(mesh))
-step = jax.jit(functools.partial(train_step, model=model, tx=tx, config=frozen))
-rng = np.random.default_rng(0)
-for _ in range(2):
-  batch = {
-    'frames': rng.normal(size=(8, 90, 20)).astype(np.float16),
-    'num_frames': np.full(8, 90, np.int32),
-    'label': np.arange(8, dtype=np.int32),
-    'weight': np.ones(8, np.float32),
-  }
-  placed = shard_batch(batch, mesh)
-  state, sums = step(state, placed, jax.random.key(0))
-assert len(placed['frames'].sharding.device_set) == jax.device_count()
-assert step._cache_size() == 1
-leaves = [float(np.abs(x).sum()) for x in jax.tree.leaves(state.params)]
-print(json.dumps([jax.device_count(), sums.compute()['loss'], leaves]))
-"""
-
-
-def _on_devices(count):
-  done = subprocess.run(
-    [sys.executable, '-c', _TWO_DEVICES],
-    env={**os.environ, 'JAX_NUM_CPU_DEVICES': str(count)},
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert done.returncode == 0, done.stderr
-  return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_two_devices_compute_what_one_computes():
-  one, two = _on_devices(1), _on_devices(2)
-  assert (one[0], two[0]) == (1, 2)
-  assert two[1] == pytest.approx(one[1], rel=1e-4)
-  np.testing.assert_allclose(two[2], one[2], rtol=1e-3)

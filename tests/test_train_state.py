@@ -83,6 +83,18 @@ def test_randomness_is_a_function_of_key_and_step(tiny_config):
   assert loss(0, 1) != loss(1, 1)
 
 
+def test_each_step_has_its_own_randomness(tiny_config):
+  """The same weights and batch at another step: other crops and masks."""
+
+  def loss(number):
+    state, step, key = _setup(tiny_config)
+    state = state.replace(step=state.step + number)
+    return step(state, _batch(), key)[1].compute()['loss']
+
+  assert loss(0) == loss(0)
+  assert loss(0) != loss(5)
+
+
 def test_padding_and_weights_decide_what_counts(tiny_config):
   tiny_config.augment.mixup_alpha = 0.0  # it would mix padding in
   tiny_config.model.cnn.norm = 'none'  # it would normalise by padding

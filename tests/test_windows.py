@@ -44,6 +44,19 @@ def test_windows_behind_a_short_excerpt_are_not_real():
   assert starts[0].tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize('num_frames', [6, 8, 11, 12, 13])
+def test_all_frames_of_a_shorter_excerpt_can_be_met(num_frames):
+  """Where fewer than W windows fit, those that do are placed anywhere."""
+  starts, real = windows.random_starts(
+    jax.random.key(0), jnp.full((500,), num_frames), W, T, 4
+  )
+  ends = np.asarray(starts + T)[np.asarray(real)]
+  assert ends.max() == num_frames
+  assert np.asarray(starts)[np.asarray(real)].min() == 0
+  fitting = min(W, 1 + (num_frames - T) // 4)
+  assert set(np.asarray(real.sum(axis=1))) == {fitting}
+
+
 def test_random_crop_can_be_switched_off():
   starts, _ = windows.random_starts(
     jax.random.key(0), jnp.full((50,), 20), W, T, 4, shift=False

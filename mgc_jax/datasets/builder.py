@@ -13,15 +13,18 @@ import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from mgc_jax.datasets import excerpt_index
-from mgc_jax.datasets.excerpts import Excerpt, excerpts_of
+from mgc_jax.datasets.excerpts import Excerpt, try_excerpts
 from mgc_jax.datasets.track import Track
 from mgc_jax.errors import DataError
 
+# Before TensorFlow touches a device: JAX has the accelerators.
+tf.config.set_visible_devices([], 'GPU')
 tfds.disable_progress_bar()  # the bar over the tracks is enough
 
 NAME = 'mgc_windows'
@@ -150,14 +153,14 @@ def _decoded(
   tracks: list[Track], config: ConfigDict
 ) -> Iterator[tuple[Track, list[Excerpt] | str]]:
   """Yields each track with its excerpts, or with why it has none, in order."""
-  num_workers = config.data.num_workers or len(os.sched_getaffinity(0))
+  num_workers = config.data.num_workers or _num_cores()
   arguments = config.features.copy_and_resolve_references()
   min_s = config.data.min_duration_s
   bar = tqdm(total=len(tracks), desc='prepare', unit='track', disable=None)
   with bar, _executor(min(num_workers, len(tracks))) as submit:
     ahead: list[tuple[Track, Callable]] = []
     for track in tracks:
-      ahead.append((track, submit(_try_excerpts, track, arguments, min_s)))
+      ahead.append((track, submit(try_excerpts, track, arguments, min_s)))
       # A bounded queue: results wait in memory until they are written.
       if len(ahead) > 4 * num_workers:
         yield _next(ahead, bar)
@@ -165,20 +168,25 @@ def _decoded(
       yield _next(ahead, bar)
 
 
+def _num_cores() -> int:
+  """Returns the cores that this process may use."""
+  if hasattr(os, 'sched_getaffinity'):  # Linux
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
 def _next(ahead: list, bar: tqdm) -> tuple[Track, list[Excerpt] | str]:
   track, result = ahead.pop(0)
-  outcome = result()
+  try:
+    outcome = result()
+  except concurrent.futures.process.BrokenProcessPool as error:
+    named = ', '.join(t.path for t, _ in [(track, result), *ahead][:8])
+    raise DataError(
+      f'a process that decodes was killed, by one of: {named}; move it away, '
+      'or set --config.data.num_workers=1 to see which'
+    ) from error
   bar.update()
   return track, outcome
-
-
-def _try_excerpts(
-  track: Track, features: ConfigDict, min_duration_s: float
-) -> list[Excerpt] | str:
-  try:
-    return excerpts_of(track, features, min_duration_s)
-  except DataError as error:
-    return str(error)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ a record; its offsets let the input pipeline read records in any order.
 
 import csv
 import dataclasses
-import hashlib
 import os
 import pathlib
 from collections.abc import Sequence
@@ -58,28 +57,18 @@ class ExcerptIndex:
     return len(self.label)
 
   def band_stats(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns f32[F] mean and f32[F] standard deviation over excerpts."""
+    """Returns f32[F] mean and f32[F] standard deviation over excerpts.
+
+    Args:
+      rows: i64[n]; an excerpt that is named several times counts once, and as
+        a whole also under the window protocol.
+    """
+    rows = np.unique(rows)
     sums, squares = self.band_sums[rows].astype(np.float64).sum(axis=0)
     count = self.num_frames[rows].sum()
     mean = sums / count
     variance = np.maximum(squares / count - mean**2, 1e-6)
     return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
-
-  def fingerprint(self, splits: Sequence[str]) -> str:
-    """Hashes what is evaluated: the audio, genres and split of each row."""
-    digest = hashlib.sha256()
-    rows = zip(
-      self.excerpt_id,
-      self.sha256,
-      self.label,
-      self.num_frames,
-      splits,
-      strict=True,
-    )
-    for excerpt, audio, label, frames, split in rows:
-      line = f'{excerpt}\t{audio}\t{self.genres[label]}\t{frames}\t{split}\n'
-      digest.update(line.encode())
-    return digest.hexdigest()[:16]
 
 
 def write(

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import os
+import tokenize
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,16 @@ from mgc_jax.datasets.sources import synthetic
 from mgc_jax.datasets.track import Track
 from mgc_jax.errors import DataError
 from mgc_jax.features import log_mel
+
+# What numpy raises for a header that somebody made up.
+_HEADER_ERRORS = (
+  EOFError,
+  OverflowError,
+  SyntaxError,
+  TypeError,
+  ValueError,
+  tokenize.TokenError,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,17 +50,12 @@ def excerpts_of(
   Raises:
     DataError: says what is wrong with the file, without its name.
   """
-  if track.path.endswith('.npy'):
-    found = list(_ready_made(track.path, features))
-  else:
-    found = [
-      Excerpt(
-        log_mel(waveform, features).astype(np.float16),
-        len(waveform) / features.sample_rate_hz,
-        hashlib.sha256(waveform.tobytes()).hexdigest(),
-      )
-      for waveform in _waveforms(track.path, features)
-    ]
+  found = []
+  for frames, duration_s, data in _signals(track.path, features):
+    if not np.isfinite(frames).all():
+      raise DataError('holds values that are NaN, infinite or far too large')
+    digest = hashlib.sha256(data.tobytes()).hexdigest()
+    found.append(Excerpt(frames, duration_s, digest))
   long_enough = [e for e in found if e.duration_s >= min_duration_s]
   if not long_enough:
     longest_s = max((e.duration_s for e in found), default=0.0)
@@ -60,35 +66,49 @@ def excerpts_of(
   return long_enough
 
 
-def _waveforms(path: str, features: ConfigDict) -> Iterator[np.ndarray]:
-  """Yields f32[L] of each excerpt."""
-  rate = features.sample_rate_hz
-  if path.startswith(synthetic.SCHEME):
-    waveform = synthetic.render(path, rate)
-    yield waveform[: round(features.excerpt_s * rate)]
-    return
-  yield from audio.read_excerpts(
-    path, rate, features.excerpt_s, features.excerpts
-  )
+def try_excerpts(
+  track: Track, features: ConfigDict, min_duration_s: float
+) -> list[Excerpt] | str:
+  """Returns what `excerpts_of` does, or the message of its `DataError`."""
+  try:
+    return excerpts_of(track, features, min_duration_s)
+  except DataError as error:
+    return str(error)
 
 
-def _ready_made(path: str, features: ConfigDict) -> Iterator[Excerpt]:
-  frames = _load_frames(path, features.num_bands)
-  frame_s = features.hop_samples / features.sample_rate_hz
-  length = 1 + int(features.excerpt_s / frame_s)
-  starts = range(0, len(frames), length)
-  if features.excerpts == 'middle':
-    starts = [max(0, (len(frames) - length) // 2)]
-  for start in starts:
-    with np.errstate(over='ignore'):
-      excerpt = np.asarray(frames[start : start + length], np.float16)
-    if not np.isfinite(excerpt).all():
-      raise DataError('holds frames that are NaN, infinite or over 65504')
-    yield Excerpt(
-      excerpt,
-      len(excerpt) * frame_s,
-      hashlib.sha256(excerpt.tobytes()).hexdigest(),
-    )
+def _signals(
+  path: str, features: ConfigDict
+) -> Iterator[tuple[np.ndarray, float, np.ndarray]]:
+  """Yields f16[N, F], the duration in seconds, and what identifies it."""
+  rate, hop = features.sample_rate_hz, features.hop_samples
+  # Beyond float16's range is infinite, and is refused.
+  with np.errstate(over='ignore', invalid='ignore'):
+    if path.endswith('.npy'):
+      whole = _load_frames(path, features.num_bands)
+      length = 1 + int(features.excerpt_s * rate / hop)
+      for part in _parts(whole, length, features.excerpts):
+        frames = np.asarray(part, np.float16)
+        yield frames, len(frames) * hop / rate, frames
+      return
+    if path.startswith(synthetic.SCHEME):
+      length = round(features.excerpt_s * rate)
+      whole = synthetic.render(path, rate)
+      waveforms = _parts(whole, length, features.excerpts)
+    else:
+      waveforms = audio.read_excerpts(
+        path, rate, features.excerpt_s, features.excerpts
+      )
+    for waveform in waveforms:
+      frames = log_mel(waveform, features).astype(np.float16)
+      yield frames, len(waveform) / rate, waveform
+
+
+def _parts(whole: np.ndarray, length: int, excerpts: str) -> list[np.ndarray]:
+  """Cuts the middle part of a length, or all of them."""
+  if excerpts == 'middle':
+    start = max(0, (len(whole) - length) // 2)
+    return [whole[start : start + length]]
+  return [whole[i : i + length] for i in range(0, len(whole), length)]
 
 
 def _load_frames(path: str, num_bands: int) -> np.ndarray:
@@ -99,7 +119,7 @@ def _load_frames(path: str, num_bands: int) -> np.ndarray:
     frames = np.lib.format.open_memmap(path, mode='r')
   except OSError as error:
     raise DataError(f'cannot be opened: {error.strerror or error}') from error
-  except (ValueError, EOFError) as error:
+  except _HEADER_ERRORS as error:
     raise DataError(f'no whole .npy array of numbers: {error}') from error
   if not np.issubdtype(frames.dtype, np.floating):
     raise DataError(f'holds {frames.dtype}, not floating-point frames')

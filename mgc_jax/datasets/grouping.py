@@ -70,11 +70,13 @@ def assign_groups(
 
 
 def _targets(counts: np.ndarray, fractions: np.ndarray) -> np.ndarray:
-  """Returns f64[parts, C], tracks wanted; one at least where that can be."""
+  """Returns f64[parts, C], tracks wanted; a group at least where it can be."""
   targets = np.outer(fractions, counts.sum(axis=0))
   enough = (counts > 0).sum(axis=0) >= (fractions > 0).sum()
-  wanting = (targets < 1) & (fractions > 0)[:, None] & enough
+  smallest = np.where(counts > 0, counts, np.inf).min(axis=0)  # of a genre
+  wanting = (targets < smallest) & (fractions > 0)[:, None] & enough
   largest = np.argmax(fractions)
   wanting[largest] = False
-  targets[largest] -= ((1 - targets) * wanting).sum(axis=0)
-  return np.where(wanting, 1.0, targets)
+  raised = np.where(wanting, smallest, targets)
+  raised[largest] -= (raised - targets).sum(axis=0)
+  return raised

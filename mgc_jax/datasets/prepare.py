@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import pathlib
+import shutil
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -63,12 +64,19 @@ def prepare(config: ConfigDict) -> Prepared:
       '--config.data.source=manifest --config.data.manifest=CSV.'
     )
   directory = _records(tracks, config)
-  with open(directory / 'left_out.csv', newline='', encoding='utf-8') as file:
-    left_out = list(csv.DictReader(file))
+  try:
+    index = excerpt_index.read(directory)
+    path = directory / 'left_out.csv'
+    with path.open(newline='', encoding='utf-8') as file:
+      left_out = list(csv.DictReader(file))
+  except (OSError, LookupError, ValueError) as error:
+    raise DataError(
+      f'{directory}: damaged ({error}); delete this folder'
+    ) from error
   for row in left_out:
     _logger.warning('left out: %s: %s', row['path'], row['reason'])
   prepared = Prepared(
-    excerpt_index.read(directory),
+    index,
     {track.track_id: track for track in tracks},
     left_out,
   )
@@ -100,19 +108,22 @@ def source_fingerprint(tracks: list[Track], config: ConfigDict) -> str:
   settings = config.features.to_dict()
   settings['min_duration_s'] = config.data.min_duration_s
   digest.update(json.dumps(settings, sort_keys=True).encode())
+  # Without ffmpeg such files are left out; with it they are not.
+  if any(track.path.lower().endswith('.m4a') for track in tracks):
+    digest.update(str(shutil.which('ffmpeg') is not None).encode())
   for track in tracks:
     row = (track.track_id, track.path, track.genre, track.artist)
     digest.update(ascii((row, _file_state(track.path))).encode())
   return f'{config.data.source}-{digest.hexdigest()[:16]}'
 
 
-def _file_state(path: str) -> tuple[int, int]:
-  """Returns size and time of change; zeros where there is no such file."""
+def _file_state(path: str) -> tuple[int, ...]:
+  """Returns size and times of change; nothing where there is no such file."""
   try:
     state = os.stat(path)
   except (OSError, ValueError):
-    return 0, 0
-  return state.st_size, state.st_mtime_ns
+    return ()
+  return state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
 def _records(tracks: list[Track], config: ConfigDict) -> pathlib.Path:
@@ -124,6 +135,8 @@ def _records(tracks: list[Track], config: ConfigDict) -> pathlib.Path:
   if (directory / excerpt_index.INDEX_FILE).exists():
     _logger.info('records: %s', directory)
     return directory
+  if directory.exists():
+    raise DataError(f'{directory}: damaged (no index); delete this folder')
   genres = sorted({track.genre for track in tracks})
   _logger.info('preparing %d tracks into %s', len(tracks), directory)
   try:
@@ -133,7 +146,9 @@ def _records(tracks: list[Track], config: ConfigDict) -> pathlib.Path:
     with contextlib.redirect_stdout(io.StringIO()):
       made.download_and_prepare()
   except OSError as error:
-    raise DataError(f'{root}: cannot write records: {error}') from error
+    if not (directory / excerpt_index.INDEX_FILE).exists():
+      raise DataError(f'{root}: cannot write records: {error}') from error
+    _logger.info('another process has prepared them meanwhile')
   return directory
 
 

@@ -6,6 +6,7 @@ written as a CSV beside the records: another protocol decodes nothing.
 
 import csv
 import dataclasses
+import hashlib
 import logging
 import os
 import pathlib
@@ -64,13 +65,18 @@ class Split:
       *(np.concatenate([getattr(e, f) for e in pooled]) for f in fields)
     )
 
-  def side_of_rows(self, num_rows: int) -> np.ndarray:
-    """Returns str[num_rows], the sides of each excerpt's examples."""
-    names = [set() for _ in range(num_rows)]
-    for name, examples in self.sides.items():
-      for row in examples.rows:
-        names[row].add(name)
-    return np.array(['+'.join(sorted(found)) for found in names])
+  def fingerprint(self, index: ExcerptIndex) -> str:
+    """Hashes what the split consists of: audio, genre, place, and side."""
+    digest = hashlib.sha256()
+    for side, examples in self.sides.items():
+      for row, start, length in zip(
+        examples.rows, examples.starts, examples.num_frames, strict=True
+      ):
+        genre = index.genres[index.label[row]]
+        fact = (index.excerpt_id[row], index.sha256[row], genre)
+        line = '\t'.join([*fact, str(start), str(length), side])
+        digest.update(f'{line}\n'.encode())
+    return digest.hexdigest()[:16]
 
 
 def make_splits(prepared: Prepared, config: ConfigDict) -> Split:
@@ -86,8 +92,7 @@ def make_splits(prepared: Prepared, config: ConfigDict) -> Split:
   Raises:
     ConfigError: the protocol does not fit the source, or more folds were
       asked for than there are groups.
-    DataError: a track or exact audio is on two sides, or a genre has too few
-      tracks for a training side.
+    DataError: a track or exact audio is on two sides.
   """
   index, data = prepared.index, config.data
   given = np.array([prepared.tracks[t].split for t in index.track_id])
@@ -97,6 +102,9 @@ def make_splits(prepared: Prepared, config: ConfigDict) -> Split:
   else:
     if protocol == 'given':
       side = given
+      unused = len(set(index.track_id[given == '']))
+      if unused:
+        _logger.warning('%d tracks have no split; they are not used', unused)
       if not (given != '').any():
         raise ConfigError(
           'config.data.protocol=given: the source gives no splits; use artist'

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import os
 import pathlib
+import unicodedata
 from collections.abc import Sequence
 
 from mgc_jax.config_rules import SPLITS
@@ -50,9 +51,9 @@ def read_manifest(
   for line, row in _rows(path):
     try:
       track = _track(row, root, genres)
-    except ValueError as error:
+    except (ValueError, RuntimeError, OSError) as error:  # a loop of links
       raise DataError(f'{path}, line {line}: {error}') from error
-    for key in (f'track_id {track.track_id}', f'path {row["path"].strip()}'):
+    for key in (f'track_id {track.track_id}', f'path {track.path}'):
       if key in seen:
         first, genre = seen[key]
         raise DataError(
@@ -94,6 +95,9 @@ def _track(
   if None in row:
     raise ValueError('more cells than columns')
   cells = {name: (cell or '').strip() for name, cell in row.items()}
+  for name, cell in cells.items():
+    if any(unicodedata.category(c) in ('Cc', 'Zl', 'Zp') for c in cell):
+      raise ValueError(f'{name} {cell!r} holds control characters')
   for name in REQUIRED_COLUMNS:
     if not cells[name]:
       raise ValueError(f'{name} is empty')

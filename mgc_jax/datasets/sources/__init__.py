@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from mgc_jax.datasets.sources import folder, manifest, synthetic
 from mgc_jax.datasets.track import Track
-from mgc_jax.errors import ConfigError
+from mgc_jax.errors import ConfigError, DataError
 
 SOURCES = {
   'folder': folder.list_tracks,
@@ -24,11 +24,23 @@ def list_tracks(data: ConfigDict) -> list[Track]:
 
   Raises:
     ConfigError: there is no such source, or it needs a field that is unset.
-    DataError: the source's folder or manifest is wrong.
+    DataError: the source's folder or manifest is wrong, or a genre is none
+      of `data.genres`.
   """
   if data.source not in SOURCES:
     raise ConfigError(
       f'config.data.source={data.source}: must be one of '
       + ', '.join(sorted(SOURCES))
     )
-  return SOURCES[data.source](data)
+  tracks = SOURCES[data.source](data)
+  seen: set[str] = set()
+  for track in tracks:
+    if data.genres and track.genre not in data.genres:
+      raise DataError(
+        f'{track.path}: unknown genre {track.genre}; known: '
+        + ', '.join(data.genres)
+      )
+    if track.track_id in seen or not track.genre.isprintable():
+      raise DataError(f'{track.path}: {track.track_id!r} is no unique name')
+    seen.add(track.track_id)
+  return tracks

@@ -32,16 +32,22 @@ def list_tracks(data: ConfigDict) -> list[Track]:
   if not root.is_dir():
     raise DataError(f'{root}: no such folder (config.data.root)')
   tracks, num_ignored = [], 0
-  for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-    for file in sorted(folder.iterdir()):
-      if file.suffix.lower() not in audio.EXTENSIONS:
-        num_ignored += 1
-        continue
-      name = os.fsencode(f'{folder.name}/{file.name}')
-      # Names need not be UTF-8 on disk; in records they are.
-      track_id = name.decode('utf-8', 'backslashreplace')
-      genre = track_id.partition('/')[0]
-      tracks.append(Track(track_id, str(file.absolute()), genre))
+  try:
+    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    files = [file for folder in folders for file in sorted(folder.iterdir())]
+  except OSError as error:
+    raise DataError(f'{error.filename}: {error.strerror}') from error
+  for file in files:
+    # Names that begin with a dot are not music (macOS: ._song.mp3).
+    ending = file.suffix.lower()
+    if ending not in audio.EXTENSIONS or file.name.startswith('.'):
+      num_ignored += 1
+      continue
+    # Names need not be UTF-8 on disk; in records they are.
+    name = os.fsencode(f'{file.parent.name}/{file.name}')
+    track_id = name.decode('utf-8', 'backslashreplace')
+    genre = track_id.partition('/')[0]
+    tracks.append(Track(track_id, str(file.absolute()), genre))
   if num_ignored:
     _logger.info(
       '%s: %d files are no audio by name; ignored', root, num_ignored

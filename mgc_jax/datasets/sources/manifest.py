@@ -22,4 +22,4 @@ def list_tracks(data: ConfigDict) -> list[Track]:
   if not data.manifest:
     raise ConfigError('config.data.manifest: unset; name the CSV of tracks')
   path = pathlib.Path(data.root or '.') / data.manifest
-  return read_manifest(path, data.root or path.parent)
+  return read_manifest(path, data.root or path.parent, data.genres)

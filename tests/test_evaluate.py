@@ -1,0 +1,93 @@
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from mgc_jax.datasets.prepare import prepare
+from mgc_jax.datasets.splits import Examples
+from mgc_jax.evaluate import make_forward, score, score_examples, window_logits
+from mgc_jax.input_pipeline import Reader
+from mgc_jax.models import create_model
+from mgc_jax.partition import data_mesh
+from mgc_jax.windows import grid_size
+from tests.conftest import write_tone
+
+
+@pytest.fixture
+def parts(folder_config, music_folder):
+  """Excerpts of different lengths, a long track among them, and a model."""
+  config = folder_config
+  config.features.excerpts = 'all'
+  config.model.num_genres = 2
+  write_tone(music_folder / 'rock' / 'long.wav', seconds=7.2)
+  write_tone(music_folder / 'jazz' / 'short.wav', seconds=1.1)
+  index = prepare(config).index
+  rows = np.arange(len(index))
+  examples = Examples(rows, np.zeros_like(rows), index.num_frames)
+  model = create_model(config)
+  shape = (1, 1, config.windows.num_frames, 20)
+  variables = model.init(jax.random.key(0), np.zeros(shape, np.float32))
+  mean, std = index.band_stats(rows)
+  forward = make_forward(model, config.windows)
+  bound = functools.partial(forward, variables, mean, std)
+  return config, index, examples, bound
+
+
+@pytest.mark.parametrize('batch_size', [1, 4, 100])
+def test_every_window_and_track_is_counted_exactly_once(parts, batch_size):
+  config, index, examples, forward = parts
+  config.eval.batch_size = batch_size
+  found = score_examples(forward, Reader(index), examples, config, data_mesh())
+  length, hop = config.windows.num_frames, config.windows.hop_frames
+  windows = [grid_size(int(n), length, hop) for n in index.num_frames]
+  assert len(index) == 16 and len(set(windows)) > 2
+  assert found['num_windows'] == sum(windows)
+  assert found['num_tracks'] == 14
+  config.eval.batch_size = 3
+  other = score_examples(forward, Reader(index), examples, config, data_mesh())
+  assert other['loss'] == pytest.approx(found['loss'], rel=1e-5)
+  assert other['confusion_matrix'] == found['confusion_matrix']
+
+
+def test_logits_come_in_the_order_of_the_examples(parts):
+  _, index, examples, forward = parts
+  mesh, order = data_mesh(), np.arange(len(examples))
+  reader = Reader(index)
+  logits, mask, label = window_logits(
+    forward, reader.batches(examples, order, 5), mesh
+  )
+  np.testing.assert_array_equal(label, index.label)
+  one, one_mask, _ = window_logits(
+    forward, reader.batches(examples, order[7:8], 1), mesh
+  )
+  np.testing.assert_allclose(one[0], logits[7], atol=1e-5)
+  np.testing.assert_array_equal(one_mask[0], mask[7])
+
+
+def test_excerpts_of_one_track_are_one_answer():
+  logits = np.zeros((3, 2, 2))
+  logits[0] = [[3.0, 0.0], [3.0, 0.0]]  # track a, first excerpt: genre 0
+  logits[1] = [[0.0, 1.0], [9.0, 9.0]]  # track a, second: weakly genre 1
+  logits[2] = [[0.0, 1.0], [0.0, 1.0]]  # track b: genre 1
+  mask = np.array([[True, True], [True, False], [True, True]])
+  found = score(
+    logits, mask, np.array([0, 0, 1]), np.array(['a', 'a', 'b']), ('x', 'y')
+  )
+  assert found['num_tracks'] == 2 and found['num_windows'] == 5
+  assert found['track_accuracy'] == 1.0
+  assert found['window_accuracy'] == pytest.approx(4 / 5)
+
+
+def test_temperature_changes_losses_and_no_answer():
+  rng = np.random.default_rng(0)
+  arguments = (
+    rng.normal(size=(20, 2, 3)),
+    np.ones((20, 2), bool),
+    rng.integers(0, 3, 20),
+    np.arange(20).astype(str),
+    ('x', 'y', 'z'),
+  )
+  one, two = (score(*arguments, temperature=t) for t in (1.0, 5.0))
+  assert one['window_accuracy'] == two['window_accuracy']
+  assert one['loss'] > two['loss'] and one['track_loss'] > two['track_loss']

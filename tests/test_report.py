@@ -1,0 +1,68 @@
+import json
+
+import numpy as np
+import pytest
+
+from mgc_jax import report
+from mgc_jax.datasets.prepare import prepare
+from mgc_jax.datasets.splits import make_splits
+
+
+@pytest.fixture
+def parts(folder_config, music_folder):
+  (music_folder / 'rock' / 'text.mp3').write_text('no music')
+  prepared = prepare(folder_config)
+  return prepared, make_splits(prepared, folder_config)
+
+
+def test_preparation_report_counts_genres_sides_hours_and_losses(parts):
+  text = report.preparation_report(*parts)
+  rows = [line.split() for line in text.splitlines()]
+  assert ['genre', 'train', 'valid', 'test', 'hours'] in rows
+  assert ['jazz', '4', '1', '1', '0.00'] in rows
+  assert ['all', '8', '2', '2', '0.01'] in rows
+  assert 'Left out: 1 tracks (1 not audio)' in text
+  assert 'rock/text.mp3: not audio' in text
+
+
+def test_counts_of_tracks_under_the_window_protocol(parts, folder_config):
+  folder_config.data.protocol = 'window'
+  prepared, _ = parts
+  split = make_splits(prepared, folder_config)
+  counts = report.genre_counts(prepared.index, split)
+  assert all((count <= 6).all() for count in counts.values())
+  assert counts['train'].tolist() == [6, 6]
+
+
+def test_result_table_shows_what_a_person_wants_to_know():
+  row = {'precision': 0.5, 'recall': 0.25, 'f1': 1 / 3, 'support': 8}
+  text = report.result_table(
+    {
+      'protocol': 'artist',
+      'split': 'test',
+      'num_tracks': 16,
+      'num_windows': 80,
+      'track_accuracy': 0.625,
+      'track_accuracy_ci95': [0.4, 0.8],
+      'window_accuracy': 0.5,
+      'top3_track_accuracy': 0.9,
+      'macro_f1': 0.6,
+      'num_params': 347834,
+      'per_genre': {'jazz': row, 'rock': row},
+    }
+  )
+  assert '62.5%  (95 % interval 40.0% to 80.0%)' in text
+  assert '347,834' in text
+  assert 'jazz        0.50    0.25  0.33       8' in text
+
+
+def test_json_is_whole_or_absent(tmp_path):
+  path = tmp_path / 'x.json'
+  report.write_json(path, {'a': 1})
+  with pytest.raises(TypeError):
+    report.write_json(path, {'a': np.zeros(2)})
+  assert json.loads(path.read_text()) == {'a': 1}
+
+
+def test_versions_name_what_a_result_depends_on():
+  assert {'python', 'jax', 'flax', 'mgc_jax'} <= set(report.versions())

@@ -1,0 +1,50 @@
+import json
+
+import pytest
+
+from mgc_jax.config import base_config
+from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.workdir import CONFIG_FILE, check_workdir, resolve_workdir
+
+
+def _write(workdir, config):
+  (workdir / CONFIG_FILE).write_text(json.dumps(config.to_dict()))
+
+
+def test_default_workdir_is_named_by_config_and_settings():
+  config = base_config()
+  names = [resolve_workdir(None, config, 'configs/crnn.py', 'train').name]
+  config.seed = 1
+  names += [resolve_workdir(None, config, 'configs/crnn.py', 'train').name]
+  assert names[0] != names[1]
+  assert all(name.startswith('crnn-') for name in names)
+
+
+def test_evaluation_needs_a_workdir():
+  with pytest.raises(ConfigError, match='--workdir: unset'):
+    resolve_workdir(None, base_config(), 'configs/crnn.py', 'evaluate')
+
+
+def test_same_settings_continue_and_others_are_named(tmp_path):
+  config = base_config()
+  check_workdir(config, tmp_path / 'new')
+  _write(tmp_path, config)
+  config.data.num_workers = 3  # changes no result
+  config.model.num_genres = 4  # filled from the data
+  check_workdir(config, tmp_path)
+  config.train.learning_rate = 1.0
+  with pytest.raises(ConfigError, match='config.train.learning_rate=1.0: the'):
+    check_workdir(config, tmp_path)
+
+
+@pytest.mark.parametrize('text', ['{', '[]', '3'])
+def test_damaged_settings_are_named(tmp_path, text):
+  (tmp_path / CONFIG_FILE).write_text(text)
+  with pytest.raises((DataError, ConfigError), match='config'):
+    check_workdir(base_config(), tmp_path)
+
+
+def test_a_file_where_the_folder_should_be(tmp_path):
+  (tmp_path / 'x').write_text('')
+  with pytest.raises(DataError, match='cannot be used'):
+    check_workdir(base_config(), tmp_path / 'x')
