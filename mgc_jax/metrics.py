@@ -111,19 +111,42 @@ def track_scores(
     `top3_track_accuracy`, `macro_f1` (over genres that occur or are
     answered), `per_genre`, and `confusion_matrix` (rows: true genres).
   """
-  answer = probabilities.argmax(axis=1)
-  correct = answer == label
-  top3 = np.argsort(-probabilities, axis=1)[:, :3]
   confusion = np.zeros((len(genres), len(genres)), int)
-  np.add.at(confusion, (label, answer), 1)
+  np.add.at(confusion, (label, probabilities.argmax(axis=1)), 1)
+  top3 = np.argsort(-probabilities, axis=1)[:, :3]
+  return {
+    **confusion_scores(confusion, genres, num_bootstrap, seed),
+    'top3_track_accuracy': float((top3 == label[:, None]).any(axis=1).mean()),
+  }
+
+
+def confusion_scores(
+  confusion: np.ndarray,
+  genres: tuple[str, ...],
+  num_bootstrap: int = 2000,
+  seed: int = 0,
+) -> dict:
+  """Scores tracks by their confusion matrix.
+
+  Args:
+    confusion: i64[C, C], rows: true genres, columns: answers.
+    genres: names of the C genres.
+    num_bootstrap: resamplings of the tracks for the interval.
+    seed: of the resampling.
+
+  Returns:
+    What `track_scores` does but for `top3_track_accuracy`.
+  """
+  num_tracks, correct = int(confusion.sum()), int(np.trace(confusion))
   per_genre = _per_genre(confusion, genres)
   occurring = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
   f1 = np.array([per_genre[genre]['f1'] for genre in genres])
   return {
-    'num_tracks': len(label),
-    'track_accuracy': float(correct.mean()),
-    'track_accuracy_ci95': bootstrap_ci95(correct, num_bootstrap, seed),
-    'top3_track_accuracy': float((top3 == label[:, None]).any(axis=1).mean()),
+    'num_tracks': num_tracks,
+    'track_accuracy': correct / num_tracks,
+    'track_accuracy_ci95': bootstrap_ci95(
+      correct, num_tracks, num_bootstrap, seed
+    ),
     'macro_f1': float(f1[occurring].mean()),
     'per_genre': per_genre,
     'confusion_matrix': confusion.tolist(),
@@ -131,24 +154,25 @@ def track_scores(
 
 
 def bootstrap_ci95(
-  values: np.ndarray, num_bootstrap: int, seed: int
+  correct: int, num_tracks: int, num_bootstrap: int, seed: int
 ) -> list[float]:
-  """Returns the percentile bootstrap's 95 % interval of a share.
+  """Returns the percentile bootstrap's 95 % interval of an accuracy.
 
-  Resampling n values of 0 or 1 with replacement gives a number of ones that is
-  binomial, so that is drawn directly.
+  Resampling n right or wrong answers with replacement gives a number of right
+  ones that is binomial, so that is drawn directly.
 
   Args:
-    values: bool[n].
+    correct: tracks answered right.
+    num_tracks: n.
     num_bootstrap: resamplings.
     seed: of the resampling.
 
   Returns:
-    The 2.5 and 97.5 percentiles of the share of True.
+    The 2.5 and 97.5 percentiles of the accuracy.
   """
   rng = np.random.default_rng(seed)
-  count = rng.binomial(len(values), values.mean(), num_bootstrap)
-  bounds = np.percentile(count / len(values), [2.5, 97.5])
+  count = rng.binomial(num_tracks, correct / num_tracks, num_bootstrap)
+  bounds = np.percentile(count / num_tracks, [2.5, 97.5])
   return [float(bound) for bound in bounds]
 
 

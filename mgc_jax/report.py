@@ -87,14 +87,6 @@ def preparation_report(prepared: Prepared, split: Split) -> str:
 def result_table(results: dict[str, Any]) -> str:
   """Returns what a person wants to know of `results.json`."""
   low, high = results['track_accuracy_ci95']
-  rows = [
-    [
-      genre,
-      *(f'{m[name]:.2f}' for name in ('precision', 'recall', 'f1')),
-      m['support'],
-    ]
-    for genre, m in results['per_genre'].items()
-  ]
   return '\n'.join(
     [
       f'Protocol {results["protocol"]}, split {results["split"]}: '
@@ -105,9 +97,22 @@ def result_table(results: dict[str, Any]) -> str:
       f'top-3 tracks     {results["top3_track_accuracy"]:.1%}',
       f'macro F1         {results["macro_f1"]:.3f}',
       f'parameters       {results["num_params"]:,}',
-      *_table(['genre', 'precision', 'recall', 'F1', 'tracks'], rows),
+      *genre_table(results['per_genre']),
     ]
   )
+
+
+def genre_table(per_genre: dict[str, dict[str, Any]]) -> list[str]:
+  """Returns lines of precision, recall, F1 and tracks of each genre."""
+  rows = [
+    [
+      genre,
+      *(f'{row[name]:.2f}' for name in ('precision', 'recall', 'f1')),
+      row['support'],
+    ]
+    for genre, row in per_genre.items()
+  ]
+  return _table(['genre', 'precision', 'recall', 'F1', 'tracks'], rows)
 
 
 def _table(header: list[str], rows: list[list[Any]]) -> list[str]:

@@ -57,12 +57,21 @@ def test_rows_of_the_confusion_matrix_are_true_genres():
 
 
 def test_interval_covers_the_accuracy_and_narrows_with_tracks():
-  few = metrics.bootstrap_ci95(np.arange(40) % 4 > 0, 2000, 0)
-  many = metrics.bootstrap_ci95(np.arange(4000) % 4 > 0, 2000, 0)
+  few = metrics.bootstrap_ci95(30, 40, 2000, 0)
+  many = metrics.bootstrap_ci95(3000, 4000, 2000, 0)
   assert few[0] < 0.75 < few[1] and many[0] < 0.75 < many[1]
   # The normal approximation: 1.96 sqrt(p (1 - p) / n) to each side.
   assert many[1] - many[0] == pytest.approx(0.0268, rel=0.1)
   assert few[1] - few[0] > 5 * (many[1] - many[0])
+
+
+def test_interval_is_that_of_resampled_tracks():
+  right = np.arange(60) % 4 > 0
+  rng = np.random.default_rng(1)
+  means = [right[rng.integers(0, 60, 60)].mean() for _ in range(4000)]
+  wanted = np.percentile(means, [2.5, 97.5])
+  found = metrics.bootstrap_ci95(45, 60, 4000, 0)
+  np.testing.assert_allclose(found, wanted, atol=0.02)
 
 
 def test_a_track_s_answer_averages_all_its_real_windows():

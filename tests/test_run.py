@@ -72,8 +72,6 @@ def test_unknown_genre_is_refused_before_decoding(config, tmp_path):
   run.train_and_evaluate(config, workdir)
   (tmp_path / 'music' / 'rock').rename(tmp_path / 'music' / 'zouk')
   config.data.prepared_dir = str(tmp_path / 'elsewhere')
-  with pytest.raises(
-    DataError, match='unknown genre zouk; known: jazz, rock'
-  ):
+  with pytest.raises(DataError, match='unknown genre zouk; known: jazz, rock'):
     run.evaluate_only(config, workdir)
   assert not (tmp_path / 'elsewhere').exists()

@@ -1,0 +1,90 @@
+"""Pools the folds of a cross-validation into one result.
+
+Each track is tested in one fold, so the folds' confusion matrices add up to
+that of the whole set.
+
+Example:
+  for k in 0 1 2 3 4; do
+    python -m mgc_jax.main --config=configs/crnn.py --workdir=runs/fold$k \
+      --config.data.num_folds=5 --config.data.fold=$k
+  done
+  python -m mgc_jax.pool --workdirs=$(echo runs/fold? | tr ' ' ,)
+"""
+
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from mgc_jax import cli, metrics, report
+from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.workdir import CONFIG_FILE
+
+
+def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
+  """Returns the pooled result.
+
+  Args:
+    workdirs: of the folds, each trained and evaluated on its test side.
+
+  Returns:
+    The track-level fields of `results.json` over all folds, `num_folds`, and
+    `fold_track_accuracies`.
+
+  Raises:
+    ConfigError: they are not all the folds of one cross-validation.
+    DataError: a run has no result.
+  """
+  configs = [_read(folder / CONFIG_FILE) for folder in workdirs]
+  results = [_read(folder / report.RESULTS_FILE) for folder in workdirs]
+  folds = [config['data'].pop('fold') for config in configs]
+  num_folds = configs[0]['data']['num_folds']
+  if sorted(folds) != list(range(num_folds)):
+    raise ConfigError(
+      f'folds {sorted(folds)} of {num_folds}: name each fold once'
+    )
+  for folder, config, result in zip(workdirs, configs, results, strict=True):
+    if config != configs[0] or result['genres'] != results[0]['genres']:
+      raise ConfigError(f'{folder}: other settings than {workdirs[0]}')
+    if result['split'] != 'test':
+      raise ConfigError(f'{folder}: evaluated on {result["split"]}, not test')
+  confusion = np.sum([result['confusion_matrix'] for result in results], axis=0)
+  genres = results[0]['genres']
+  return {
+    **metrics.confusion_scores(confusion, tuple(genres)),
+    'protocol': results[0]['protocol'],
+    'genres': genres,
+    'num_folds': num_folds,
+    'fold_track_accuracies': [result['track_accuracy'] for result in results],
+  }
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+  try:
+    return dict(json.loads(path.read_text(encoding='utf-8')))
+  except (OSError, TypeError, ValueError) as error:
+    raise DataError(f'{path}: {error}; run this fold to its end') from error
+
+
+def main() -> None:
+  """Prints the pooled result."""
+  found = pool([pathlib.Path(folder) for folder in flags.FLAGS.workdirs])
+  low, high = found['track_accuracy_ci95']
+  folds = ', '.join(f'{x:.1%}' for x in found['fold_track_accuracies'])
+  print(
+    f'Protocol {found["protocol"]}, {found["num_folds"]} folds, '
+    f'{found["num_tracks"]} tracks\n'
+    f'track accuracy   {found["track_accuracy"]:.1%}  '
+    f'(95 % interval {low:.1%} to {high:.1%})\n'
+    f'of the folds     {folds}\n'
+    f'macro F1         {found["macro_f1"]:.3f}'
+  )
+  print('\n'.join(report.genre_table(found['per_genre'])))
+
+
+if __name__ == '__main__':
+  flags.DEFINE_list('workdirs', None, 'Folders of the folds: a,b,c.')
+  flags.mark_flag_as_required('workdirs')
+  cli.run(main)
