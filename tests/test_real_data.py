@@ -1,0 +1,42 @@
+"""The real data sets, where they are at hand; DATA names their folder."""
+
+import numpy as np
+
+from mgc_jax.config import base_config
+from mgc_jax.datasets.prepare import prepare
+from mgc_jax.datasets.splits import leaks, make_splits
+
+
+def _prepare(root, tmp_path):
+  config = base_config()
+  config.data.source, config.data.root = 'manifest', str(root)
+  config.data.manifest = 'manifest.csv'
+  config.data.prepared_dir = str(tmp_path)
+  prepared = prepare(config)
+  return prepared, make_splits(prepared, config)
+
+
+def _assert_nothing_is_shared(prepared, split):
+  for column in ('track_id', 'artist', 'sha256'):
+    assert leaks(split, prepared.index, column) == []
+
+
+def test_given_lists_of_ready_made_frames(data_dir, tmp_path):
+  prepared, split = _prepare(data_dir / 'gtzan_logmel', tmp_path)
+  sizes = {side: len(examples) for side, examples in split.sides.items()}
+  assert split.protocol == 'given'
+  assert sizes == {'train': 442, 'valid': 197, 'test': 0}
+  assert split.eval_examples(None)[0] == 'valid'
+  assert set(prepared.index.num_frames) == {387}
+  _assert_nothing_is_shared(prepared, split)
+
+
+def test_real_mp3s(data_dir, tmp_path):
+  prepared, split = _prepare(data_dir / 'emotify_mp3', tmp_path)
+  assert len(prepared.index) == 207 and prepared.left_out == []
+  assert split.protocol == 'artist'
+  # Three of the clips are shorter than the rest.
+  durations_s = np.sort(prepared.index.duration_s)
+  np.testing.assert_allclose(durations_s[:3], [10.8, 15.3, 27.3], atol=0.1)
+  np.testing.assert_allclose(durations_s[3:], 30.0, atol=0.1)
+  _assert_nothing_is_shared(prepared, split)
