@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
+from tqdm import tqdm
 
 from mgc_jax import metrics
 from mgc_jax.datasets.splits import Examples
@@ -141,7 +142,14 @@ def score_examples(
     What `score` returns.
   """
   order = np.arange(len(examples))
-  batches = reader.batches(examples, order, config.eval.batch_size)
+  size = config.eval.batch_size
+  batches = tqdm(
+    reader.batches(examples, order, size),
+    desc='evaluate',
+    total=-(-len(order) // size),
+    leave=False,
+    disable=None,
+  )
   logits, mask, label = window_logits(forward, batches, mesh)
   index = reader.index
   return score(

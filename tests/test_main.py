@@ -216,4 +216,5 @@ def test_training_parts_import_without_tensorflow():
     'import mgc_jax.train, mgc_jax.evaluate, mgc_jax.bundle, mgc_jax.augment,'
     'mgc_jax.run'
   )
-  subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)
+  done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=False)
+  assert done.returncode == 0

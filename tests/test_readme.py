@@ -24,8 +24,10 @@ def test_every_override_that_is_named_is_a_field():
   from mgc_jax.config import base_config, field
 
   config = base_config()
-  for path in set(re.findall(r'--config\.([\w.]+)', TEXT)):
-    field(config, path)
+  paths = set(re.findall(r'--config\.([\w.]+)', TEXT))
+  assert len(paths) > 10
+  for path in paths:
+    field(config, path)  # raises where there is none
 
 
 def test_the_python_example_runs():
