@@ -43,6 +43,7 @@ setuptools.setup(
     'test': [
       'pytest>=8.0',
       'pytest-cov>=5.0',
+      'pytest-xdist>=3.5',
       'ruff>=0.12',
       'scikit-learn>=1.5',
     ],

@@ -64,6 +64,10 @@ def main() -> None:
   config = base_config()
   config.data.synthetic.num_artists = 3
   config.data.synthetic.tracks_per_artist = 1 if toy else 4
+  if toy:
+    config.data.synthetic.duration_s = 6.0
+    config.windows.num_frames = config.windows.hop_frames = 32
+    config.model.cnn.filters = (4,) * 5
   windows, epochs, num_steps = config.windows.num_windows, 1 if toy else 20, 8
   with tempfile.TemporaryDirectory() as folder:
     config.data.prepared_dir = folder
