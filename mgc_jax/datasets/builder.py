@@ -30,7 +30,6 @@ tfds.disable_progress_bar()  # the bar over the tracks is enough
 NAME = 'mgc_windows'
 VERSION = '1.0.0'
 WINDOW_FRAMES = 64
-LEFT_OUT_FILE = 'left_out.csv'
 
 
 class MgcWindows(tfds.core.GeneratorBasedBuilder):
@@ -120,7 +119,7 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
     """
     super()._download_and_prepare(*args, **kwargs)
     excerpt_index.write(self.data_dir, self.info.features, self._genres)
-    path = os.path.join(self.data_dir, LEFT_OUT_FILE)
+    path = os.path.join(self.data_dir, excerpt_index.LEFT_OUT_FILE)
     with open(
       path, 'w', newline='', encoding='utf-8', errors='backslashreplace'
     ) as file:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 INDEX_FILE = 'index.csv'
 BAND_SUMS_FILE = 'band_sums.npy'
 GENRES_FILE = 'genres.txt'
+LEFT_OUT_FILE = 'left_out.csv'  # tracks without a record, and why
 
 # TFRecord: length (8 bytes) and its checksum (4), data, checksum of data (4).
 _FRAMING_BYTES = 16

@@ -66,7 +66,7 @@ def prepare(config: ConfigDict) -> Prepared:
   directory = _records(tracks, config)
   try:
     index = excerpt_index.read(directory)
-    path = directory / 'left_out.csv'
+    path = directory / excerpt_index.LEFT_OUT_FILE
     with path.open(newline='', encoding='utf-8') as file:
       left_out = list(csv.DictReader(file))
   except (OSError, LookupError, ValueError) as error:
@@ -163,9 +163,9 @@ def _refuse_loss(prepared: Prepared, allow_missing: bool) -> None:
   else:
     return
   if not allow_missing:
+    path = prepared.index.directory / excerpt_index.LEFT_OUT_FILE
     raise DataError(
-      f'{problem}; each is named above, and in '
-      f'{prepared.index.directory / "left_out.csv"}. Mend them, or go on '
+      f'{problem}; each is named above, and in {path}. Mend them, or go on '
       'without them by --config.data.allow_missing'
     )
   _logger.warning('%s; going on, as config.data.allow_missing says', problem)
