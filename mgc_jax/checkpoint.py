@@ -1,29 +1,29 @@
 """Checkpoints (Orbax): for resuming, and for nothing else."""
 
+import contextlib
 import os
 import pathlib
-from typing import Any
+from collections.abc import Iterator
 
 import jax
 import orbax.checkpoint as ocp
-from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers as managers
 
-from mgc_jax.partition import replicated
+from mgc_jax.errors import DataError
+from mgc_jax.progress import Progress
 from mgc_jax.train_state import TrainState
 
 
 class Checkpoints:
-  """The latest epoch's checkpoint and the best one's, in one folder."""
+  """The latest checkpoint and the best epoch's, in one folder."""
 
-  def __init__(self, directory: str | os.PathLike, mesh: Mesh):
+  def __init__(self, directory: str | os.PathLike):
     """Opens or makes the folder.
 
     Args:
       directory: of the checkpoints.
-      mesh: on which states are restored.
     """
-    self._mesh = mesh
+    self._directory = pathlib.Path(directory).absolute()
     # Two policies: `max_to_keep` with `best_fn` would evict the latest one.
     policy = managers.AnyPreservationPolicy(
       [
@@ -36,55 +36,74 @@ class Checkpoints:
       ]
     )
     self._manager = ocp.CheckpointManager(
-      pathlib.Path(directory).absolute(),
+      self._directory,
       options=ocp.CheckpointManagerOptions(preservation_policy=policy),
     )
 
-  def restore(
-    self, state: TrainState, progress: dict[str, Any]
-  ) -> tuple[TrainState, dict[str, Any]]:
-    """Returns the latest state and progress; what was passed if there is none.
+  def restore(self, state: TrainState) -> tuple[TrainState, Progress] | None:
+    """Returns the latest state and progress; None where there is none.
 
     Args:
-      state: freshly created; gives the shapes.
-      progress: of a run that has not begun.
+      state: freshly created, on the mesh; gives the shapes.
+
+    Raises:
+      DataError: the checkpoint cannot be read.
     """
     step = self._manager.latest_step()
-    state = jax.device_put(state, replicated(self._mesh))
     if step is None:
-      return state, progress
-    found = self._manager.restore(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardRestore(jax.tree.map(_abstract, state)),
-        progress=ocp.args.JsonRestore(),
-      ),
-    )
-    return found.state, found.progress
+      return None
+    try:
+      found = self._manager.restore(
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardRestore(jax.tree.map(_abstract, state)),
+          progress=ocp.args.JsonRestore(),
+        ),
+      )
+      return found.state, Progress.from_json(found.progress)
+    except (OSError, LookupError, TypeError, ValueError) as error:
+      raise DataError(
+        f'{self._directory / str(step)}: damaged checkpoint ({error}); delete '
+        'this folder to go on from an earlier one, or from the beginning'
+      ) from error
 
-  def save(self, state: TrainState, progress: dict[str, Any]) -> None:
-    """Saves an epoch's end.
+  def save(self, state: TrainState, progress: Progress) -> None:
+    """Saves where a run is; a save that is killed leaves the one before.
 
     Args:
-      state: after the epoch.
-      progress: JSON; `best_epoch` is the epoch that is best so far, and
-        `epoch` the one that ended.
+      state: after the latest step.
+      progress: likewise.
+
+    Raises:
+      DataError: the folder cannot be written.
     """
-    is_best = progress['best_epoch'] == progress['epoch']
-    self._manager.save(
-      int(state.step),
-      args=ocp.args.Composite(
-        state=ocp.args.StandardSave(state),
-        progress=ocp.args.JsonSave(progress),
-      ),
-      # Later bests beat earlier ones; the loop has decided what is better.
-      metrics={'rank': float(progress['epoch'] if is_best else -1)},
-    )
+    with self._named_failure():
+      self._manager.save(
+        int(state.step),
+        args=ocp.args.Composite(
+          state=ocp.args.StandardSave(state),
+          progress=ocp.args.JsonSave(progress.to_json()),
+        ),
+        # Later bests beat earlier ones; the loop has decided what is better.
+        metrics={'rank': float(progress.epoch if progress.is_best else -1)},
+      )
 
   def close(self) -> None:
     """Waits until everything is on disk."""
-    self._manager.wait_until_finished()
-    self._manager.close()
+    with self._named_failure():
+      self._manager.wait_until_finished()
+      self._manager.close()
+
+  @contextlib.contextmanager
+  def _named_failure(self) -> Iterator[None]:
+    try:
+      yield
+    # What Orbax and its storage raise for a full disk is a ValueError.
+    except (OSError, ValueError) as error:
+      raise DataError(
+        f'{self._directory}: a checkpoint cannot be written ({error}); the '
+        'one before is whole, and the same command continues from it'
+      ) from error
 
 
 def _abstract(x: jax.Array) -> jax.ShapeDtypeStruct:

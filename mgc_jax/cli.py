@@ -1,5 +1,6 @@
 """What every command line shares: flags, exit codes, no traceback."""
 
+import errno
 import logging
 import os
 import re
@@ -10,6 +11,16 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from mgc_jax.errors import ConfigError, DataError
+
+# What a disk says that is full or may not be written.
+_DISK_ERRORS = (
+  errno.EACCES,
+  errno.EDQUOT,
+  errno.EFBIG,
+  errno.ENOSPC,
+  errno.EPERM,
+  errno.EROFS,
+)
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -76,6 +87,16 @@ def _exit_code(main: Callable[[], None]) -> int:
   except (ConfigError, DataError) as error:
     print(f'error: {error}', file=sys.stderr)
     return 2 if isinstance(error, ConfigError) else 1
+  except OSError as error:
+    if error.errno not in _DISK_ERRORS:
+      raise
+    where = f'{error.filename}: ' if error.filename else ''
+    print(
+      f'error: {where}{error.strerror}; make room or choose another folder. '
+      'What was saved before is whole, and the same command continues',
+      file=sys.stderr,
+    )
+    return 1
   except KeyboardInterrupt:
     print('interrupted; the same command continues', file=sys.stderr)
     return 130

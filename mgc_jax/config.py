@@ -220,6 +220,8 @@ def _train() -> ConfigDict:
   train.ema_decay = 0.0  # average of the weights per step; 0: off
   train.label_smoothing = 0.1
   train.class_weights = False  # weigh genres by the inverse of their number
+  # Steps between checkpoints inside an epoch; each epoch's end has one anyway.
+  train.checkpoint_every_steps = 500  # 0: only there
   train.select = 'best'  # best epoch by valid's track accuracy, or last
   train.patience_epochs = 0  # stop after so many without a better one; 0: off
   return train

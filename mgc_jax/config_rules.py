@@ -104,6 +104,7 @@ RULES: dict[str, _Rule] = {
   'train.clip_norm': _between(0, 1e12),
   'train.ema_decay': _RATE,
   'train.label_smoothing': _RATE,
+  'train.checkpoint_every_steps': _at_least(0),
   'train.patience_epochs': _at_least(0),
   'eval.batch_size': _at_least(1),
   'eval.num_bootstrap': _at_least(100),

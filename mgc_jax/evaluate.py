@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from mgc_jax import metrics
 from mgc_jax.datasets.splits import Examples
-from mgc_jax.partition import shard_batch
+from mgc_jax.partition import process_part, replicated, shard_batch
 from mgc_jax.windows import cut, grid_size, grid_starts, standardise
 
 if TYPE_CHECKING:  # tensorflow: not needed to evaluate from another reader
@@ -22,12 +22,13 @@ if TYPE_CHECKING:  # tensorflow: not needed to evaluate from another reader
 Forward = Callable[..., tuple[jax.Array, jax.Array]]
 
 
-def make_forward(model: nn.Module, windows: ConfigDict) -> Forward:
+def make_forward(model: nn.Module, windows: ConfigDict, mesh: Mesh) -> Forward:
   """Returns the jitted way from frames to logits.
 
   Args:
     model: of `create_model`.
     windows: `config.windows`, whose grid is cut.
+    mesh: whose devices share each batch; all get all its logits.
 
   Returns:
     A function of (variables, band_mean f32[F], band_std f32[F], frames
@@ -35,7 +36,10 @@ def make_forward(model: nn.Module, windows: ConfigDict) -> Forward:
     bool[B, W], True where a window is real.
   """
   settings = FrozenConfigDict(windows)
-  return jax.jit(functools.partial(_forward, model=model, settings=settings))
+  return jax.jit(
+    functools.partial(_forward, model=model, settings=settings),
+    out_shardings=replicated(mesh),
+  )
 
 
 def _forward(
@@ -60,30 +64,28 @@ def _forward(
 def window_logits(
   forward: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
   batches: Iterable[dict[str, np.ndarray]],
+  num_examples: int,
   mesh: Mesh,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
   """Runs a model over batches.
 
   Args:
     forward: of `make_forward`, variables and bands bound.
-    batches: of the input pipeline; rows of weight 0 are padding.
+    batches: of the input pipeline, this process's rows of each.
+    num_examples: E of all batches; rows behind them are padding.
     mesh: whose devices share each batch.
 
   Returns:
-    f32[E, W, C] logits, bool[E, W] mask and i64[E] labels of the excerpts, in
-    the batches' order, padding left out.
+    f32[E, W, C] logits and bool[E, W] mask of the examples, in the batches'
+    order; the same in every process.
   """
   found: list[tuple[np.ndarray, ...]] = []
   for batch in batches:
     placed = shard_batch(batch, mesh)
-    logits, mask = forward(placed['frames'], placed['num_frames'])
-    real = batch['weight'] > 0
-    rows = (np.asarray(logits), np.asarray(mask), batch['label'])
-    found.append(tuple(row[real] for row in rows))
-  logits, mask, label = (
-    np.concatenate(column) for column in zip(*found, strict=True)
-  )
-  return logits, mask, label.astype(np.int64)
+    outputs = forward(placed['frames'], placed['num_frames'])
+    found.append(tuple(np.asarray(output) for output in outputs))
+  logits, mask = (np.concatenate(column) for column in zip(*found, strict=True))
+  return logits[:num_examples], mask[:num_examples]
 
 
 def score(
@@ -144,18 +146,18 @@ def score_examples(
   order = np.arange(len(examples))
   size = config.eval.batch_size
   batches = tqdm(
-    reader.batches(examples, order, size),
+    reader.batches(examples, order, size, part=process_part()),
     desc='evaluate',
     total=-(-len(order) // size),
     leave=False,
     disable=None,
   )
-  logits, mask, label = window_logits(forward, batches, mesh)
+  logits, mask = window_logits(forward, batches, len(order), mesh)
   index = reader.index
   return score(
     logits,
     mask,
-    label,
+    index.label[examples.rows],
     index.track_id[examples.rows],
     index.genres,
     temperature,

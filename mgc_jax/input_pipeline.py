@@ -6,12 +6,13 @@ and any point of an epoch can be reached without reading what is before it.
 """
 
 import functools
+import pathlib
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_datasets as tfds
 
+from mgc_jax.datasets.builder import record_features
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.splits import Examples
 from mgc_jax.errors import DataError
@@ -32,7 +33,8 @@ class Reader:
       index: of the records.
     """
     self.index = index
-    self._features = tfds.builder_from_directory(index.directory).info.features
+    num_bands = index.band_sums.shape[-1]
+    self._features = record_features(num_bands, index.genres)
 
   def batches(
     self,
@@ -40,14 +42,18 @@ class Reader:
     order: np.ndarray,
     batch_size: int,
     genre_weights: np.ndarray | None = None,
+    part: tuple[int, int] = (0, 1),
   ) -> Iterator[Batch]:
     """Yields batches of one shape.
 
     Args:
       examples: of the index.
       order: i64[n] into the examples.
-      batch_size: B; the last batch is padded with copies where it is short.
+      batch_size: of all parts together; the last batch is padded with copies
+        where it is short.
       genre_weights: f32[C], the weight of an example by its genre; ones.
+      part: (i, n): only the i-th of n equal parts of each batch is read and
+        yielded, B rows.
 
     Yields:
       `frames` f16[B, N, F] (zeros behind an example's end; N is that of the
@@ -63,9 +69,16 @@ class Reader:
     if genre_weights is None:
       genre_weights = np.ones(len(index.genres))
     padded = np.resize(order, -(-len(order) // batch_size) * batch_size)
-    rows, lengths = examples.rows[padded], examples.num_frames[padded]
-    weight = genre_weights[index.label[rows]].astype(np.float32)
+    weight = genre_weights[index.label[examples.rows[padded]]]
+    weight = weight.astype(np.float32)
     weight[len(order) :] = 0.0
+    number, num_parts = part
+    batch_size //= num_parts
+    padded, weight = (
+      x.reshape(-1, num_parts, batch_size)[:, number].ravel()
+      for x in (padded, weight)
+    )
+    rows, lengths = examples.rows[padded], examples.num_frames[padded]
     paths = [str(index.directory / name) for name in index.shard[rows]]
     where = (paths, index.offset[rows], examples.starts[padded], lengths)
     dataset = tf.data.Dataset.from_tensor_slices(where).map(
@@ -125,6 +138,19 @@ class Reader:
       tf.errors.PermissionDeniedError,
     ) as error:
       raise DataError(
-        f'{self.index.directory}: a record is damaged ({error.message}); '
-        'delete this folder and run again to prepare it anew'
+        f'{self._damaged() or self.index.directory}: a record is damaged '
+        f'({error.message}); delete {self.index.directory} and run again to '
+        'prepare it anew'
       ) from error
+
+  def _damaged(self) -> pathlib.Path | None:
+    """Returns the first shard that cannot be read to its end."""
+    for name in np.unique(self.index.shard):
+      path = self.index.directory / name
+      try:
+        found = sum(1 for _ in tf.data.TFRecordDataset(str(path)))
+      except tf.errors.OpError:
+        return path
+      if found < (self.index.shard == name).sum():
+        return path
+    return None

@@ -19,9 +19,13 @@ class WindowSums:
   count: jax.Array
 
   @classmethod
-  def zero(cls) -> 'WindowSums':
-    """Returns the sums of no window."""
-    return cls(*(jnp.zeros((), jnp.float32) for _ in range(3)))
+  def of(cls, sums: list[float]) -> 'WindowSums':
+    """Returns what `to_list` was called on; no window's where it is empty."""
+    return cls(*(jnp.float32(x) for x in sums or (0.0, 0.0, 0.0)))
+
+  def to_list(self) -> list[float]:
+    """Returns the sums, exactly."""
+    return [float(x) for x in (self.loss_sum, self.correct, self.count)]
 
   def merge(self, other: 'WindowSums') -> 'WindowSums':
     """Adds."""

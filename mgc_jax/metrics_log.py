@@ -2,18 +2,23 @@
 
 import json
 import logging
+import os
 import pathlib
 from typing import Any
+
+from mgc_jax.partition import is_writer
 
 _logger = logging.getLogger(__name__)
 
 
 class MetricsLog:
-  """A JSON line per epoch, each epoch exactly once."""
+  """A JSON line per epoch, each epoch exactly once; of one process."""
 
   def __init__(self, path: pathlib.Path, last_epoch: int):
     """Opens the log; lines after `last_epoch` are dropped."""
     self._path = path
+    if not is_writer():
+      return
     kept = [line for line in read_metrics(path) if line['epoch'] <= last_epoch]
     text = ''.join(json.dumps(line) + '\n' for line in kept)
     if not path.exists() or path.read_text() != text:
@@ -23,8 +28,12 @@ class MetricsLog:
 
   def append(self, line: dict[str, Any]) -> None:
     """Adds an epoch's line and logs it."""
+    if not is_writer():
+      return
     with self._path.open('a') as file:
       file.write(json.dumps(line) + '\n')
+      file.flush()
+      os.fsync(file.fileno())  # the checkpoint that follows counts on it
     shown = {'epoch': line['epoch'] + 1}
     shown.update({k: f'{v:.3g}' for k, v in line.items() if '_' in k})
     _logger.info(' '.join(f'{name}={value}' for name, value in shown.items()))

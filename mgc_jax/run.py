@@ -15,8 +15,9 @@ from mgc_jax import report
 from mgc_jax.config import validate
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.prepare import Prepared, prepare
-from mgc_jax.datasets.splits import Examples, Split, make_splits
-from mgc_jax.workdir import CONFIG_FILE, check_workdir
+from mgc_jax.datasets.splits import Examples, Split, make_splits, write_split
+from mgc_jax.partition import is_writer, of_writer, wait_for_all
+from mgc_jax.workdir import CONFIG_FILE, check_workdir, locked_workdir
 
 _logger = logging.getLogger(__name__)
 
@@ -33,25 +34,42 @@ def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
     DataError: the data cannot be used.
   """
   validate(config)
-  check_workdir(config, workdir)
-  prepared = prepare(config)
-  config.model.num_genres = len(prepared.index.genres)
-  split = make_splits(prepared, config)
-  print(report.preparation_report(prepared, split))
-  # Fails before hours of training where there is nothing to evaluate.
-  eval_split, _ = split.eval_examples(config.data.eval_split)
-  _warn_of_optimism(eval_split.split(','), config.train)
-  from mgc_jax.input_pipeline import Reader  # tensorflow: seconds to import
-  from mgc_jax.train import Trainer
+  with locked_workdir(workdir):
+    check_workdir(config, workdir)
+    prepared, split = _prepared(config)
+    config.model.num_genres = len(prepared.index.genres)
+    # Fails before hours of training where there is nothing to evaluate.
+    eval_split, _ = split.eval_examples(config.data.eval_split)
+    _warn_of_optimism(eval_split.split(','), config.train)
+    from mgc_jax.input_pipeline import Reader  # tensorflow: seconds to import
+    from mgc_jax.train import Trainer
 
-  reader = Reader(prepared.index)
-  trainer = Trainer(config, workdir, split, reader)
-  # Only now: a run that cannot begin must not bind its folder to its settings.
-  if not (workdir / CONFIG_FILE).exists():
-    report.write_json(workdir / CONFIG_FILE, config.to_dict())
-  trainer.run()
-  _plot_data(workdir, config, reader, split)
-  evaluate_bundle(config, workdir, prepared, split)
+    reader = Reader(prepared.index)
+    trainer = Trainer(config, workdir, split, reader)
+    # Only now: a run that cannot begin must not bind its folder to settings.
+    if is_writer() and not (workdir / CONFIG_FILE).exists():
+      report.write_json(workdir / CONFIG_FILE, config.to_dict())
+    trainer.run()
+    if is_writer():
+      _plot_data(workdir, config, reader, split)
+    wait_for_all('the bundle')
+    evaluate_bundle(config, workdir, prepared, split)
+
+
+def _prepared(config: ConfigDict) -> tuple[Prepared, Split]:
+  """Prepares in one process after another, and prints the report in one."""
+  if not is_writer():
+    wait_for_all('records of the first process')
+  prepared = prepare(config)
+  if is_writer():
+    wait_for_all('records of the first process')
+  split = make_splits(prepared, config)
+  if is_writer():
+    write_split(split, prepared.index, config.data)
+    print(report.preparation_report(prepared, split))
+  # Nobody trains while another still prepares on a disk of its own.
+  wait_for_all('records of all processes')
+  return prepared, split
 
 
 def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -73,10 +91,9 @@ def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> None:
     config[section] = bundle.config[section]
   validate(config)
   config.data.genres = bundle.genres  # refused before anything is decoded
-  prepared = prepare(config)
-  split = make_splits(prepared, config)
-  print(report.preparation_report(prepared, split))
-  evaluate_bundle(config, workdir, prepared, split)
+  with locked_workdir(workdir):
+    prepared, split = _prepared(config)
+    evaluate_bundle(config, workdir, prepared, split)
 
 
 def evaluate_bundle(
@@ -86,6 +103,8 @@ def evaluate_bundle(
   split: Split,
 ) -> None:
   """Writes and prints `results.json`, and draws curves and confusion.
+
+  Every process has its part in scoring; one writes and prints.
 
   Args:
     config: `data.eval_split`, `eval` and `seed` are read.
@@ -109,12 +128,17 @@ def evaluate_bundle(
   }
   path = workdir / report.RESULTS_FILE
   found = _read_results(path)
-  if {name: found.get(name) for name in key} != key:
+  known = {name: found.get(name) for name in key} == key
+  # One process decides: those that score need each other.
+  if not of_writer(known):
     index = _with_labels_of(bundle, prepared.index)
     found = {**_score(bundle, config, index, examples), **key}
-    # The pictures first: where results are, everything is.
-    _plot_results(workdir, found)
-    report.write_json(path, found)
+    if is_writer():
+      # The pictures first: where results are, everything is.
+      _plot_results(workdir, found)
+      report.write_json(path, found)
+  if not is_writer():
+    return
   print(report.result_table(found))
   print(f'Everything of this run: {workdir}')
 
@@ -154,7 +178,7 @@ def _score(
   mesh = data_mesh()
   check_batch_size('eval.batch_size', config.eval.batch_size, mesh)
   forward = functools.partial(
-    make_forward(create_model(bundle.config), bundle.config.windows),
+    make_forward(create_model(bundle.config), bundle.config.windows, mesh),
     bundle.variables,
     bundle.band_mean,
     bundle.band_std,

@@ -4,6 +4,7 @@ import functools
 import logging
 import pathlib
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -21,7 +22,16 @@ from mgc_jax.metrics import WindowSums
 from mgc_jax.metrics_log import MetricsLog
 from mgc_jax.models import create_model
 from mgc_jax.optim import create_optimizer, learning_rate
-from mgc_jax.partition import check_batch_size, data_mesh, shard_batch
+from mgc_jax.partition import (
+  check_batch_size,
+  data_mesh,
+  is_writer,
+  process_part,
+  replicate,
+  replicated,
+  shard_batch,
+)
+from mgc_jax.progress import Progress
 from mgc_jax.train_state import TrainState, create_state, train_step
 
 _logger = logging.getLogger(__name__)
@@ -87,8 +97,8 @@ class Trainer:
     self._config = FrozenConfigDict(config)
     self._workdir = workdir
     self._index = reader.index
+    self._split = split
     self._train, self._valid = split.sides['train'], split.sides['valid']
-    self._data_fingerprint = split.fingerprint(reader.index)
     self._mesh = data_mesh()
     self._check()
     train = config.train
@@ -102,33 +112,58 @@ class Trainer:
         train_step, model=self._model, tx=self._tx, config=self._config
       ),
       donate_argnums=0,
+      out_shardings=replicated(self._mesh),
     )
-    self._forward = make_forward(self._model, config.windows)
-    mean, std = self._index.band_stats(self._train.rows)
-    self._initial = create_state(self._model, self._tx, self._config, mean, std)
+    self._forward = make_forward(self._model, config.windows, self._mesh)
 
   def run(self) -> None:
-    """Trains to the end, from the latest checkpoint where there is one."""
-    checkpoints = Checkpoints(self._workdir / 'checkpoints', self._mesh)
-    state, progress = checkpoints.restore(self._initial, self._not_begun())
-    if progress['epoch'] >= 0:
-      self._check_data(progress)
-      _logger.info('resumed at step %d', int(state.step))
+    """Trains to the end, from the latest checkpoint where there is one.
+
+    Raises:
+      DataError: the run was begun on other data, a record is damaged, or what
+        is to be saved cannot be written.
+    """
+    checkpoints = Checkpoints(self._workdir / 'checkpoints')
+    state, progress = self._restored(checkpoints)
     # A line may have been written for an epoch whose checkpoint was not.
-    log = MetricsLog(self._workdir / METRICS_FILE, progress['epoch'])
-    while not self._finished(progress):
-      epoch = progress['epoch'] + 1
-      state, line = self._train_epoch(state, epoch)
+    log = MetricsLog(self._workdir / METRICS_FILE, progress.epoch)
+    while not progress.is_finished(self._config.train):
+      state, line = self._train_epoch(state, progress, checkpoints)
       valid = self._validate(state)
       line.update({f'valid_{name}': value for name, value in valid.items()})
-      progress = self._next_progress(progress, epoch, valid)
+      progress = progress.after_epoch(valid)
       # Bundle and line before the checkpoint: what a killed run has written
       # after its latest checkpoint, the resumed run writes again, the same.
-      if self._config.train.select == 'last' or progress['best_epoch'] == epoch:
-        bundles.save(self._bundle(state, line), self._workdir / 'bundle')
+      if self._config.train.select == 'last' or progress.is_best:
+        self._save_bundle(state, progress.epoch)
       log.append(line)
       checkpoints.save(state, progress)
     checkpoints.close()
+    if progress.is_out_of_patience(self._config.train):
+      _logger.info(
+        'stopped after epoch %d: no better one since epoch %d',
+        progress.epoch + 1,
+        progress.best_epoch + 1,
+      )
+
+  def _restored(self, checkpoints: Checkpoints) -> tuple[TrainState, Progress]:
+    """Returns state and progress of the run, or those of one not begun."""
+    mean, std = self._index.band_stats(self._train.rows)
+    initial = create_state(self._model, self._tx, self._config, mean, std)
+    initial = replicate(initial, self._mesh)
+    fingerprint = self._split.fingerprint(self._index)
+    found = checkpoints.restore(initial)
+    if found is None:
+      return initial, Progress(fingerprint)
+    state, progress = found
+    if progress.data_fingerprint != fingerprint:
+      raise DataError(
+        f'{self._workdir}: this run was begun on other data '
+        f'({progress.data_fingerprint}, now {fingerprint}); use another '
+        '--workdir'
+      )
+    _logger.info('resumed at step %d', int(state.step))
+    return state, progress
 
   def _check(self) -> None:
     config = self._config
@@ -155,64 +190,61 @@ class Trainer:
         'by; set config.train.select=last and config.train.patience_epochs=0'
       )
 
-  def _not_begun(self) -> dict[str, Any]:
-    """Returns the progress of a run that has trained nothing."""
-    return {
-      'epoch': -1,
-      'best_epoch': -1,
-      'best_score': None,
-      'data_fingerprint': self._data_fingerprint,
-    }
-
-  def _check_data(self, progress: dict[str, Any]) -> None:
-    begun, now = progress['data_fingerprint'], self._data_fingerprint
-    if begun != now:
-      raise DataError(
-        f'{self._workdir}: this run was begun on other data ({begun}, now '
-        f'{now}); use another --workdir'
-      )
-
-  def _finished(self, progress: dict[str, Any]) -> bool:
-    train, epoch = self._config.train, progress['epoch']
-    waited = epoch - progress['best_epoch']
-    if train.patience_epochs and waited >= train.patience_epochs:
-      _logger.info(
-        'stopped after epoch %d: no better one since %d',
-        epoch,
-        progress['best_epoch'],
-      )
-      return True
-    return epoch + 1 >= train.num_epochs
-
   def _train_epoch(
-    self, state: TrainState, epoch: int
+    self,
+    state: TrainState,
+    progress: Progress,
+    checkpoints: Checkpoints,
   ) -> tuple[TrainState, dict[str, Any]]:
-    """Returns the state after the epoch, and the epoch's line."""
-    train, seed = self._config.train, self._config.seed
-    order = epoch_order(len(self._train), train.batch_size, seed, epoch)
-    key = jax.random.fold_in(jax.random.key(seed), 1)
-    weights = None
-    if train.class_weights:
-      label = self._index.label[self._train.rows]
-      weights = genre_weights(label, len(self._index.genres))
-    batches = self._reader.batches(
-      self._train, order, train.batch_size, weights
+    """Returns the state after what is left of an epoch, and its line."""
+    train, epoch = self._config.train, progress.epoch + 1
+    every = train.checkpoint_every_steps
+    key = jax.random.fold_in(jax.random.key(self._config.seed), 1)
+    key = jax.device_put(key, replicated(self._mesh))
+    sums = replicate(WindowSums.of(progress.sums), self._mesh)
+    begun, start_s = progress.steps_done, time.monotonic()
+    bar = tqdm(
+      self._batches(epoch, begun),
+      f'epoch {epoch + 1}/{train.num_epochs}',
+      self._steps_per_epoch,
+      initial=begun,
+      leave=False,
+      disable=None,
     )
-    sums, start_s = WindowSums.zero(), time.monotonic()
-    name = f'epoch {epoch + 1}/{train.num_epochs}'
-    bar = tqdm(batches, name, self._steps_per_epoch, leave=False, disable=None)
-    for batch in bar:
+    for done, batch in enumerate(bar, begun + 1):
       state, step_sums = self._step(state, shard_batch(batch, self._mesh), key)
       sums = sums.merge(step_sums)
+      # The epoch's end has a checkpoint of its own, after the evaluation.
+      if every and done % every == 0 and done < self._steps_per_epoch:
+        checkpoints.save(state, progress.within_epoch(done, sums.to_list()))
     found = sums.compute()  # waits for the devices
     seconds = time.monotonic() - start_s
+    num_examples = (self._steps_per_epoch - begun) * train.batch_size
     return state, {
       'epoch': epoch,
       'step': int(state.step),
       **{f'train_{key}': value for key, value in found.items()},
-      'examples_per_s': len(order) / seconds,
+      'examples_per_s': num_examples / seconds,
       'learning_rate': float(self._learning_rate(int(state.step) - 1)),
     }
+
+  def _batches(self, epoch: int, steps_done: int) -> Iterator[dict]:
+    """Yields this process's rows of the batches that an epoch has left."""
+    train = self._config.train
+    order = epoch_order(
+      len(self._train), train.batch_size, self._config.seed, epoch
+    )
+    weights = None
+    if train.class_weights:
+      label = self._index.label[self._train.rows]
+      weights = genre_weights(label, len(self._index.genres))
+    return self._reader.batches(
+      self._train,
+      order[steps_done * train.batch_size :],
+      train.batch_size,
+      weights,
+      process_part(),
+    )
 
   def _validate(self, state: TrainState) -> dict[str, float]:
     """Scores the validation side; nothing where it is empty."""
@@ -227,21 +259,11 @@ class Trainer:
     names = ('loss', 'window_accuracy', 'track_loss', 'track_accuracy')
     return {name: found[name] for name in names}
 
-  def _next_progress(
-    self, progress: dict[str, Any], epoch: int, valid: dict[str, float]
-  ) -> dict[str, Any]:
-    progress = {**progress, 'epoch': epoch}
-    if not valid:
-      return {**progress, 'best_epoch': epoch}
-    # The loss decides between equal accuracies, which few tracks make common.
-    rank = [valid['track_accuracy'], -valid['track_loss']]
-    if progress['best_score'] is None or rank > progress['best_score']:
-      progress.update(best_epoch=epoch, best_score=rank)
-    return progress
-
-  def _bundle(self, state: TrainState, line: dict[str, Any]) -> Bundle:
+  def _save_bundle(self, state: TrainState, epoch: int) -> None:
+    if not is_writer():
+      return
     config = ConfigDict(self._config)
-    return Bundle(
+    bundle = Bundle(
       config=config,
       genres=self._index.genres,
       variables=jax.device_get(state.variables()),
@@ -250,7 +272,8 @@ class Trainer:
       info={
         'seed': config.seed,
         'select': config.train.select,
-        'epoch': line['epoch'],
+        'epoch': epoch,
         'source': config.data.source,
       },
     )
+    bundles.save(bundle, self._workdir / 'bundle')

@@ -1,18 +1,23 @@
 """The folder of a run: its name, its settings, and who may continue it."""
 
+import contextlib
 import hashlib
 import json
 import logging
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.lock import exclusive
+from mgc_jax.partition import is_writer
 
 _logger = logging.getLogger(__name__)
 
 CONFIG_FILE = 'config.json'
+_LOCK_FILE = '.lock'
 # What may differ between two commands of one run: it changes no result.
 _FREE_FIELDS = (
   'data.num_workers',
@@ -20,6 +25,7 @@ _FREE_FIELDS = (
   'data.allow_missing',
   'data.root',
   'model.num_genres',  # filled from the data
+  'train.checkpoint_every_steps',
 )
 
 
@@ -47,8 +53,39 @@ def resolve_workdir(
   return path
 
 
+@contextlib.contextmanager
+def locked_workdir(workdir: pathlib.Path) -> Iterator[None]:
+  """Makes the folder of a run and keeps every other run out of it.
+
+  Of several processes of one run the writing one does that.
+
+  Args:
+    workdir: of the run.
+
+  Raises:
+    DataError: another process runs in it, or it cannot be used.
+  """
+
+  def refuse() -> None:
+    raise DataError(
+      f'{workdir}: another process is at work on this run; wait for its end, '
+      'or use another --workdir'
+    )
+
+  if not is_writer():
+    yield
+    return
+  with contextlib.ExitStack() as stack:
+    try:
+      workdir.mkdir(parents=True, exist_ok=True)
+      stack.enter_context(exclusive(workdir / _LOCK_FILE, refuse))
+    except OSError as error:
+      raise DataError(f'{workdir}: cannot be used: {error}') from error
+    yield
+
+
 def check_workdir(config: ConfigDict, workdir: pathlib.Path) -> None:
-  """Makes the folder, or compares the settings of the run in it.
+  """Compares the settings with those of the run in the folder, if any.
 
   Args:
     config: the configuration, overrides applied.
@@ -61,7 +98,6 @@ def check_workdir(config: ConfigDict, workdir: pathlib.Path) -> None:
   path = workdir / CONFIG_FILE
   wanted = _flat(json.loads(config.to_json()))
   try:
-    workdir.mkdir(parents=True, exist_ok=True)
     if not path.exists():
       return
     found = _flat(dict(json.loads(path.read_text(encoding='utf-8'))))

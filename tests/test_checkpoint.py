@@ -4,9 +4,11 @@ import pytest
 from ml_collections import FrozenConfigDict
 
 from mgc_jax.checkpoint import Checkpoints
+from mgc_jax.errors import DataError
 from mgc_jax.models import create_model
 from mgc_jax.optim import create_optimizer
-from mgc_jax.partition import data_mesh
+from mgc_jax.partition import data_mesh, replicate
+from mgc_jax.progress import Progress
 from mgc_jax.train_state import create_state
 
 
@@ -23,19 +25,22 @@ def state(tiny_config):
   )
 
 
-def _progress(epoch, best_epoch):
-  return {'epoch': epoch, 'best_epoch': best_epoch, 'best_score': [0.5, -1.0]}
+def _progress(epoch, best_epoch, **fields):
+  return Progress(
+    'abc', epoch, best_epoch=best_epoch, best_score=(0.5, -1.0), **fields
+  )
 
 
-def test_nothing_to_restore_gives_what_was_passed(state, tmp_path):
-  checkpoints = Checkpoints(tmp_path, data_mesh())
-  found, progress = checkpoints.restore(state, _progress(-1, -1))
-  assert progress == _progress(-1, -1)
-  assert int(found.step) == 0
+def _placed(state):
+  return replicate(state, data_mesh())
+
+
+def test_nothing_to_restore(state, tmp_path):
+  assert Checkpoints(tmp_path).restore(_placed(state)) is None
 
 
 def test_latest_is_restored_and_the_best_is_kept(state, tmp_path):
-  checkpoints = Checkpoints(tmp_path, data_mesh())
+  checkpoints = Checkpoints(tmp_path)
   for epoch, best in enumerate([0, 1, 1, 1]):
     later = state.replace(
       step=state.step + 10 * (epoch + 1),
@@ -46,11 +51,31 @@ def test_latest_is_restored_and_the_best_is_kept(state, tmp_path):
   kept = sorted(int(path.name) for path in tmp_path.glob('[0-9]*'))
   assert kept == [20, 40]
 
-  again = Checkpoints(tmp_path, data_mesh())
-  found, progress = again.restore(state, _progress(-1, -1))
+  again = Checkpoints(tmp_path)
+  found, progress = again.restore(_placed(state))
   assert progress == _progress(3, 1)
   for one, two in zip(
     jax.tree.leaves(later), jax.tree.leaves(found), strict=True
   ):
     np.testing.assert_array_equal(one, two)
   assert jax.tree.structure(later) == jax.tree.structure(found)
+
+
+def test_a_place_inside_an_epoch_is_restored_exactly(state, tmp_path):
+  checkpoints = Checkpoints(tmp_path)
+  inside = _progress(2, 1, steps_done=7, sums=(1 / 3, 2.0, 0.1))
+  checkpoints.save(state.replace(step=state.step + 5), inside)
+  checkpoints.close()
+  _, progress = Checkpoints(tmp_path).restore(_placed(state))
+  assert progress == inside
+
+
+def test_a_damaged_checkpoint_is_named(state, tmp_path):
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(state.replace(step=state.step + 5), _progress(0, 0))
+  checkpoints.close()
+  for path in (tmp_path / '5' / 'state').glob('**/*'):
+    if path.is_file() and path.stat().st_size > 100:
+      path.write_bytes(b'\xff' * path.stat().st_size)
+  with pytest.raises(DataError, match='checkpoint.*5: damaged|5: damaged'):
+    Checkpoints(tmp_path).restore(_placed(state))

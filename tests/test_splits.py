@@ -6,7 +6,7 @@ import pytest
 from mgc_jax.config import base_config
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.prepare import Prepared
-from mgc_jax.datasets.splits import leaks, make_splits
+from mgc_jax.datasets.splits import leaks, make_splits, write_split
 from mgc_jax.datasets.track import Track
 from mgc_jax.errors import ConfigError, DataError
 
@@ -174,7 +174,9 @@ def test_eval_split_defaults_to_test_else_valid_and_pools(tmp_path, prepared):
 
 
 def test_split_is_written_beside_the_records(prepared, tmp_path):
-  split = make_splits(prepared, _config(split_seed=3))
+  config = _config(split_seed=3)
+  split = make_splits(prepared, config)
+  write_split(split, prepared.index, config.data)
   with open(tmp_path / 'split-artist-seed3.csv') as file:
     rows = list(csv.DictReader(file))
   assert len(rows) == 90

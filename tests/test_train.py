@@ -1,6 +1,5 @@
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
 
@@ -59,48 +58,11 @@ def test_run_writes_a_line_an_epoch_and_a_bundle(trainer, tmp_path):
   assert len(list((tmp_path / 'run' / 'checkpoints').glob('[0-9]*'))) in (1, 2)
 
 
-def test_started_again_a_run_continues_from_its_checkpoint(
-  trainer, tmp_path, caplog
-):
-  trainer('one', **{'train.num_epochs': 3, 'train.select': 'last'}).run()
-  parts = trainer('two', **{'train.num_epochs': 3, 'train.select': 'last'})
-  finished = parts._finished
-  parts._finished = lambda progress: progress['epoch'] == 1  # killed there
-  parts.run()
-  parts._finished = finished
-  caplog.set_level('INFO')
-  trainer('two', **{'train.num_epochs': 3, 'train.select': 'last'}).run()
-  assert f'resumed at step {2 * parts._steps_per_epoch}' in caplog.text
-  folders = [tmp_path / name for name in ('one', 'two')]
-  epochs = [
-    [line['epoch'] for line in read_metrics(folder / 'metrics.jsonl')]
-    for folder in folders
-  ]
-  assert epochs == [[0, 1, 2]] * 2
-  one, two = (bundles.load(folder / 'bundle') for folder in folders)
-  for a, b in zip(
-    jax.tree.leaves(one.variables), jax.tree.leaves(two.variables), strict=True
-  ):
-    np.testing.assert_array_equal(a, b)
-
-
 def test_a_run_is_not_continued_on_other_data(trainer):
   trainer().run()
   other = trainer(**{'data.split_seed': 5})
   with pytest.raises(DataError, match='begun on other data.*--workdir'):
     other.run()
-
-
-def test_best_epoch_is_chosen_by_track_accuracy_then_loss(trainer):
-  run = trainer()
-  progress = {'epoch': -1, 'best_epoch': -1, 'best_score': None}
-  scores = [(0.5, 2.0), (0.6, 3.0), (0.6, 2.5), (0.6, 2.5), (0.4, 0.1)]
-  best = []
-  for epoch, (accuracy, loss) in enumerate(scores):
-    valid = {'track_accuracy': accuracy, 'track_loss': loss}
-    progress = run._next_progress(progress, epoch, valid)
-    best.append(progress['best_epoch'])
-  assert best == [0, 1, 2, 2, 2]
 
 
 def test_patience_stops_early(trainer, tmp_path):

@@ -4,7 +4,12 @@ import pytest
 
 from mgc_jax.config import base_config
 from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.workdir import CONFIG_FILE, check_workdir, resolve_workdir
+from mgc_jax.workdir import (
+  CONFIG_FILE,
+  check_workdir,
+  locked_workdir,
+  resolve_workdir,
+)
 
 
 def _write(workdir, config):
@@ -47,4 +52,14 @@ def test_damaged_settings_are_named(tmp_path, text):
 def test_a_file_where_the_folder_should_be(tmp_path):
   (tmp_path / 'x').write_text('')
   with pytest.raises(DataError, match='cannot be used'):
-    check_workdir(base_config(), tmp_path / 'x')
+    with locked_workdir(tmp_path / 'x'):
+      pass
+
+
+def test_a_folder_in_use_is_refused_and_free_again_afterwards(tmp_path):
+  with locked_workdir(tmp_path / 'run'):
+    with pytest.raises(DataError, match='run: another process is at work'):
+      with locked_workdir(tmp_path / 'run'):
+        pass
+  with locked_workdir(tmp_path / 'run'):
+    pass

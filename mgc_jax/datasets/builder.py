@@ -10,7 +10,7 @@ import contextlib
 import csv
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +19,11 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from mgc_jax.datasets import excerpt_index
-from mgc_jax.datasets.excerpts import Excerpt, try_excerpts
+from mgc_jax.datasets.excerpts import (
+  Excerpt,
+  end_with_parent,
+  try_excerpts,
+)
 from mgc_jax.datasets.track import Track
 from mgc_jax.errors import DataError
 
@@ -28,8 +32,37 @@ tf.config.set_visible_devices([], 'GPU')
 tfds.disable_progress_bar()  # the bar over the tracks is enough
 
 NAME = 'mgc_windows'
-VERSION = '1.0.0'
+VERSION = '1.1.0'
 WINDOW_FRAMES = 64
+
+
+def record_features(
+  num_bands: int, genres: Sequence[str]
+) -> tfds.features.FeaturesDict:
+  """Returns what a record consists of.
+
+  Args:
+    num_bands: F.
+    genres: names of the C genres.
+  """
+  return tfds.features.FeaturesDict(
+    {
+      'excerpt_id': tfds.features.Text(),
+      'track_id': tfds.features.Text(),
+      'artist': tfds.features.Text(),
+      'sha256': tfds.features.Text(),
+      'label': tfds.features.ClassLabel(names=genres),
+      'duration_s': np.float32,
+      'num_frames': np.int32,
+      'band_sums': tfds.features.Tensor(shape=(2, num_bands), dtype=np.float32),
+      # float16 shrinks only as bytes.
+      'windows': tfds.features.Tensor(
+        shape=(None, WINDOW_FRAMES, num_bands),
+        dtype=np.float16,
+        encoding=tfds.features.Encoding.BYTES,
+      ),
+    }
+  )
 
 
 class MgcWindows(tfds.core.GeneratorBasedBuilder):
@@ -66,29 +99,11 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
     )
 
   def _info(self) -> tfds.core.DatasetInfo:
-    num_bands = self._mgc_config.features.num_bands
     return tfds.core.DatasetInfo(
       builder=self,
       description='Log-mel windows of music excerpts, a record per excerpt.',
-      features=tfds.features.FeaturesDict(
-        {
-          'excerpt_id': tfds.features.Text(),
-          'track_id': tfds.features.Text(),
-          'artist': tfds.features.Text(),
-          'sha256': tfds.features.Text(),
-          'label': tfds.features.ClassLabel(names=self._genres),
-          'duration_s': np.float32,
-          'num_frames': np.int32,
-          'band_sums': tfds.features.Tensor(
-            shape=(2, num_bands), dtype=np.float32
-          ),
-          # float16 shrinks only as bytes.
-          'windows': tfds.features.Tensor(
-            shape=(None, WINDOW_FRAMES, num_bands),
-            dtype=np.float16,
-            encoding=tfds.features.Encoding.BYTES,
-          ),
-        }
+      features=record_features(
+        self._mgc_config.features.num_bands, self._genres
       ),
     )
 
@@ -118,7 +133,6 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
     files appear at once or not at all.
     """
     super()._download_and_prepare(*args, **kwargs)
-    excerpt_index.write(self.data_dir, self.info.features, self._genres)
     path = os.path.join(self.data_dir, excerpt_index.LEFT_OUT_FILE)
     with open(
       path, 'w', newline='', encoding='utf-8', errors='backslashreplace'
@@ -127,6 +141,7 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
       writer.writerow(['track_id', 'genre', 'path', 'reason'])
       for track, why in self._left_out:
         writer.writerow([track.track_id, track.genre, track.path, why])
+    excerpt_index.write(self.data_dir, self.info.features, self._genres)
 
 
 def _example(excerpt_id: str, track: Track, excerpt: Excerpt) -> dict:
@@ -198,7 +213,9 @@ def _executor(num_workers: int) -> Iterator[Callable]:
   # One BLAS thread each: they would only wait for one another.
   os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
   context = multiprocessing.get_context('spawn')
-  pool = concurrent.futures.ProcessPoolExecutor(num_workers, context)
+  pool = concurrent.futures.ProcessPoolExecutor(
+    num_workers, context, initializer=end_with_parent
+  )
   try:
     yield lambda function, *args: pool.submit(function, *args).result
   finally:

@@ -6,6 +6,7 @@ a record; its offsets let the input pipeline read records in any order.
 
 import csv
 import dataclasses
+import hashlib
 import os
 import pathlib
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ INDEX_FILE = 'index.csv'
 BAND_SUMS_FILE = 'band_sums.npy'
 GENRES_FILE = 'genres.txt'
 LEFT_OUT_FILE = 'left_out.csv'  # tracks without a record, and why
+SUMS_FILE = 'SHA256SUMS'  # of the four, as sha256sum -c reads it
 
 # TFRecord: length (8 bytes) and its checksum (4), data, checksum of data (4).
 _FRAMING_BYTES = 16
@@ -77,7 +79,13 @@ def write(
   features: 'tfds.features.FeaturesDict',
   genres: Sequence[str],
 ) -> None:
-  """Reads every record's facts once and writes the index beside them."""
+  """Reads every record's facts once and writes the index beside them.
+
+  Args:
+    directory: of the records; `LEFT_OUT_FILE` is there.
+    features: of a record.
+    genres: in the order of their labels.
+  """
   import tensorflow as tf
   import tensorflow_datasets as tfds
 
@@ -109,11 +117,29 @@ def write(
   np.save(directory / BAND_SUMS_FILE, np.stack(band_sums), allow_pickle=False)
   text = ''.join(f'{genre}\n' for genre in genres)
   (directory / GENRES_FILE).write_text(text, encoding='utf-8')
+  (directory / SUMS_FILE).write_text(_sums(directory), encoding='utf-8')
+
+
+def _sums(directory: pathlib.Path) -> str:
+  """Returns a digest of each file here; the records have sums of their own."""
+  return ''.join(
+    f'{hashlib.sha256((directory / name).read_bytes()).hexdigest()}  {name}\n'
+    for name in (INDEX_FILE, BAND_SUMS_FILE, GENRES_FILE, LEFT_OUT_FILE)
+  )
 
 
 def read(directory: str | os.PathLike) -> ExcerptIndex:
-  """Reads the index of a folder of records, rows in order of excerpt_id."""
+  """Reads the index of a folder of records, rows in order of excerpt_id.
+
+  Raises:
+    OSError: a file is missing.
+    ValueError: a file is not as it was written; names it.
+  """
   directory = pathlib.Path(directory)
+  written = (directory / SUMS_FILE).read_text(encoding='utf-8').splitlines()
+  odd = set(written) ^ set(_sums(directory).splitlines())
+  if odd:
+    raise ValueError(f'changed: {min(odd).split()[-1]}')
   with (directory / INDEX_FILE).open(newline='', encoding='utf-8') as file:
     rows = list(csv.DictReader(file))
   order = sorted(range(len(rows)), key=lambda i: rows[i]['excerpt_id'])

@@ -2,7 +2,9 @@
 
 import dataclasses
 import hashlib
+import multiprocessing
 import os
+import threading
 import tokenize
 from collections.abc import Iterator
 
@@ -74,6 +76,16 @@ def try_excerpts(
     return excerpts_of(track, features, min_duration_s)
   except DataError as error:
     return str(error)
+
+
+def end_with_parent() -> None:
+  """Ends this worker process when its parent is killed; it would wait on."""
+
+  def watch() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+  threading.Thread(target=watch, daemon=True).start()
 
 
 def _signals(

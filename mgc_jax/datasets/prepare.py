@@ -26,6 +26,7 @@ from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.sources import list_tracks
 from mgc_jax.datasets.track import Track
 from mgc_jax.errors import DataError
+from mgc_jax.lock import exclusive
 
 _logger = logging.getLogger(__name__)
 
@@ -127,29 +128,52 @@ def _file_state(path: str) -> tuple[int, ...]:
 
 
 def _records(tracks: list[Track], config: ConfigDict) -> pathlib.Path:
-  from mgc_jax.datasets import builder  # tensorflow: seconds to import
+  import tensorflow as tf  # seconds; its errors are those of its files
+
+  from mgc_jax.datasets import builder
 
   root = records_dir(config)
   fingerprint = source_fingerprint(tracks, config)
   directory = root / builder.NAME / fingerprint / builder.VERSION
-  if (directory / excerpt_index.INDEX_FILE).exists():
-    _logger.info('records: %s', directory)
-    return directory
+  _logger.info('records: %s', directory)
   if directory.exists():
-    raise DataError(f'{directory}: damaged (no index); delete this folder')
-  genres = sorted({track.genre for track in tracks})
-  _logger.info('preparing %d tracks into %s', len(tracks), directory)
+    return directory
   try:
-    root.mkdir(parents=True, exist_ok=True)
-    made = builder.MgcWindows(tracks, genres, config, fingerprint, root)
-    # TFDS prints that it downloads, which it does not.
-    with contextlib.redirect_stdout(io.StringIO()):
-      made.download_and_prepare()
-  except OSError as error:
-    if not (directory / excerpt_index.INDEX_FILE).exists():
-      raise DataError(f'{root}: cannot write records: {error}') from error
-    _logger.info('another process has prepared them meanwhile')
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive(directory.parent / '.lock', _say_that_it_waits):
+      if not directory.exists():
+        _write_records(tracks, config, directory)
+  except (OSError, tf.errors.OpError) as error:
+    reason = getattr(error, 'message', error)
+    raise DataError(
+      f'{root}: cannot write records: {reason}; make room, or name another '
+      'folder by --config.data.prepared_dir'
+    ) from error
   return directory
+
+
+def _say_that_it_waits() -> None:
+  _logger.info('another process prepares these records; waiting for it')
+
+
+def _write_records(
+  tracks: list[Track], config: ConfigDict, directory: pathlib.Path
+) -> None:
+  """Writes a folder of records; it appears whole, or not at all."""
+  from mgc_jax.datasets import builder
+
+  # Nobody else writes here, so what is not whole will never be.
+  for left in directory.parent.glob('incomplete*'):
+    _logger.info('%s: left by a process that was killed; deleted', left)
+    shutil.rmtree(left)
+  genres = sorted({track.genre for track in tracks})
+  _logger.info('preparing %d tracks', len(tracks))
+  # <root>/<name>/<fingerprint>/<version>
+  root, fingerprint = directory.parents[2], directory.parent.name
+  made = builder.MgcWindows(tracks, genres, config, fingerprint, root)
+  # TFDS prints that it downloads, which it does not.
+  with contextlib.redirect_stdout(io.StringIO()):
+    made.download_and_prepare()
 
 
 def _refuse_loss(prepared: Prepared, allow_missing: bool) -> None:
@@ -179,8 +203,9 @@ def main() -> None:
   config = _CONFIG.value
   validate(config)
   prepared = prepare(config)
-  parts = splits.make_splits(prepared, config)
-  print(preparation_report(prepared, parts))
+  split = splits.make_splits(prepared, config)
+  splits.write_split(split, prepared.index, config.data)
+  print(preparation_report(prepared, split))
 
 
 if __name__ == '__main__':

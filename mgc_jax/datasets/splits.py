@@ -1,7 +1,7 @@
 """Divides excerpts into train, valid and test, by a protocol that says how.
 
-A split is made from the index alone, deterministic in `config.data`, and
-written as a CSV beside the records: another protocol decodes nothing.
+A split is made from the index alone, deterministic in `config.data`: another
+protocol decodes nothing.
 """
 
 import csv
@@ -115,7 +115,6 @@ def make_splits(prepared: Prepared, config: ConfigDict) -> Split:
       protocol, {name: _excerpts(index, side == name) for name in SPLITS}
     )
     _check(split, index)
-  _write(split, index, data)
   return split
 
 
@@ -245,8 +244,14 @@ def _tracks_with(index: ExcerptIndex, hashes: list[str]) -> list[str]:
   ]
 
 
-def _write(split: Split, index: ExcerptIndex, data: ConfigDict) -> None:
-  """Writes excerpt_id (and the window's first frame) with its side."""
+def write_split(split: Split, index: ExcerptIndex, data: ConfigDict) -> None:
+  """Writes a CSV beside the records, for people; where it can.
+
+  Args:
+    split: of the index.
+    index: of the records; the file has its excerpts with their sides.
+    data: `config.data`, which names the file.
+  """
   name = f'split-{split.protocol}-seed{data.split_seed}'
   if data.num_folds:
     name += f'-fold{data.fold}of{data.num_folds}'

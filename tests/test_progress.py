@@ -1,0 +1,61 @@
+import json
+
+import pytest
+
+from mgc_jax.config import base_config
+from mgc_jax.progress import Progress
+
+
+def _scored(accuracy, loss):
+  return {'track_accuracy': accuracy, 'track_loss': loss}
+
+
+def test_best_epoch_is_chosen_by_track_accuracy_then_loss():
+  progress, best = Progress('abc'), []
+  scores = [(0.5, 2.0), (0.6, 3.0), (0.6, 2.5), (0.6, 2.5), (0.4, 0.1)]
+  for score in scores:
+    progress = progress.after_epoch(_scored(*score))
+    best.append(progress.best_epoch)
+  assert best == [0, 1, 2, 2, 2]
+  assert progress.epoch == 4 and not progress.is_best
+
+
+def test_without_a_validation_side_every_epoch_is_the_best():
+  progress = Progress('abc').after_epoch({}).after_epoch({})
+  assert progress.is_best and progress.epoch == 1
+
+
+def test_an_epoch_s_end_has_no_steps_of_the_next():
+  inside = Progress('abc').within_epoch(3, [1.0, 2.0, 3.0])
+  assert inside.steps_done == 3 and not inside.is_best
+  assert inside.after_epoch({}).steps_done == 0
+  assert inside.after_epoch({}).sums == ()
+
+
+def test_patience_counts_from_the_best_epoch():
+  train = base_config().train
+  train.num_epochs, train.patience_epochs = 50, 2
+  progress = Progress('abc').after_epoch(_scored(0.5, 1.0))
+  ended = []
+  for _ in range(3):
+    ended.append(progress.is_finished(train))
+    progress = progress.after_epoch(_scored(0.4, 1.0))
+  assert ended == [False, False, True]
+  train.patience_epochs = 0
+  assert not progress.is_finished(train)
+  train.num_epochs = 4
+  assert progress.is_finished(train)
+
+
+def test_json_holds_it_exactly():
+  progress = Progress('abc', 3, 7, (1 / 3, 0.1, 5.0), 2, (1 / 7, -2 / 3))
+  text = json.dumps(progress.to_json())
+  assert Progress.from_json(json.loads(text)) == progress
+
+
+@pytest.mark.parametrize(
+  'found', [{}, {**Progress('a').to_json(), 'sums': 3}, {'epoch': None}]
+)
+def test_something_else_is_refused(found):
+  with pytest.raises((LookupError, TypeError, ValueError)):
+    Progress.from_json(found)
