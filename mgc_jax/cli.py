@@ -1,6 +1,5 @@
 """What every command line shares: flags, exit codes, no traceback."""
 
-import errno
 import logging
 import os
 import re
@@ -11,16 +10,6 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from mgc_jax.errors import ConfigError, DataError
-
-# What a disk says that is full or may not be written.
-_DISK_ERRORS = (
-  errno.EACCES,
-  errno.EDQUOT,
-  errno.EFBIG,
-  errno.ENOSPC,
-  errno.EPERM,
-  errno.EROFS,
-)
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -72,7 +61,9 @@ def _log_to_stderr() -> None:
   # the input pipeline has no use for, it also says nothing about oneDNN.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
-  absl_logging.set_verbosity(absl_logging.ERROR)
+  # What they log before they raise is said once, by what they raise.
+  absl_logging.set_verbosity(absl_logging.FATAL)
+  logging.getLogger('asyncio').setLevel(logging.CRITICAL)
   handler = logging.StreamHandler()
   handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
   logger = logging.getLogger('mgc_jax')
@@ -87,16 +78,6 @@ def _exit_code(main: Callable[[], None]) -> int:
   except (ConfigError, DataError) as error:
     print(f'error: {error}', file=sys.stderr)
     return 2 if isinstance(error, ConfigError) else 1
-  except OSError as error:
-    if error.errno not in _DISK_ERRORS:
-      raise
-    where = f'{error.filename}: ' if error.filename else ''
-    print(
-      f'error: {where}{error.strerror}; make room or choose another folder. '
-      'What was saved before is whole, and the same command continues',
-      file=sys.stderr,
-    )
-    return 1
   except KeyboardInterrupt:
     print('interrupted; the same command continues', file=sys.stderr)
     return 130

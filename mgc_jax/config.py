@@ -211,6 +211,13 @@ def _train() -> ConfigDict:
   train = ConfigDict()
   train.num_epochs = 12
   train.batch_size = 8  # excerpts in a step, over all devices
+  # Parts of a batch, computed one after another for want of memory; the update
+  # is that of the whole batch, but for batch norm, which sees one part.
+  train.accumulate_steps = 1
+  # A bundle (a folder) whose weights training starts from. Where its genres are
+  # others, or its dense layers, those layers are new. Unset: random weights.
+  train.init_from = placeholder(str)
+  train.freeze_body = False  # train the dense layers (the head) only
   train.optimizer = 'adamw'  # adamw, or adam (no weight decay)
   train.learning_rate = 2e-3  # at the end of the warm-up
   train.warmup_epochs = 1.0

@@ -98,6 +98,7 @@ RULES: dict[str, _Rule] = {
   'model.dense.dropout': _RATES,
   'train.num_epochs': _at_least(1),
   'train.batch_size': _at_least(1),
+  'train.accumulate_steps': _at_least(1),
   'train.learning_rate': _POSITIVE,
   'train.warmup_epochs': _between(0, 1e6),
   'train.weight_decay': _between(0, 1e6),
@@ -185,6 +186,20 @@ def _check_model(config: ConfigDict) -> None:
     raise ConfigError('config.model.cnn.readout=steps: for a crnn only')
 
 
+def _check_training(config: ConfigDict) -> None:
+  train = config.train
+  if train.batch_size % train.accumulate_steps:
+    raise ConfigError(
+      f'config.train.accumulate_steps={train.accumulate_steps}: must divide '
+      f'config.train.batch_size={train.batch_size}'
+    )
+  if train.freeze_body and not train.init_from:
+    raise ConfigError(
+      'config.train.freeze_body=True: of random weights; set '
+      'config.train.init_from'
+    )
+
+
 def _check_selection(config: ConfigDict) -> None:
   train, data = config.train, config.data
   no_valid = data.valid_fraction == 0 and data.protocol in ('artist', 'track')
@@ -195,4 +210,10 @@ def _check_selection(config: ConfigDict) -> None:
     )
 
 
-CROSS_CHECKS = (_check_splits, _check_features, _check_model, _check_selection)
+CROSS_CHECKS = (
+  _check_splits,
+  _check_features,
+  _check_model,
+  _check_training,
+  _check_selection,
+)

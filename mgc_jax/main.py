@@ -3,6 +3,10 @@
 With no data named, the embedded synthetic corpus is used. The same command
 again continues an interrupted run, or prints the result of a finished one.
 
+With --distributed the same command is started once per process, on one machine
+or several that share --workdir. SLURM and TPU VMs say by themselves which
+process is which; elsewhere --coordinator, --num_processes and --process_id do.
+
 Examples:
   python -m mgc_jax.main --config=configs/crnn.py
   python -m mgc_jax.main --config=configs/cnn.py --workdir=runs/mine \
@@ -21,6 +25,15 @@ from mgc_jax import cli
 
 def main() -> None:
   """Runs the mode that the flags name."""
+  if flags.FLAGS.distributed:
+    # First of all: nothing may touch a device before the processes have met.
+    from mgc_jax import multiprocess
+
+    multiprocess.join(
+      flags.FLAGS.coordinator,
+      flags.FLAGS.num_processes,
+      flags.FLAGS.process_id,
+    )
   from mgc_jax import run
   from mgc_jax.workdir import resolve_workdir
 
@@ -49,6 +62,18 @@ if __name__ == '__main__':
     ['train', 'evaluate'],
     'train: trains, then evaluates; evaluate: the bundle of --workdir on the '
     'data named.',
+  )
+  flags.DEFINE_bool('distributed', False, 'This is one of several processes.')
+  flags.DEFINE_string(
+    'coordinator',
+    None,
+    'host:port of process 0. Default: what the cluster says.',
+  )
+  flags.DEFINE_integer(
+    'num_processes', None, 'How many there are. Default: the cluster says it.'
+  )
+  flags.DEFINE_integer(
+    'process_id', None, 'Which this is, from 0. Default: the cluster says it.'
   )
   flags.mark_flag_as_required('config')
   cli.run(main)

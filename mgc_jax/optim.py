@@ -1,8 +1,12 @@
 """The optimiser and its schedule, from configuration."""
 
+import functools
+
 import jax
 import optax
 from ml_collections import ConfigDict
+
+from mgc_jax.models import HEAD
 
 
 def learning_rate(train: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
@@ -38,7 +42,11 @@ def create_optimizer(
   """
   rate = learning_rate(train, steps_per_epoch)
   if train.optimizer == 'adamw':
-    update = optax.adamw(rate, weight_decay=train.weight_decay, mask=_is_kernel)
+    update = optax.adamw(
+      rate,
+      weight_decay=train.weight_decay,
+      mask=functools.partial(_decays, frozen_body=train.freeze_body),
+    )
   else:
     update = optax.adam(rate)
   if not train.clip_norm:
@@ -46,6 +54,11 @@ def create_optimizer(
   return optax.chain(optax.clip_by_global_norm(train.clip_norm), update)
 
 
-def _is_kernel(params: optax.Params) -> optax.Params:
+def _decays(params: optax.Params, frozen_body: bool) -> optax.Params:
   """Biases and normalisation are vectors; kernels are not, and decay."""
-  return jax.tree.map(lambda x: x.ndim > 1, params)
+  return {
+    name: jax.tree.map(lambda x: x.ndim > 1, part)
+    if name == HEAD or not frozen_body
+    else jax.tree.map(lambda x: False, part)
+    for name, part in params.items()
+  }

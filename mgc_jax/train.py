@@ -18,6 +18,7 @@ from mgc_jax.checkpoint import Checkpoints
 from mgc_jax.datasets.splits import Split
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.evaluate import make_forward, score_examples
+from mgc_jax.finetune import start_from_bundle
 from mgc_jax.metrics import WindowSums
 from mgc_jax.metrics_log import MetricsLog
 from mgc_jax.models import create_model
@@ -150,11 +151,11 @@ class Trainer:
     """Returns state and progress of the run, or those of one not begun."""
     mean, std = self._index.band_stats(self._train.rows)
     initial = create_state(self._model, self._tx, self._config, mean, std)
-    initial = replicate(initial, self._mesh)
     fingerprint = self._split.fingerprint(self._index)
-    found = checkpoints.restore(initial)
+    found = checkpoints.restore(replicate(initial, self._mesh))
     if found is None:
-      return initial, Progress(fingerprint)
+      initial = start_from_bundle(initial, self._config, self._index.genres)
+      return replicate(initial, self._mesh), Progress(fingerprint)
     state, progress = found
     if progress.data_fingerprint != fingerprint:
       raise DataError(
@@ -167,7 +168,12 @@ class Trainer:
 
   def _check(self) -> None:
     config = self._config
-    check_batch_size('train.batch_size', config.train.batch_size, self._mesh)
+    train = config.train
+    part = train.batch_size // train.accumulate_steps
+    name = 'train.batch_size'
+    if train.accumulate_steps > 1:
+      name += ' / config.train.accumulate_steps'
+    check_batch_size(name, part, self._mesh)
     check_batch_size('eval.batch_size', config.eval.batch_size, self._mesh)
     if not len(self._train):
       raise DataError('the training side of the split is empty')
@@ -199,8 +205,7 @@ class Trainer:
     """Returns the state after what is left of an epoch, and its line."""
     train, epoch = self._config.train, progress.epoch + 1
     every = train.checkpoint_every_steps
-    key = jax.random.fold_in(jax.random.key(self._config.seed), 1)
-    key = jax.device_put(key, replicated(self._mesh))
+    key = self._key()
     sums = replicate(WindowSums.of(progress.sums), self._mesh)
     begun, start_s = progress.steps_done, time.monotonic()
     bar = tqdm(
@@ -227,6 +232,15 @@ class Trainer:
       'examples_per_s': num_examples / seconds,
       'learning_rate': float(self._learning_rate(int(state.step) - 1)),
     }
+
+  def _key(self) -> jax.Array:
+    """Returns the key of the run, on all devices; steps fold theirs from it."""
+    # Computed there: a key of this process's device could not be put on all.
+    make = jax.jit(
+      lambda: jax.random.fold_in(jax.random.key(self._config.seed), 1),
+      out_shardings=replicated(self._mesh),
+    )
+    return make()
 
   def _batches(self, epoch: int, steps_done: int) -> Iterator[dict]:
     """Yields this process's rows of the batches that an epoch has left."""
@@ -274,6 +288,7 @@ class Trainer:
         'select': config.train.select,
         'epoch': epoch,
         'source': config.data.source,
+        'init_from': config.train.init_from,
       },
     )
     bundles.save(bundle, self._workdir / 'bundle')

@@ -102,33 +102,97 @@ def train_step(
   )
   windows, mask, targets = _training_windows(window_key, state, batch, config)
   weights = mask * batch['weight'][:, None]
-
-  def loss_fn(params: PyTree) -> tuple[jax.Array, tuple[PyTree, jax.Array]]:
-    logits, changed = model.apply(
-      {'params': params, 'batch_stats': state.batch_stats},
-      windows,
-      train=True,
-      mutable=['batch_stats'],
-      rngs={'dropout': dropout_key},
-    )
-    losses = optax.softmax_cross_entropy(logits, targets[:, None])
-    loss = (losses * weights).sum() / jnp.maximum(weights.sum(), 1e-6)
-    return loss, (changed.get('batch_stats', {}), logits)
-
-  (loss, (batch_stats, logits)), grads = jax.value_and_grad(
-    loss_fn, has_aux=True
-  )(state.params)
+  examples = {
+    'windows': windows,
+    'targets': targets,
+    # Weights that sum to 1 over the whole batch: parts of it can be added.
+    'weights': weights / jnp.maximum(weights.sum(), 1e-6),
+    'label': batch['label'],
+    'mask': mask,
+  }
+  grads, batch_stats, (loss, correct) = _gradients(
+    state, examples, dropout_key, model, config.train.accumulate_steps
+  )
   updates, opt_state = tx.update(grads, state.opt_state, state.params)
   params = optax.apply_updates(state.params, updates)
   count = mask.sum().astype(jnp.float32)
-  correct = (logits.argmax(-1) == batch['label'][:, None]) & mask
   return state.replace(
     step=state.step + 1,
     params=params,
     batch_stats=batch_stats,
     opt_state=opt_state,
     ema_params=_averaged(state, params, config.train.ema_decay),
-  ), WindowSums(loss * count, correct.sum().astype(jnp.float32), count)
+  ), WindowSums(loss * count, correct, count)
+
+
+def _gradients(
+  state: TrainState,
+  examples: dict[str, jax.Array],
+  key: jax.Array,
+  model: nn.Module,
+  num_parts: int,
+) -> tuple[PyTree, PyTree, tuple[jax.Array, jax.Array]]:
+  """Returns gradients, batch_stats, and the loss and correct windows.
+
+  Args:
+    state: whose weights are differentiated.
+    examples: windows f32[B, W, T, F], targets f32[B, C], weights f32[B, W],
+      label i32[B], mask bool[B, W].
+    key: of dropout.
+    model: static.
+    num_parts: the batch is computed in so many parts, one after another; only
+      one part's activations are in memory. Batches are normalised by part.
+  """
+
+  def loss_fn(
+    params: PyTree, batch_stats: PyTree, part: PyTree, key: jax.Array
+  ) -> tuple[jax.Array, tuple[PyTree, jax.Array]]:
+    logits, changed = model.apply(
+      {'params': params, 'batch_stats': batch_stats},
+      part['windows'],
+      train=True,
+      mutable=['batch_stats'],
+      rngs={'dropout': key},
+    )
+    losses = optax.softmax_cross_entropy(logits, part['targets'][:, None])
+    hits = (logits.argmax(-1) == part['label'][:, None]) & part['mask']
+    correct = hits.sum().astype(jnp.float32)
+    loss = (losses * part['weights']).sum()
+    return loss, (changed.get('batch_stats', {}), correct)
+
+  def of_part(
+    batch_stats: PyTree, part: PyTree, key: jax.Array
+  ) -> tuple[PyTree, PyTree]:
+    (loss, (batch_stats, correct)), grads = jax.value_and_grad(
+      loss_fn, has_aux=True
+    )(state.params, batch_stats, part, key)
+    return batch_stats, (grads, loss, correct)
+
+  if num_parts == 1:
+    batch_stats, (grads, *sums) = of_part(state.batch_stats, examples, key)
+    return grads, batch_stats, tuple(sums)
+
+  def add_part(carry: PyTree, part: PyTree) -> tuple[PyTree, None]:
+    batch_stats, sums = carry
+    part_key = jax.random.fold_in(key, part.pop('number'))
+    batch_stats, found = of_part(batch_stats, part, part_key)
+    return (batch_stats, jax.tree.map(jnp.add, sums, found)), None
+
+  parts = jax.tree.map(lambda x: _parts(x, num_parts), examples)
+  parts['number'] = jnp.arange(num_parts)
+  zeros = jax.tree.map(jnp.zeros_like, state.params)
+  nothing = (zeros, jnp.zeros(()), jnp.zeros(()))
+  # A loop with convolutions inside is slow on CPU, and memory is no matter.
+  unroll = num_parts if jax.default_backend() == 'cpu' else 1
+  (batch_stats, (grads, *sums)), _ = jax.lax.scan(
+    add_part, (state.batch_stats, nothing), parts, unroll=unroll
+  )
+  return grads, batch_stats, tuple(sums)
+
+
+def _parts(x: jax.Array, num_parts: int) -> jax.Array:
+  """Turns [B, ...] into [parts, B / parts, ...]; rows stay on their device."""
+  return x.reshape(-1, num_parts, *x.shape[1:]).swapaxes(0, 1)
 
 
 def _training_windows(

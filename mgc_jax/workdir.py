@@ -1,6 +1,7 @@
 """The folder of a run: its name, its settings, and who may continue it."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -18,6 +19,14 @@ _logger = logging.getLogger(__name__)
 
 CONFIG_FILE = 'config.json'
 _LOCK_FILE = '.lock'
+_DISK_ERRORS = (
+  errno.EACCES,
+  errno.EDQUOT,
+  errno.EFBIG,
+  errno.ENOSPC,
+  errno.EPERM,
+  errno.EROFS,
+)
 # What may differ between two commands of one run: it changes no result.
 _FREE_FIELDS = (
   'data.num_workers',
@@ -63,7 +72,8 @@ def locked_workdir(workdir: pathlib.Path) -> Iterator[None]:
     workdir: of the run.
 
   Raises:
-    DataError: another process runs in it, or it cannot be used.
+    DataError: another process runs in it, or it cannot be used; also where
+      the disk becomes full meanwhile.
   """
 
   def refuse() -> None:
@@ -72,16 +82,22 @@ def locked_workdir(workdir: pathlib.Path) -> Iterator[None]:
       'or use another --workdir'
     )
 
-  if not is_writer():
-    yield
-    return
   with contextlib.ExitStack() as stack:
     try:
-      workdir.mkdir(parents=True, exist_ok=True)
-      stack.enter_context(exclusive(workdir / _LOCK_FILE, refuse))
+      if is_writer():
+        workdir.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(exclusive(workdir / _LOCK_FILE, refuse))
     except OSError as error:
       raise DataError(f'{workdir}: cannot be used: {error}') from error
-    yield
+    try:
+      yield
+    except OSError as error:
+      if error.errno not in _DISK_ERRORS:
+        raise
+      raise DataError(
+        f'{workdir}: cannot be written ({error}); what was saved before is '
+        'whole, and with room for more the same command continues'
+      ) from error
 
 
 def check_workdir(config: ConfigDict, workdir: pathlib.Path) -> None:

@@ -5,6 +5,8 @@ import json
 import os
 import pathlib
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +25,7 @@ SEED = int(os.environ.get('MGC_KILL_SEED', 0))
 # A checkpoint after every step: whatever is killed has done something.
 FLAGS = [
   f'--config={ROOT}/configs/smoke.py',
-  '--config.train.num_epochs=5',
+  '--config.train.num_epochs=8',
   '--config.train.batch_size=4',
   '--config.train.checkpoint_every_steps=1',
   '--config.train.ema_decay=0.9',
@@ -129,33 +131,53 @@ def whole(tmp_path_factory):
   return folder
 
 
+def kill(process):
+  """Kills a process, and sees that its workers end with it."""
+  workers = children(process.pid)
+  process.send_signal(signal.SIGKILL)
+  process.wait()
+  process.listener.join(20)
+  assert not any('Traceback' in line for line in process.said), process.said
+  end_s = time.monotonic() + 20
+  while any(map(is_alive, workers)):
+    assert time.monotonic() < end_s, 'workers outlive their parent'
+    time.sleep(0.05)
+
+
+def files(folder):
+  return {str(path) for path in folder.glob('**/*')}
+
+
+def wait_for_a_moment(process, run, chance):
+  """Waits for a random moment, a third of them before the first step."""
+  # Before it Python imports, and there is nothing to harm.
+  wait_for(lambda: any('records:' in x for x in process.said), process)
+  if chance.random() < 1 / 3:
+    time.sleep(chance.uniform(0, 3))
+    return
+  before = files(run)
+  wait_for(lambda: files(run) - before, process)  # it has begun to write
+  time.sleep(chance.uniform(0, 1))
+
+
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
   whole, tmp_path
 ):
-  random_moment = random.Random(SEED)
+  chance = random.Random(SEED)
   run, prepared = tmp_path / 'run', tmp_path / 'prepared'
-  num_kills, resumed = 0, []
+  num_kills, said = 0, ''
   while num_kills < NUM_KILLS:
     process = start(run, prepared)
-    # Before it, Python imports, and there is nothing to harm.
-    wait_for(lambda: any('records:' in x for x in process.said), process)  # noqa: B023
-    time.sleep(random_moment.uniform(0, 4))
-    if process.poll() is not None:
-      break
-    workers = children(process.pid)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    wait_for_a_moment(process, run, chance)
+    if process.poll() is not None:  # at its end: the next run begins anew
+      shutil.move(run, tmp_path / f'finished{num_kills}')
+      continue
+    kill(process)
     num_kills += 1
-    process.listener.join(20)
-    resumed += [x for x in process.said if 'resumed at step' in x]
-    assert not any('Traceback' in x for x in process.said), process.said
-    end_s = time.monotonic() + 20
-    while any(map(is_alive, workers)) and time.monotonic() < end_s:
-      time.sleep(0.05)
-    assert not any(map(is_alive, workers)), 'workers outlive their parent'
-  finish(run, prepared)
-  steps = [int(x.split()[-1]) for x in resumed]
-  assert steps == sorted(steps) and len(set(steps)) > 2, steps
-  print(f'{num_kills} kills, resumed at {steps}')
-  assert num_kills >= NUM_KILLS, f'finished after {num_kills} kills'
-  assert outcome(run) == outcome(whole / 'run')
+    said += ''.join(process.said)
+  said += finish(run, prepared)
+  resumed = re.findall(r'resumed at step (\d+)', said)
+  print(f'{num_kills} kills, resumed at {resumed}')
+  assert len(set(resumed)) > NUM_KILLS // 4, resumed
+  for folder in (run, *tmp_path.glob('finished*')):
+    assert outcome(folder) == outcome(whole / 'run')

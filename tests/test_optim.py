@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -35,12 +36,17 @@ def _update(gradient, params, **fields):
 
 
 def test_only_kernels_decay():
-  params = {'kernel': jnp.ones((2, 3)), 'bias': jnp.ones(3)}
-  zero = {'kernel': jnp.zeros((2, 3)), 'bias': jnp.zeros(3)}
+  part = {'kernel': jnp.ones((2, 3)), 'bias': jnp.ones(3)}
+  params = {'ConvStack_0': part, 'Head_0': part}
+  zero = jax.tree.map(jnp.zeros_like, params)
   updates = _update(zero, params, weight_decay=0.1)
-  assert (updates['kernel'] < 0).all() and (updates['bias'] == 0).all()
+  for found in updates.values():
+    assert (found['kernel'] < 0).all() and (found['bias'] == 0).all()
   updates = _update(zero, params, weight_decay=0.1, optimizer='adam')
-  assert (updates['kernel'] == 0).all()
+  assert (updates['Head_0']['kernel'] == 0).all()
+  updates = _update(zero, params, weight_decay=0.1, freeze_body=True)
+  assert (updates['ConvStack_0']['kernel'] == 0).all()
+  assert (updates['Head_0']['kernel'] < 0).all()
 
 
 def test_gradients_are_clipped_by_their_global_norm():

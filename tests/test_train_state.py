@@ -2,6 +2,7 @@ import functools
 
 import jax
 import numpy as np
+import optax
 import pytest
 from ml_collections import FrozenConfigDict
 
@@ -111,6 +112,51 @@ def test_padding_and_weights_decide_what_counts(tiny_config):
     *(jax.tree.leaves(update(b)) for b in (_batch(), changed)), strict=True
   ):
     np.testing.assert_allclose(one, two, atol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['cnn', 'lstm'])
+def test_a_batch_in_parts_gives_the_update_of_the_whole(name, tiny_config):
+  """Also where excerpts weigh differently, and under mixup and masks."""
+  tiny_config.model.name = name
+  tiny_config.model.cnn.norm = 'none'  # it would normalise by part
+  tiny_config.model.cnn.dropout = (0.0, 0.0)  # each part has masks of its own
+  tiny_config.model.lstm.output_dropout = 0.0
+  tiny_config.model.dense.dropout = (0.0,)
+  tiny_config.train.warmup_epochs = 0.0
+  batch = _batch()
+  batch['num_frames'][1:4] = 40
+  batch['weight'][2:] = np.linspace(0.1, 2.0, 6)
+
+  def update(num_parts):
+    tiny_config.train.accumulate_steps = num_parts
+    state, step, key = _setup(tiny_config)
+    state, sums = step(state, batch, key)
+    gradient = optax.tree_utils.tree_get(state.opt_state, 'mu')
+    return jax.tree.leaves((gradient, state.params, sums))
+
+  whole = update(1)
+  for one, two in zip(whole, update(4), strict=True):
+    np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-6)
+
+
+def test_every_part_of_a_batch_has_its_own_dropout(tiny_config):
+  tiny_config.model.name = 'lstm'
+  tiny_config.model.lstm.output_dropout = 0.5
+  tiny_config.augment.mixup_alpha = 0.0
+  tiny_config.augment.random_crop = False
+  tiny_config.augment.gain_db = 0.0
+  tiny_config.augment.num_time_masks = 0
+  tiny_config.augment.num_band_masks = 0
+  batch = _batch()
+  for column in batch.values():
+    column[:] = column[:1]  # eight times the same excerpt
+
+  def loss(num_parts):
+    tiny_config.train.accumulate_steps = num_parts
+    state, step, key = _setup(tiny_config)
+    return step(state, batch, key)[1].compute()['loss']
+
+  assert loss(1) != loss(4)
 
 
 def test_average_of_the_weights_follows_them(tiny_config):

@@ -143,8 +143,12 @@ def _records(tracks: list[Track], config: ConfigDict) -> pathlib.Path:
     with exclusive(directory.parent / '.lock', _say_that_it_waits):
       if not directory.exists():
         _write_records(tracks, config, directory)
-  except (OSError, tf.errors.OpError) as error:
-    reason = getattr(error, 'message', error)
+  except (OSError, RuntimeError, tf.errors.OpError) as error:
+    # TFDS wraps the errors of TensorFlow's files.
+    cause = error.__cause__ if type(error) is RuntimeError else error
+    if not isinstance(cause, OSError | tf.errors.OpError):
+      raise
+    reason = getattr(cause, 'message', cause)
     raise DataError(
       f'{root}: cannot write records: {reason}; make room, or name another '
       'folder by --config.data.prepared_dir'

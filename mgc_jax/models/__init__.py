@@ -9,6 +9,7 @@ from mgc_jax.models.cnn import Cnn
 from mgc_jax.models.crnn import Crnn
 from mgc_jax.models.lstm import Lstm
 
+HEAD = 'Head_0'  # the parameters of the dense layers, of all three
 _MODELS = {'cnn': Cnn, 'lstm': Lstm, 'crnn': Crnn}
 
 
@@ -16,8 +17,8 @@ def create_model(config: ConfigDict) -> nn.Module:
   """Makes the model that a configuration describes.
 
   Args:
-    config: what a config file's `get_config()` returns; `config.model` is
-      read.
+    config: what a config file's `get_config()` returns; `config.model` and
+      `config.train.freeze_body` are read.
 
   Returns:
     A Linen module called as `model.apply(variables, windows, train=False)`,
@@ -33,4 +34,6 @@ def create_model(config: ConfigDict) -> nn.Module:
     raise ConfigError(
       f'config.model.name={settings.name}: must be one of {", ".join(_MODELS)}'
     )
-  return _MODELS[settings.name](settings, jnp.dtype(settings.dtype))
+  return _MODELS[settings.name](
+    settings, jnp.dtype(settings.dtype), config.train.freeze_body
+  )

@@ -15,11 +15,15 @@ class Cnn(nn.Module):
 
   settings: FrozenConfigDict  # config.model
   dtype: Any = jnp.float32
+  frozen_body: bool = False  # config.train.freeze_body
 
   @nn.compact
   def __call__(self, windows: jax.Array, train: bool = False) -> jax.Array:
     """Maps f32[B, W, T, F] windows to f32[B, W, C] logits."""
     settings = self.settings
-    x = ConvStack(settings.cnn, self.dtype)(windows, train)
+    body_train = train and not self.frozen_body
+    x = ConvStack(settings.cnn, self.dtype)(windows, body_train)
     x = x.reshape(*x.shape[:2], -1)
+    if self.frozen_body:
+      x = jax.lax.stop_gradient(x)
     return Head(settings.num_genres, settings.dense, self.dtype)(x, train)

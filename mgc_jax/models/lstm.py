@@ -15,14 +15,18 @@ class Lstm(nn.Module):
 
   settings: FrozenConfigDict  # config.model
   dtype: Any = jnp.float32
+  frozen_body: bool = False  # config.train.freeze_body
 
   @nn.compact
   def __call__(self, windows: jax.Array, train: bool = False) -> jax.Array:
     """Maps f32[B, W, T, F] windows to f32[B, W, C] logits, causally in W."""
     settings = self.settings
+    body_train = train and not self.frozen_body
     if settings.lstm.bands_as_steps:
       steps = windows.swapaxes(2, 3)
     else:
       steps = fold_steps(windows, settings.lstm.frames_per_step)
-    x = WindowLstm(settings.lstm, self.dtype)(steps, train)
+    x = WindowLstm(settings.lstm, self.dtype)(steps, body_train)
+    if self.frozen_body:
+      x = jax.lax.stop_gradient(x)
     return Head(settings.num_genres, settings.dense, self.dtype)(x, train)

@@ -1,0 +1,47 @@
+"""Several processes as one run: how they meet, and what one of them says."""
+
+import logging
+
+import jax
+
+from mgc_jax.errors import ConfigError, DataError
+
+_logger = logging.getLogger(__name__)
+
+
+def join(
+  coordinator: str | None, num_processes: int | None, process_id: int | None
+) -> None:
+  """Meets the other processes; before anything touches a device.
+
+  Args:
+    coordinator: host:port of process 0; None where the cluster says it, as
+      SLURM and TPU VMs do.
+    num_processes: likewise.
+    process_id: likewise.
+
+  Raises:
+    ConfigError: nothing says which process this is.
+    DataError: the others did not come.
+  """
+  try:
+    jax.distributed.initialize(coordinator, num_processes, process_id)
+  except (TypeError, ValueError) as error:
+    raise ConfigError(
+      f'--distributed: {error} No cluster was found that says it; set '
+      '--coordinator=HOST:PORT, --num_processes and --process_id'
+    ) from error
+  except RuntimeError as error:
+    raise DataError(f'--distributed: the others did not come: {error}') from (
+      error
+    )
+  _logger.info(
+    'process %d of %d, %d of %d devices',
+    jax.process_index(),
+    jax.process_count(),
+    jax.local_device_count(),
+    jax.device_count(),
+  )
+  if jax.process_index():
+    # One of them speaks; of the others, only what goes wrong.
+    logging.getLogger('mgc_jax').setLevel(logging.ERROR)
