@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
-# Trains on the chips of a TPU VM; the same command again resumes.
+# Trains on a TPU VM, or on every worker of a slice; again, it resumes.
 #
 #   pip install -e '.[tpu]'
-#   launch/tpu_vm.sh --config=configs/crnn.py --workdir=runs/crnn
+#   launch/tpu_vm.sh --config=configs/crnn.py --workdir=/shared/runs/crnn
+#
+# On a slice, on all workers at once, with a workdir that they share:
+#   gcloud compute tpus tpu-vm ssh NAME --worker=all \
+#     --command='mgc_jax/launch/tpu_vm.sh --config=configs/crnn.py --workdir=...'
 #
 # --dry_run, first, prints the command instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export JAX_PLATFORMS="${JAX_PLATFORMS:-tpu}"
-run=(python -m mgc_jax.main)
+run=(python -m mgc_jax.main --distributed)
 if [ "${1:-}" = --dry_run ]; then
   shift
   run=(echo "JAX_PLATFORMS=$JAX_PLATFORMS" "${run[@]}")

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
 from absl import app, flags
@@ -75,13 +76,26 @@ def _log_to_stderr() -> None:
 def _exit_code(main: Callable[[], None]) -> int:
   try:
     main()
-  except (ConfigError, DataError) as error:
-    print(f'error: {error}', file=sys.stderr)
-    return 2 if isinstance(error, ConfigError) else 1
-  except KeyboardInterrupt:
+  except (ConfigError, DataError, KeyboardInterrupt) as error:
+    return explain(error)
+  return 0
+
+
+def explain(error: BaseException) -> int:
+  """Says what went wrong to a person, and returns the exit code for it.
+
+  Args:
+    error: anything but `ConfigError`, `DataError` and an interrupt shows its
+      traceback.
+  """
+  if isinstance(error, KeyboardInterrupt):
     print('interrupted; the same command continues', file=sys.stderr)
     return 130
-  return 0
+  if not isinstance(error, ConfigError | DataError):
+    traceback.print_exception(error)
+    return 1
+  print(f'error: {error}', file=sys.stderr)
+  return 2 if isinstance(error, ConfigError) else 1
 
 
 def _module_name() -> str:

@@ -24,16 +24,23 @@ from mgc_jax import cli
 
 
 def main() -> None:
-  """Runs the mode that the flags name."""
-  if flags.FLAGS.distributed:
-    # First of all: nothing may touch a device before the processes have met.
-    from mgc_jax import multiprocess
+  """Runs the mode that the flags name, alone or as one of several processes."""
+  if not flags.FLAGS.distributed:
+    _run()
+    return
+  from mgc_jax import multiprocess
 
-    multiprocess.join(
-      flags.FLAGS.coordinator,
-      flags.FLAGS.num_processes,
-      flags.FLAGS.process_id,
-    )
+  # First of all: nothing may touch a device before the processes have met.
+  multiprocess.join(
+    flags.FLAGS.coordinator,
+    flags.FLAGS.num_processes,
+    flags.FLAGS.process_id,
+  )
+  with multiprocess.leaving_at_once():
+    _run()
+
+
+def _run() -> None:
   from mgc_jax import run
   from mgc_jax.workdir import resolve_workdir
 

@@ -1,9 +1,14 @@
 """Several processes as one run: how they meet, and what one of them says."""
 
+import contextlib
 import logging
+import os
+import sys
+from collections.abc import Iterator
 
 import jax
 
+from mgc_jax import cli
 from mgc_jax.errors import ConfigError, DataError
 
 _logger = logging.getLogger(__name__)
@@ -45,3 +50,25 @@ def join(
   if jax.process_index():
     # One of them speaks; of the others, only what goes wrong.
     logging.getLogger('mgc_jax').setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def leaving_at_once() -> Iterator[None]:
+  """Ends this process at once where it fails.
+
+  The ordinary end of a process waits for all the others, which is in vain where
+  one of them is gone, or waits for this one.
+  """
+  try:
+    yield
+  except BaseException as error:  # noqa: B036
+    if isinstance(error, jax.errors.JaxRuntimeError):
+      reason = str(error).partition('\n')[0]
+      error = DataError(
+        f'another process of this run has ended ({reason}); started again, all '
+        'of them, the same command continues'
+      )
+    code = cli.explain(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -141,11 +141,8 @@ class Trainer:
       checkpoints.save(state, progress)
     checkpoints.close()
     if progress.is_out_of_patience(self._config.train):
-      _logger.info(
-        'stopped after epoch %d: no better one since epoch %d',
-        progress.epoch + 1,
-        progress.best_epoch + 1,
-      )
+      best = progress.best_epoch + 1
+      _logger.info('no better epoch than %d; stopped', best)
 
   def _restored(self, checkpoints: Checkpoints) -> tuple[TrainState, Progress]:
     """Returns state and progress of the run, or those of one not begun."""

@@ -1,23 +1,18 @@
 """Real processes, killed at random moments, end with the same bits."""
 
-import hashlib
-import json
 import os
-import pathlib
 import random
 import re
+import resource
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
 
-from mgc_jax import bundle as bundles
+from tests.processes import ROOT, TRAIN, Process, environment, outcome
 
-ROOT = pathlib.Path(__file__).parent.parent
 # More for the figures in docs/RELIABILITY.md.
 NUM_KILLS = int(os.environ.get('MGC_NUM_KILLS', 20))
 SEED = int(os.environ.get('MGC_KILL_SEED', 0))
@@ -32,152 +27,177 @@ FLAGS = [
   '--config.train.patience_epochs=4',
   '--config.data.num_workers=2',
 ]
+PREPARE = [sys.executable, '-m', 'mgc_jax.datasets.prepare']
 
 
-def start(workdir, prepared, module='mgc_jax.main'):
-  """Starts a command; what it says is read in the background."""
-  process = subprocess.Popen(
-    [
-      sys.executable,
-      '-m',
-      module,
-      *FLAGS,
-      f'--config.data.prepared_dir={prepared}',
-    ]
-    + ([f'--workdir={workdir}'] if workdir else []),
-    cwd=ROOT,
-    env={
-      **os.environ,
-      'JAX_COMPILATION_CACHE_DIR': os.environ['XDG_CACHE_HOME'] + '/kills',
-      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-    },
-    stdout=subprocess.DEVNULL,
-    stderr=subprocess.PIPE,
-    text=True,
-    errors='replace',
-  )
-  process.said = []
-
-  def listen():
-    for line in process.stderr:
-      process.said.append(line)
-
-  process.listener = threading.Thread(target=listen, daemon=True)
-  process.listener.start()
-  return process
+def _start(run, prepared):
+  folders = [f'--workdir={run}', f'--config.data.prepared_dir={prepared}']
+  return Process([*TRAIN, *FLAGS, *folders])
 
 
-def wait_for(condition, process, timeout_s=120.0):
-  """Waits until a condition holds or the process has ended."""
-  end_s = time.monotonic() + timeout_s
-  while not condition() and process.poll() is None:
-    assert time.monotonic() < end_s, process.said
-    time.sleep(0.002)
-
-
-def children(pid):
-  found = subprocess.run(
-    ['ps', '--ppid', str(pid), '-o', 'pid='],
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  return [int(line) for line in found.stdout.split()]
-
-
-def is_alive(pid):
-  try:
-    state = pathlib.Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2]
-  except OSError:
-    return False
-  return state.split()[0] != 'Z'
-
-
-def finish(workdir, prepared):
-  """Runs a command to its end, and returns what it said."""
-  process = start(workdir, prepared)
-  assert process.wait(300) == 0, process.said
-  process.listener.join()
-  return ''.join(process.said)
-
-
-def outcome(workdir):
-  """Everything of a run that may not depend on what was killed."""
-  lines = [
-    json.loads(text)
-    for text in (workdir / 'metrics.jsonl').read_text().splitlines()
-  ]
-  for line in lines:
-    del line['examples_per_s']  # a clock's
-  files = ('bundle/bundle.json', 'results.json', 'config.json')
-  return {
-    'weights': bundles.digest(workdir / 'bundle'),
-    'lines': lines,
-    **{name: digest(workdir / name) for name in files},
-  }
-
-
-def digest(path):
-  content = json.loads(path.read_text())
-  content.get('data', {}).pop('prepared_dir', None)
-  return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+def _finish(run, prepared):
+  process = _start(run, prepared)
+  assert process.wait() == 0, process.said
+  return process.said
 
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
-  """A run that nothing disturbs."""
+  """A run that nothing disturbs, its records, and what a second one said."""
   folder = tmp_path_factory.mktemp('whole')
-  finish(folder / 'run', folder / 'prepared')
+  first = _start(folder / 'run', folder / 'prepared')
+  first.wait_for(lambda: 'records:' in first.said)
+  second = _start(folder / 'run', folder / 'prepared')
+  assert second.wait() == 1
+  assert first.wait() == 0, first.said
+  (folder / 'second').write_text(second.said)
   return folder
 
 
-def kill(process):
-  """Kills a process, and sees that its workers end with it."""
-  workers = children(process.pid)
-  process.send_signal(signal.SIGKILL)
-  process.wait()
-  process.listener.join(20)
-  assert not any('Traceback' in line for line in process.said), process.said
-  end_s = time.monotonic() + 20
-  while any(map(is_alive, workers)):
-    assert time.monotonic() < end_s, 'workers outlive their parent'
-    time.sleep(0.05)
+def test_a_second_run_in_one_workdir_is_refused(whole):
+  said = (whole / 'second').read_text()
+  assert f'error: {whole}/run: another process is at work on this run' in said
+  assert 'Traceback' not in said
 
 
-def files(folder):
+def _files(folder):
   return {str(path) for path in folder.glob('**/*')}
 
 
-def wait_for_a_moment(process, run, chance):
+def _wait_for_a_moment(process, run, chance):
   """Waits for a random moment, a third of them before the first step."""
   # Before it Python imports, and there is nothing to harm.
-  wait_for(lambda: any('records:' in x for x in process.said), process)
+  process.wait_for(lambda: 'records:' in process.said)
   if chance.random() < 1 / 3:
     time.sleep(chance.uniform(0, 3))
     return
-  before = files(run)
-  wait_for(lambda: files(run) - before, process)  # it has begun to write
+  before = _files(run)
+  process.wait_for(lambda: _files(run) - before)  # it has begun to write
   time.sleep(chance.uniform(0, 1))
+
+
+def _limited(command, max_file_bytes):
+  """Runs a command that can write no longer files: a disk that is full."""
+
+  def limit():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
+
+  return subprocess.run(
+    [str(word) for word in command],
+    preexec_fn=limit,
+    cwd=ROOT,
+    env=environment(JAX_ENABLE_COMPILATION_CACHE=0),
+    capture_output=True,
+    text=True,
+    check=False,
+  )
 
 
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
   whole, tmp_path
 ):
+  """And stopped, at the end, by a disk that is full."""
   chance = random.Random(SEED)
   run, prepared = tmp_path / 'run', tmp_path / 'prepared'
   num_kills, said = 0, ''
   while num_kills < NUM_KILLS:
-    process = start(run, prepared)
-    wait_for_a_moment(process, run, chance)
-    if process.poll() is not None:  # at its end: the next run begins anew
+    process = _start(run, prepared)
+    _wait_for_a_moment(process, run, chance)
+    if process.has_ended():  # the next one begins a run anew
+      assert process.wait() == 0, process.said
       shutil.move(run, tmp_path / f'finished{num_kills}')
       continue
-    kill(process)
+    process.kill()
+    assert 'Traceback' not in process.said, process.said
     num_kills += 1
-    said += ''.join(process.said)
-  said += finish(run, prepared)
+    said += process.said
+  folders = [f'--workdir={run}', f'--config.data.prepared_dir={prepared}']
+  full = _limited([*TRAIN, *FLAGS, *folders], 10_000)
+  assert full.returncode == 1
+  assert f'error: {run}' in full.stderr, full.stderr
+  said += _finish(run, prepared)
   resumed = re.findall(r'resumed at step (\d+)', said)
   print(f'{num_kills} kills, resumed at {resumed}')
-  assert len(set(resumed)) > NUM_KILLS // 4, resumed
+  assert len(set(resumed)) >= NUM_KILLS // 4, resumed
   for folder in (run, *tmp_path.glob('finished*')):
     assert outcome(folder) == outcome(whole / 'run')
+
+
+def _prepare(folder):
+  """More tracks than a run has: it is to be killed half-way."""
+  more = '--config.data.synthetic.tracks_per_artist=4'
+  folder = f'--config.data.prepared_dir={folder}'
+  return [*PREPARE, FLAGS[0], more, '--config.data.num_workers=2', folder]
+
+
+def _records(folder):
+  """What the records hold; protobuf does not promise them bit by bit."""
+  (path,) = folder.glob('**/index.csv')
+  return path.read_bytes(), (path.parent / 'band_sums.npy').read_bytes()
+
+
+@pytest.fixture(scope='module')
+def two(tmp_path_factory):
+  """Records that two processes wanted at once, and what they said."""
+  folder = tmp_path_factory.mktemp('two')
+  processes = [Process(_prepare(folder)) for _ in range(2)]
+  assert [process.wait() for process in processes] == [0, 0]
+  return folder, ''.join(process.said for process in processes)
+
+
+def test_two_preparations_at_once_make_one_set_of_records(two):
+  folder, said = two
+  assert said.count('preparing 160 tracks') == 1
+  assert len(list(folder.glob('**/index.csv'))) == 1
+
+
+def test_preparation_is_whole_or_absent(two, tmp_path):
+  """Stopped by a full disk, then killed, it leaves nothing; then it is done."""
+  done = _limited(_prepare(tmp_path), 100_000)
+  assert done.returncode == 1, done.stderr
+  message = done.stderr.splitlines()[-1]
+  assert f'{tmp_path}: cannot write records' in message
+  assert '--config.data.prepared_dir' in message
+  assert not list(tmp_path.glob('**/incomplete*'))
+  chance = random.Random(SEED)
+  for _ in range(2):
+    process = Process(_prepare(tmp_path))
+    process.wait_for(lambda: list(tmp_path.glob('**/incomplete*/*')))
+    time.sleep(chance.uniform(0, 0.5))
+    process.kill()
+    assert not list(tmp_path.glob('**/1.*'))
+  process = Process(_prepare(tmp_path))
+  assert process.wait() == 0, process.said
+  assert 'left by a process that was killed' in process.said
+  assert not list(tmp_path.glob('**/incomplete*'))
+  assert _records(tmp_path) == _records(two[0])
+
+
+def _unprivileged():
+  """What takes from root its right to write everywhere."""
+  if os.geteuid():
+    return []
+  if not shutil.which('setpriv'):
+    pytest.skip('root writes everywhere, and there is no setpriv')
+  return ['setpriv', '--bounding-set=-dac_override,-dac_read_search']
+
+
+def test_a_folder_that_is_read_only_is_named(tmp_path):
+  folder = tmp_path / 'prepared'
+  folder.mkdir(mode=0o555)
+  process = Process([*_unprivileged(), *_prepare(folder)])
+  assert process.wait() == 1
+  assert f'{folder}: cannot write records' in process.said
+  assert 'Permission denied' in process.said
+  assert not list(folder.iterdir())
+
+
+def test_records_in_a_folder_that_is_read_only_are_used(two, tmp_path):
+  shutil.copytree(two[0], tmp_path / 'prepared')
+  folders = [tmp_path / 'prepared', *(tmp_path / 'prepared').glob('**/')]
+  for folder in folders:
+    folder.chmod(0o555)
+  process = Process([*_unprivileged(), *_prepare(tmp_path / 'prepared')])
+  assert process.wait() == 0, process.said
+  for folder in folders:
+    folder.chmod(0o755)

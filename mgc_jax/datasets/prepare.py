@@ -28,7 +28,8 @@ from mgc_jax.datasets.track import Track
 from mgc_jax.errors import DataError
 from mgc_jax.lock import exclusive
 
-_logger = logging.getLogger(__name__)
+# By name: run as a command, this module's own is __main__.
+_logger = logging.getLogger('mgc_jax.datasets.prepare')
 
 _MAX_LOST_FRACTION = 0.1
 

@@ -1,0 +1,126 @@
+"""Starts, watches and kills the command lines as real processes."""
+
+import hashlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from mgc_jax import bundle as bundles
+
+ROOT = pathlib.Path(__file__).parent.parent
+TRAIN = [sys.executable, '-m', 'mgc_jax.main']
+
+
+class Process:
+  """A command that runs in the background, and what it said."""
+
+  def __init__(self, command, cwd=ROOT, **env):
+    self._process = subprocess.Popen(
+      [str(word) for word in command],
+      cwd=cwd,
+      env=environment(**env),
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
+      errors='replace',
+      start_new_session=True,
+    )
+    self.pid = self._process.pid
+    self.lines = []
+    self._listener = threading.Thread(target=self._listen, daemon=True)
+    self._listener.start()
+
+  def _listen(self):
+    for line in self._process.stdout:
+      self.lines.append(line)
+
+  @property
+  def said(self):
+    return ''.join(self.lines)
+
+  def has_ended(self):
+    return self._process.poll() is not None
+
+  def wait(self, timeout_s=300.0):
+    """Waits for its end, and returns its exit code."""
+    code = self._process.wait(timeout_s)
+    self._listener.join(20)
+    return code
+
+  def wait_for(self, condition, timeout_s=120.0):
+    """Waits until a condition holds or the process has ended."""
+    end_s = time.monotonic() + timeout_s
+    while not condition() and not self.has_ended():
+      assert time.monotonic() < end_s, self.said
+      time.sleep(0.002)
+
+  def kill(self):
+    """Kills it alone, and sees that its own children end with it."""
+    children = _children(self.pid)
+    self._process.send_signal(signal.SIGKILL)
+    self.wait()
+    end_s = time.monotonic() + 20
+    while any(map(_is_alive, children)):
+      assert time.monotonic() < end_s, 'workers outlive their parent'
+      time.sleep(0.05)
+
+
+def environment(**env):
+  """The environment of a command, compiled steps kept for the next one."""
+  path = pathlib.Path(sys.executable).parent
+  # Measuring coverage there too would double the time that imports take.
+  kept = {k: v for k, v in os.environ.items() if not k.startswith('COV')}
+  return {
+    **kept,
+    'PYTHONPATH': str(ROOT),
+    'PATH': f'{path}:{os.environ["PATH"]}',
+    'JAX_COMPILATION_CACHE_DIR': os.environ['XDG_CACHE_HOME'] + '/commands',
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+    **{name: str(value) for name, value in env.items()},
+  }
+
+
+def _children(pid):
+  found = []
+  for path in pathlib.Path('/proc').glob('[0-9]*/stat'):
+    try:
+      if path.read_text().rpartition(')')[2].split()[1] == str(pid):
+        found.append(int(path.parent.name))
+    except OSError:  # it has just ended
+      continue
+  return found
+
+
+def _is_alive(pid):
+  try:
+    text = pathlib.Path(f'/proc/{pid}/stat').read_text()
+  except OSError:
+    return False
+  return text.rpartition(')')[2].split()[0] != 'Z'
+
+
+def outcome(workdir):
+  """Everything of a run that may not depend on what was killed."""
+  lines = [
+    json.loads(text)
+    for text in (workdir / 'metrics.jsonl').read_text().splitlines()
+  ]
+  for line in lines:
+    del line['examples_per_s']  # a clock's
+  files = ('bundle/bundle.json', 'results.json', 'config.json')
+  return {
+    'weights': bundles.digest(workdir / 'bundle'),
+    'lines': lines,
+    **{name: _digest(workdir / name) for name in files},
+  }
+
+
+def _digest(path):
+  content = json.loads(path.read_text())
+  content.get('data', {}).pop('prepared_dir', None)
+  return hashlib.sha256(json.dumps(content).encode()).hexdigest()
