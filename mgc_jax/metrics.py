@@ -4,10 +4,13 @@ Training merges `WindowSums` on the device. Evaluation computes everything
 else here, in numpy, from the logits of all windows.
 """
 
+from collections.abc import Sequence
+
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import stdtrit
 
 
 @flax.struct.dataclass
@@ -193,3 +196,22 @@ def _per_genre(confusion: np.ndarray, genres: tuple[str, ...]) -> dict:
       'support': support,
     }
   return result
+
+
+def mean_ci95(values: Sequence[float]) -> dict:
+  """Returns the mean of repeated measurements and how sure it is.
+
+  Args:
+    values: at least one, each of its own seed.
+
+  Returns:
+    `mean`; `std`, with n - 1 degrees of freedom; `ci95`, [lo, hi] by Student's
+    t distribution. The latter two are None for one value.
+  """
+  values = np.asarray(values, np.float64)
+  mean, count = float(values.mean()), len(values)
+  if count < 2:
+    return {'mean': mean, 'std': None, 'ci95': None}
+  std = float(values.std(ddof=1))
+  half = float(stdtrit(count - 1, 0.975)) * std / np.sqrt(count)
+  return {'mean': mean, 'std': std, 'ci95': [mean - half, mean + half]}

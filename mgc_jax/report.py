@@ -72,7 +72,7 @@ def preparation_report(prepared: Prepared, split: Split) -> str:
   lines = [
     f'Records: {index.directory}',
     f'Protocol: {split.protocol}. Tracks per genre and side:',
-    *_table(['genre', *SPLITS, 'hours'], rows),
+    *table(['genre', *SPLITS, 'hours'], rows),
   ]
   reasons = collections.Counter(
     row['reason'].partition(':')[0] for row in prepared.left_out
@@ -112,15 +112,17 @@ def genre_table(per_genre: dict[str, dict[str, Any]]) -> list[str]:
     ]
     for genre, row in per_genre.items()
   ]
-  return _table(['genre', 'precision', 'recall', 'F1', 'tracks'], rows)
+  return table(['genre', 'precision', 'recall', 'F1', 'tracks'], rows)
 
 
-def _table(header: list[str], rows: list[list[Any]]) -> list[str]:
+def table(
+  header: list[str], rows: list[list[Any]], gap: str = '  '
+) -> list[str]:
   """Returns lines of aligned columns, the first to the left."""
   cells = [[str(cell) for cell in row] for row in [header, *rows]]
   widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
   return [
-    '  '.join(
+    gap.join(
       cell.ljust(width) if i == 0 else cell.rjust(width)
       for i, (cell, width) in enumerate(zip(row, widths, strict=True))
     )

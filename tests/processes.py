@@ -59,6 +59,11 @@ class Process:
       assert time.monotonic() < end_s, self.said
       time.sleep(0.002)
 
+  def kill_all(self):
+    """Kills it with everything that it has started."""
+    os.killpg(self.pid, signal.SIGKILL)
+    self.wait()
+
   def kill(self):
     """Kills it alone, and sees that its own children end with it."""
     children = _children(self.pid)

@@ -1,37 +1,194 @@
-import os
 import pathlib
+import shlex
 import subprocess
-import sys
 
+import jsonschema
+import kubernetes_validate
 import pytest
+import yaml
 
-ROOT = pathlib.Path(__file__).parent.parent
+from tests.processes import Process, environment
+
+LAUNCH = pathlib.Path(__file__).parent.parent / 'launch'
+SCRIPTS = sorted(path for path in LAUNCH.iterdir() if path.suffix != '.yaml')
+MAIN = ['python', '-m', 'mgc_jax.main']
+
+
+@pytest.mark.parametrize('path', SCRIPTS, ids=lambda path: path.name)
+def test_shellcheck_finds_nothing(path):
+  done = subprocess.run(
+    ['shellcheck', '--shell=bash', path],
+    env=environment(),
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(
-  ('script', 'platform'), [('local_gpu.sh', 'cuda'), ('tpu_vm.sh', 'tpu')]
+  ('script', 'platform', 'command'),
+  [
+    ('local_gpu.sh', 'cuda', MAIN),
+    ('tpu_vm.sh', 'tpu', [*MAIN, '--distributed']),
+    (
+      'slurm_gpu.sbatch',
+      'cuda',
+      ['srun', '--kill-on-bad-exit=1', *MAIN, '--distributed'],
+    ),
+  ],
 )
-def test_dry_run_prints_the_command_with_the_arguments(script, platform):
+def test_dry_run_prints_the_command_with_the_arguments(
+  script, platform, command
+):
   done = subprocess.run(
-    [ROOT / 'launch' / script, '--dry_run', '--config=a.py', '--workdir=x y'],
+    [LAUNCH / script, '--dry_run', '--config=a.py', '--workdir=x y'],
     capture_output=True,
     text=True,
     check=True,
     env={'PATH': '/usr/bin:/bin'},
   )
-  assert done.stdout.strip() == (
-    f'JAX_PLATFORMS={platform} python -m mgc_jax.main '
-    '--config=a.py --workdir=x y'
-  )
+  assert shlex.split(done.stdout) == [
+    'env',
+    f'JAX_PLATFORMS={platform}',
+    *command,
+    '--config=a.py',
+    '--workdir=x y',
+  ]
 
 
-def test_script_runs_the_real_command():
-  python = pathlib.Path(sys.executable).parent
+def test_local_script_runs_the_real_command():
+  process = Process([LAUNCH / 'local_gpu.sh', '--help'])
+  process.wait()
+  assert '--config' in process.said
+
+
+def test_slurm_script_asks_for_what_it_needs():
+  text = (LAUNCH / 'slurm_gpu.sbatch').read_text()
+  for line in ('--requeue', '--gpus-per-task=1', '--ntasks-per-node=1'):
+    assert f'#SBATCH {line}\n' in text
+
+
+# The fields of a JobSet (jobset.x-k8s.io/v1alpha2) around its Jobs.
+_JOBSET = {
+  'type': 'object',
+  'additionalProperties': False,
+  'required': ['apiVersion', 'kind', 'metadata', 'spec'],
+  'properties': {
+    'apiVersion': {'const': 'jobset.x-k8s.io/v1alpha2'},
+    'kind': {'const': 'JobSet'},
+    'metadata': {'type': 'object', 'required': ['name']},
+    'spec': {
+      'type': 'object',
+      'additionalProperties': False,
+      'properties': {
+        'network': {
+          'type': 'object',
+          'additionalProperties': False,
+          'properties': {
+            'enableDNSHostnames': {'type': 'boolean'},
+            'publishNotReadyAddresses': {'type': 'boolean'},
+            'subdomain': {'type': 'string'},
+          },
+        },
+        'failurePolicy': {
+          'type': 'object',
+          'additionalProperties': False,
+          'properties': {
+            'maxRestarts': {'type': 'integer', 'minimum': 0},
+            'restartStrategy': {'type': 'string'},
+            'rules': {'type': 'array'},
+          },
+        },
+        'successPolicy': {'type': 'object'},
+        'suspend': {'type': 'boolean'},
+        'ttlSecondsAfterFinished': {'type': 'integer', 'minimum': 0},
+        'replicatedJobs': {
+          'type': 'array',
+          'minItems': 1,
+          'items': {
+            'type': 'object',
+            'additionalProperties': False,
+            'required': ['name', 'template'],
+            'properties': {
+              'name': {'type': 'string'},
+              'replicas': {'type': 'integer', 'minimum': 0},
+              'template': {'type': 'object', 'required': ['spec']},
+              'dependsOn': {'type': 'array'},
+              'groupName': {'type': 'string'},
+            },
+          },
+        },
+      },
+    },
+  },
+}
+
+
+def _validate(jobset):
+  """A JobSet's own fields, then its Jobs by the schema of Kubernetes."""
+  jsonschema.validate(jobset, _JOBSET)
+  for job in jobset['spec']['replicatedJobs']:
+    kubernetes_validate.validate(
+      {
+        'apiVersion': 'batch/v1',
+        'kind': 'Job',
+        'metadata': {'name': job['name']},
+        **job['template'],
+      },
+      kubernetes_validate.latest_version(),
+      strict=True,
+    )
+
+
+@pytest.fixture
+def jobset():
+  return yaml.safe_load((LAUNCH / 'gke_jobset.yaml').read_text())
+
+
+def test_jobset_is_valid(jobset):
+  _validate(jobset)
+
+
+@pytest.mark.parametrize(
+  'place',
+  ['spec', 'spec/replicatedJobs/0', 'spec/replicatedJobs/0/template/spec'],
+)
+def test_a_misspelt_field_would_be_found(jobset, place):
+  part = jobset
+  for name in place.split('/'):
+    part = part[int(name) if name.isdigit() else name]
+  part['replicaz'] = 1
+  with pytest.raises(jsonschema.ValidationError, match='replicaz'):
+    _validate(jobset)
+
+
+def test_jobset_starts_the_command_of_each_pod(jobset, tmp_path):
+  """What a pod would run, with a python that says how it was called."""
+  (tmp_path / 'python').write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+  (tmp_path / 'python').chmod(0o755)
+  name = jobset['metadata']['name']
+  (job,) = jobset['spec']['replicatedJobs']
+  spec = job['template']['spec']
+  (container,) = spec['template']['spec']['containers']
   done = subprocess.run(
-    [ROOT / 'launch' / 'local_gpu.sh', '--help'],
+    [*container['command'], *container['args']],
+    env={
+      'PATH': f'{tmp_path}:/usr/bin:/bin',
+      'JOB_COMPLETION_INDEX': '1',
+    },
     capture_output=True,
     text=True,
-    check=False,
-    env={**os.environ, 'PATH': f'{python}:{os.environ["PATH"]}'},
+    check=True,
   )
-  assert '--config' in done.stdout
+  port = container['ports'][0]['containerPort']
+  assert done.stdout.split() == [
+    '-m',
+    'mgc_jax.main',
+    '--distributed',
+    f'--coordinator={name}-{job["name"]}-0-0.{name}:{port}',
+    f'--num_processes={spec["parallelism"]}',
+    '--process_id=1',
+    *container['args'],
+  ]
+  assert spec['parallelism'] == spec['completions'] == 2

@@ -1,6 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 import sklearn.metrics
 
 from mgc_jax import metrics
@@ -107,3 +108,13 @@ def test_window_scores_count_real_windows_only():
     [1, 1, 0], np.exp(metrics.log_softmax(logits[mask])), labels=range(4)
   )
   assert found['loss'] == pytest.approx(wanted)
+
+
+def test_interval_over_seeds_is_student_s():
+  values = [0.61, 0.64, 0.6, 0.66]
+  found = metrics.mean_ci95(values)
+  wanted = scipy.stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+  assert found['mean'] == pytest.approx(np.mean(values))
+  assert found['std'] == pytest.approx(np.std(values, ddof=1))
+  assert found['ci95'] == pytest.approx([wanted.low, wanted.high])
+  assert metrics.mean_ci95([0.5]) == {'mean': 0.5, 'std': None, 'ci95': None}

@@ -1,0 +1,138 @@
+"""Trains several seeds of several settings, and compares them in one table.
+
+Runs follow one another; what was interrupted is resumed and what is finished
+is not repeated, so the same command again prints the table. Each value of a
+field is a row, several fields give all combinations. Folds are added up: with
+--config.data.num_folds=5 --config.data.fold=0,1,2,3,4 a seed is trained five
+times and scored once, on all tracks.
+
+Examples:
+  python -m mgc_jax.sweep --config=configs/cnn.py --seeds=0,1,2
+  python -m mgc_jax.sweep --config=configs/cnn.py --seeds=0,1,2 \
+    --config.train.learning_rate=0.001,0.002 --workdir=runs/rates
+
+As an array job under SLURM each task has its share of the runs:
+  sbatch --array=0-5 --gpus=1 --wrap="python -m mgc_jax.sweep ..."
+"""
+
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from mgc_jax import cli
+from mgc_jax.config import validate
+from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.sweep.plan import Run, plan, share
+
+# By name: this module's own is __main__.
+_logger = logging.getLogger('mgc_jax.sweep')
+
+
+def load_config(path: str, overrides: tuple[str, ...]) -> ConfigDict:
+  """Returns the configuration that `mgc_jax.main` would have, validated.
+
+  Args:
+    path: of the config file.
+    overrides: of a run.
+
+  Raises:
+    ConfigError: a field is wrong.
+  """
+  values = flags.FlagValues()
+  arguments = ['sweep', f'--config={path}', *overrides]
+  config_flags.DEFINE_config_file(
+    'config', lock_config=True, flag_values=values, sys_argv=arguments
+  )
+  try:
+    values(arguments)
+    config = values.config
+  except cli.FLAG_ERRORS as error:
+    raise ConfigError(cli.flag_message(error)) from error
+  validate(config)
+  return config
+
+
+def train(config: str, run: Run) -> None:
+  """Trains and evaluates one run, in a process of its own.
+
+  Args:
+    config: path of the config file.
+    run: to be begun, or resumed.
+
+  Raises:
+    DataError: it failed; it has said why.
+  """
+  command = [sys.executable, '-m', 'mgc_jax.main', f'--config={config}']
+  command += [*run.overrides, f'--workdir={run.workdir}']
+  # Its table is in results.json; what it logs is shown.
+  done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+  if done.returncode:
+    raise DataError(
+      f'{run.workdir}: this run has ended with exit code {done.returncode}, '
+      'for the reason above; the same command continues'
+    )
+
+
+def main() -> None:
+  """Trains what is not trained, and prints the table when all is."""
+  from mgc_jax.sweep import table  # imports JAX
+  from mgc_jax.workdir import check_workdir
+
+  path = flags.FLAGS.config
+  workdir = pathlib.Path(flags.FLAGS.workdir or _default_workdir(path))
+  runs = plan(_seeds(), _OVERRIDES, workdir)
+  for run in runs:  # before hours of training
+    check_workdir(load_config(path, run.overrides), run.workdir)
+  mine = share(runs, dict(os.environ))
+  for number, run in enumerate(mine, 1):
+    if not run.is_finished():
+      _logger.info('run %d of %d: %s', number, len(mine), run.workdir)
+      train(path, run)
+  finished = sum(run.is_finished() for run in runs)
+  if finished < len(runs):
+    _logger.info('%d of %d runs are finished', finished, len(runs))
+    return
+  print(table.write(runs, workdir))
+
+
+def _seeds() -> list[int]:
+  try:
+    return [int(seed) for seed in flags.FLAGS.seeds]
+  except ValueError as error:
+    raise ConfigError(f'--seeds={flags.FLAGS.seeds}: {error}') from error
+
+
+def _default_workdir(path: str) -> str:
+  """Names a sweep by its settings; with more seeds it is the same sweep."""
+  settings = [load_config(path, ()).to_json(sort_keys=True), sorted(_OVERRIDES)]
+  digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:8]
+  return f'runs/sweep-{pathlib.Path(path).stem}-{digest}'
+
+
+def take_overrides(argv: list[str]) -> list[str]:
+  """Removes `--config.FIELD=...` from the arguments and returns them."""
+  found = [arg for arg in argv if re.match(r'--?config\.', arg)]
+  argv[:] = [arg for arg in argv if arg not in found]
+  return [f'--{arg.lstrip("-")}' for arg in found]
+
+
+if __name__ == '__main__':
+  _OVERRIDES = take_overrides(sys.argv)
+  flags.DEFINE_string('config', None, 'The config file, e.g. configs/cnn.py.')
+  flags.DEFINE_list('seeds', ['0', '1', '2'], 'Seeds of every row: 0,1,2.')
+  flags.DEFINE_string(
+    'workdir',
+    None,
+    'Folder of the sweep: a folder per run, sweep.json, sweep.md. Default: '
+    'runs/sweep-<config>-<digest of the settings>.',
+  )
+  flags.mark_flag_as_required('config')
+  cli.run(main)

@@ -1,0 +1,217 @@
+import json
+import sys
+
+import pytest
+import scipy.stats
+
+from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.sweep.plan import Run, plan, share, split_values
+from mgc_jax.sweep.table import compare, scores, write
+from tests.processes import ROOT, Process
+
+
+@pytest.mark.parametrize(
+  ('text', 'values'),
+  [
+    ('a', ['a']),
+    ('0.1,0.2', ['0.1', '0.2']),
+    ('(1, 2),(3,)', ['(1, 2)', '(3,)']),
+    ("'a,b',c", ["'a,b'", 'c']),
+    ('', ['']),
+  ],
+)
+def test_values_are_split_at_commas_outside_brackets(text, values):
+  assert split_values(text) == values
+
+
+def test_a_plan_is_every_combination_with_every_seed(tmp_path):
+  overrides = [
+    '--config.train.learning_rate=0.1,0.2',
+    '--config.model.name=cnn,lstm',
+    '--config.train.num_epochs=3',
+  ]
+  runs = plan([0, 7], overrides, tmp_path)
+  assert len(runs) == 8 and len({run.workdir for run in runs}) == 8
+  assert runs[0] == Run(
+    'train.learning_rate=0.1, model.name=cnn',
+    0,
+    (
+      '--config.train.learning_rate=0.1',
+      '--config.model.name=cnn',
+      '--config.train.num_epochs=3',
+      '--config.seed=0',
+    ),
+    tmp_path / 'train.learning_rate=0.1_model.name=cnn' / 'seed0',
+  )
+
+
+def test_folds_are_runs_of_one_row(tmp_path):
+  overrides = ['--config.data.num_folds=3', '--config.data.fold=0,1,2']
+  runs = plan([4], overrides, tmp_path)
+  assert {run.row for run in runs} == {'as configured'}
+  assert [run.workdir.name for run in runs] == [
+    f'seed4-fold{k}' for k in range(3)
+  ]
+  assert '--config.data.fold=2' in runs[2].overrides
+
+
+@pytest.mark.parametrize(
+  ('overrides', 'message'),
+  [
+    (['--config.seed=3'], '--config.seed=3: name the seeds by --seeds'),
+    (['--config.train.num_epochs'], 'needs a value'),
+    (['--config.a=1', '--config.a=2'], 'named twice'),
+    (['--config.a=1,1'], 'named twice'),
+  ],
+)
+def test_what_is_no_plan_is_named(tmp_path, overrides, message):
+  with pytest.raises(ConfigError, match=message):
+    plan([0], overrides, tmp_path)
+
+
+def test_tasks_of_an_array_share_the_runs(tmp_path):
+  runs = plan([0, 1, 2, 3, 4], [], tmp_path)
+  assert share(runs, {}) == runs
+  shares = [
+    share(
+      runs,
+      {
+        'SLURM_ARRAY_TASK_ID': str(task),
+        'SLURM_ARRAY_TASK_MIN': '3',
+        'SLURM_ARRAY_TASK_COUNT': '2',
+        'SLURM_ARRAY_TASK_STEP': '2',
+      },
+    )
+    for task in (3, 5)
+  ]
+  assert [len(part) for part in shares] == [3, 2]
+  assert sorted(r.seed for part in shares for r in part) == [0, 1, 2, 3, 4]
+
+
+def _found(**rows):
+  return {
+    row: {
+      seed: {'track_accuracy': accuracy, 'num_tracks': 50}
+      for seed, accuracy in enumerate(accuracies)
+    }
+    for row, accuracies in rows.items()
+  }
+
+
+def test_rows_are_compared_with_the_first_seed_by_seed():
+  one, two = [0.5, 0.6, 0.52], [0.55, 0.63, 0.6]
+  first, second = compare(_found(a=one, b=two))
+  assert 'difference' not in first
+  paired = scipy.stats.ttest_rel(two, one).confidence_interval(0.95)
+  assert second['difference']['ci95'] == pytest.approx(
+    [paired.low, paired.high]
+  )
+  # Paired, the seeds' common ups and downs cancel.
+  spread = second['difference']['ci95'][1] - second['difference']['ci95'][0]
+  assert spread < second['ci95'][1] - second['ci95'][0]
+
+
+def _result(folder, **content):
+  folder.mkdir(parents=True)
+  (folder / 'results.json').write_text(json.dumps(content))
+
+
+def test_the_table_of_one_seed_has_no_interval(tmp_path):
+  runs = plan([0], ['--config.a=1,2'], tmp_path)
+  for run, accuracy in zip(runs, (0.5, 0.75), strict=True):
+    _result(run.workdir, track_accuracy=accuracy, num_tracks=4)
+  text = write(runs, tmp_path)
+  lines = text.splitlines()
+  assert lines[0].startswith('| settings | seeds | tracks')
+  assert lines[2].split() == '| a=1 | 0 | 4 | 50.0% | | | |'.split()
+  assert lines[3].split() == '| a=2 | 0 | 4 | 75.0% | | | +25.0% |'.split()
+  assert len({len(line) for line in lines}) == 1
+  assert (tmp_path / 'sweep.md').read_text() == text
+
+
+def test_a_result_that_cannot_be_read_is_named(tmp_path):
+  runs = plan([0], [], tmp_path)
+  with pytest.raises(DataError, match='seed0/results.json'):
+    scores(runs)
+
+
+def test_folds_are_pooled(tmp_path):
+  overrides = ['--config.data.num_folds=2', '--config.data.fold=0,1']
+  runs = plan([0], overrides, tmp_path)
+  for k, (run, confusion) in enumerate(
+    zip(runs, ([[3, 1], [0, 4]], [[0, 2], [0, 2]]), strict=True)
+  ):
+    _result(
+      run.workdir,
+      confusion_matrix=confusion,
+      genres=['jazz', 'rock'],
+      protocol='artist',
+      split='test',
+      track_accuracy=0.0,
+    )
+    config = {'data': {'num_folds': 2, 'fold': k}}
+    (run.workdir / 'config.json').write_text(json.dumps(config))
+  (row,) = compare(scores(runs))
+  assert row['mean'] == pytest.approx(9 / 12) and row['num_tracks'] == [12]
+
+
+SWEEP = [
+  sys.executable,
+  '-m',
+  'mgc_jax.sweep',
+  f'--config={ROOT}/configs/smoke.py',
+  '--seeds=0,1',
+  '--config.train.num_epochs=1',
+  '--config.model.dense.sizes=(64,),(8,)',
+]
+
+
+def test_a_killed_sweep_goes_on_and_ends_with_a_table(tmp_path):
+  command = [*SWEEP, f'--workdir={tmp_path}/sweep']
+  array = {'SLURM_ARRAY_TASK_COUNT': 2}
+  first = Process(command, SLURM_ARRAY_TASK_ID=0, **array)
+  first.wait_for(lambda: list(tmp_path.glob('sweep/*/*/results.json')), 240)
+  first.kill_all()
+  second = Process(command, SLURM_ARRAY_TASK_ID=1, **array)
+  assert second.wait() == 0, second.said
+  assert 'runs are finished' in second.said
+  results = {
+    path: path.stat().st_mtime_ns
+    for path in tmp_path.glob('sweep/*/*/results.json')
+  }
+  assert len(results) == 3
+  last = Process(command)
+  assert last.wait() == 0, last.said
+  assert '| model.dense.sizes=(8,)  |   0 1 |     10 |' in last.said
+  for path, changed in results.items():
+    assert path.stat().st_mtime_ns == changed
+  rows = json.loads((tmp_path / 'sweep' / 'sweep.json').read_text())['rows']
+  assert [row['settings'] for row in rows] == [
+    'model.dense.sizes=(64,)',
+    'model.dense.sizes=(8,)',
+  ]
+  for row in rows:
+    for seed, accuracy in zip(
+      row['seeds'], row['track_accuracies'], strict=True
+    ):
+      folder = row['settings'].replace('(', '_').replace(',)', '_')
+      path = tmp_path / 'sweep' / folder / f'seed{seed}' / 'results.json'
+      assert json.loads(path.read_text())['track_accuracy'] == accuracy
+
+
+@pytest.mark.parametrize(
+  ('flags', 'message'),
+  [
+    (['--config.train.speed=1'], 'config: no field speed'),
+    (['--config.train.num_epochs=0,1'], 'config.train.num_epochs=0: must be'),
+    (['--seeds=a'], '--seeds'),
+    (['--config.seed=1'], 'name the seeds by --seeds'),
+  ],
+)
+def test_bad_usage_is_named_before_anything_is_trained(
+  flags, message, tmp_path
+):
+  process = Process([*SWEEP[:4], *flags, f'--workdir={tmp_path}/sweep'])
+  assert process.wait() == 2
+  assert message in process.said and 'Traceback' not in process.said
+  assert not (tmp_path / 'sweep').exists()
