@@ -26,6 +26,7 @@ _BLOCK_FRAMES = 1 << 16
 _SILENCE_PEAK = 1e-4  # -80 dB under full scale
 _SAMPLE_RATES_HZ = (1000, 1_000_000)
 _MAX_DURATION_S = 30 * 24 * 3600.0
+_PROBE_TIMEOUT_S = 60.0  # of ffprobe, which needs milliseconds
 _TOLERANCE_S = 0.1  # codecs pad and trim by less than that
 # Containers of one recording each: no playlists, which name other files.
 _FFMPEG_FORMATS = 'aac,ac3,aiff,asf,au,flac,matroska,mov,mp3,ogg,wav'
@@ -100,7 +101,7 @@ def probe(path: str | os.PathLike) -> AudioInfo:
   except OSError as error:
     raise DataError(f'cannot be opened: {error.strerror}') from error
   try:
-    with soundfile.SoundFile(os.fspath(path)) as file:
+    with soundfile.SoundFile(os.fsencode(path)) as file:
       _refuse_truncated_header(file.extra_info)
       rate, channels, frames = file.samplerate, file.channels, file.frames
       if file.format == 'OGG':
@@ -162,14 +163,21 @@ def _probe_ffmpeg(
   command += ['-select_streams', 'a:0', '-of', 'json', '-show_entries']
   command += ['stream=sample_rate,channels,duration:format=duration']
   command += [f'file:{path}']
-  done = subprocess.run(command, capture_output=True, check=False)
   try:
+    done = subprocess.run(
+      command, capture_output=True, check=False, timeout=_PROBE_TIMEOUT_S
+    )
     found = json.loads(done.stdout)
     stream, container = found['streams'][0], found['format']
     # The container may hold a longer picture.
     duration_s = float(stream.get('duration', container.get('duration')))
     rate, channels = int(stream['sample_rate']), int(stream['channels'])
-  except (LookupError, TypeError, ValueError) as error:
+  except (
+    LookupError,
+    TypeError,
+    ValueError,
+    subprocess.TimeoutExpired,
+  ) as error:
     raise DataError(
       'not audio: neither libsndfile nor ffmpeg can read it'
     ) from error
@@ -209,7 +217,7 @@ def _sndfile_blocks(
   """Yields f32[n, channels] at the file's own rate."""
   remaining = round(duration_s * info.sample_rate_hz)
   try:
-    with soundfile.SoundFile(os.fspath(path)) as file:
+    with soundfile.SoundFile(os.fsencode(path)) as file:
       file.seek(round(start_s * info.sample_rate_hz))
       while remaining > 0:
         block = file.read(

@@ -27,6 +27,7 @@ FORMAT_VERSION = 1
 JSON_FILE = 'bundle.json'
 _SECTIONS = ('features', 'windows', 'model')
 _MAX_WEIGHTS_BYTES = 1 << 30
+_MAX_JSON_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,9 +101,16 @@ def load(directory: str | os.PathLike) -> Bundle:
     _check_shapes(bundle, directory)
   except DataError:
     raise
-  except (LookupError, TypeError, AttributeError, ValueError) as error:
+  except (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+  ) as error:
+    reason = ' '.join(str(error).split())  # some have several lines
     raise DataError(
-      f'{directory / JSON_FILE}: not a bundle ({error})'
+      f'{directory / JSON_FILE}: not a bundle ({reason})'
     ) from error
   return bundle
 
@@ -130,10 +138,12 @@ def _replace(path: pathlib.Path, data: bytes) -> None:
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
   try:
+    if path.stat().st_size > _MAX_JSON_BYTES:
+      raise DataError(f'{path}: over {_MAX_JSON_BYTES} bytes')
     meta = json.loads(path.read_bytes())
   except FileNotFoundError as error:
     raise DataError(f'{path}: no such file; train first') from error
-  except (OSError, ValueError) as error:
+  except (OSError, RecursionError, ValueError) as error:
     raise DataError(f'{path}: cannot be read ({error})') from error
   if not isinstance(meta, dict) or meta.get('format_version') != FORMAT_VERSION:
     raise DataError(f'{path}: not a bundle of version {FORMAT_VERSION}')
@@ -153,6 +163,8 @@ def _read_weights(
     data = path.read_bytes()
   except OSError as error:
     raise DataError(f'{path}: {error.strerror}') from error
+  except ValueError as error:  # no name for a file
+    raise DataError(f'{directory / JSON_FILE}: weights: {error}') from error
   if hashlib.sha256(data).hexdigest() != meta.get('weights_sha256'):
     raise DataError(f'{path}: damaged; its digest is not that of the bundle')
   try:
@@ -162,7 +174,7 @@ def _read_weights(
 
 
 def _bundle(meta: dict[str, Any], weights: dict[str, np.ndarray]) -> Bundle:
-  config = base_config()
+  config = base_config().lock()  # an unknown field is an error
   for section in _SECTIONS:
     config[section].update(meta[section])
   tree = unflatten_dict(weights, sep='/')
@@ -185,7 +197,9 @@ def _check_shapes(bundle: Bundle, directory: pathlib.Path) -> None:
   num_bands = config.features.num_bands
   shape = (1, 1, config.windows.num_frames, num_bands)
   wanted = jax.eval_shape(
-    create_model(config).init, jax.random.key(0), np.zeros(shape, np.float32)
+    create_model(config).init,
+    jax.random.key(0),
+    jax.ShapeDtypeStruct(shape, np.float32),  # of any size, in no memory
   )
   wanted = {'batch_stats': {}, **wanted}
   wanted['bands'] = {

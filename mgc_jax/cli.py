@@ -28,10 +28,11 @@ FLAG_ERRORS = (
 
 def flag_message(error: Exception) -> str:
   """Returns what one of `FLAG_ERRORS` says, in words for a person."""
-  message = str(error)
-  if re.fullmatch(r'["\']+\w+["\']+', message):  # ConfigDict's own
-    name = message.strip('\'"')
-    return f'config: no field {name}; mgc_jax/config.py lists all'
+  message = str(error.args[0]) if isinstance(error, KeyError) else str(error)
+  found = re.fullmatch(r'["\']+(\w+)["\']+(?:\n(Did you .*))?', message)
+  if found:  # ConfigDict's own
+    hint = f'{found[2]} ' if found[2] else ''
+    return f'config: no field {found[1]}; {hint}mgc_jax/config.py lists all'
   return message
 
 

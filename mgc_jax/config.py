@@ -86,7 +86,8 @@ def validate(config: ConfigDict) -> None:
       raise ConfigError(f'config.{path}={value}: must be one of {wish}')
   for path, (holds, wish) in RULES.items():
     value = field(config, path)
-    if not holds(value):
+    # None can be put into any field of a ConfigDict.
+    if value is None or not holds(value):
       raise ConfigError(f'config.{path}={value}: must be {wish}')
   for check in CROSS_CHECKS:
     check(config)

@@ -54,8 +54,12 @@ def tiny():
   config.data.synthetic.tracks_per_artist = 1
   config.data.synthetic.duration_s = 3.0
   config.data.num_workers = 1
+  # What is off here compiles in seconds; tests that need it switch it on.
+  config.augment.num_time_masks = 0
   config.augment.max_time_mask_frames = 6
+  config.augment.num_band_masks = 0
   config.augment.max_band_mask_bands = 4
+  config.augment.mixup_alpha = 0.0
   config.model.cnn.filters = (4, 6)
   config.model.cnn.pool_frames = (2, 2)
   config.model.cnn.pool_bands = (2, 2)

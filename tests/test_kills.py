@@ -61,7 +61,8 @@ def test_a_second_run_in_one_workdir_is_refused(whole):
 
 
 def _files(folder):
-  return {str(path) for path in folder.glob('**/*')}
+  # Not glob: a folder may disappear while it is listed.
+  return {f'{at}/{name}' for at, _, names in os.walk(folder) for name in names}
 
 
 def _wait_for_a_moment(process, run, chance):

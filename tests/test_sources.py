@@ -30,15 +30,6 @@ def test_folder_lists_audio_by_genre(music_folder):
   assert len({track.track_id for track in tracks}) == 13
 
 
-def test_folder_takes_names_that_are_not_utf8(music_folder):
-  name = os.fsencode(music_folder / 'jazz') + b'/caf\xe9.wav'
-  os.rename(os.fsencode(music_folder / 'jazz' / '0.wav'), name)
-  tracks = list_tracks(_data(source='folder', root=str(music_folder)))
-  odd = [track for track in tracks if 'caf' in track.track_id]
-  assert odd[0].track_id == 'jazz/caf\\xe9.wav'
-  assert os.path.exists(odd[0].path)
-
-
 def test_folder_ignores_hidden_files_and_refuses_unknown_genres(
   music_folder,
 ):

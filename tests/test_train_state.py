@@ -23,6 +23,13 @@ def _setup(config, seed=0):
   return state, jax.jit(step, donate_argnums=0), jax.random.key(seed)
 
 
+def _augmented(config):
+  config.augment.num_time_masks = 1
+  config.augment.num_band_masks = 1
+  config.augment.mixup_alpha = 0.2
+  return config
+
+
 def _batch(seed=0):
   rng = np.random.default_rng(seed)
   label = np.arange(B, dtype=np.int32) % C
@@ -40,7 +47,7 @@ def _batch(seed=0):
 def test_step_compiles_once(name, tiny_config):
   tiny_config.model.name = name
   tiny_config.train.ema_decay = 0.9
-  state, step, key = _setup(tiny_config)
+  state, step, key = _setup(_augmented(tiny_config))
   for i in range(3):
     state, _ = step(state, _batch(i), key)
   assert step._cache_size() == 1
@@ -56,7 +63,6 @@ def test_repeated_steps_learn_a_batch(name, dtype, tiny_config):
   tiny_config.train.schedule = 'constant'
   tiny_config.train.warmup_epochs = 0.0
   tiny_config.train.learning_rate = 1e-2
-  tiny_config.augment.mixup_alpha = 0.0
   tiny_config.augment.gain_db = 0.0
   state, step, key = _setup(tiny_config)
   losses = []
@@ -88,7 +94,7 @@ def test_each_step_has_its_own_randomness(tiny_config):
   """The same weights and batch at another step: other crops and masks."""
 
   def loss(number):
-    state, step, key = _setup(tiny_config)
+    state, step, key = _setup(_augmented(tiny_config))
     state = state.replace(step=state.step + number)
     return step(state, _batch(), key)[1].compute()['loss']
 
@@ -97,7 +103,6 @@ def test_each_step_has_its_own_randomness(tiny_config):
 
 
 def test_padding_and_weights_decide_what_counts(tiny_config):
-  tiny_config.augment.mixup_alpha = 0.0  # it would mix padding in
   tiny_config.model.cnn.norm = 'none'  # it would normalise by padding
   tiny_config.train.warmup_epochs = 0.0
   changed = _batch()
@@ -129,7 +134,7 @@ def test_a_batch_in_parts_gives_the_update_of_the_whole(name, tiny_config):
 
   def update(num_parts):
     tiny_config.train.accumulate_steps = num_parts
-    state, step, key = _setup(tiny_config)
+    state, step, key = _setup(_augmented(tiny_config))
     state, sums = step(state, batch, key)
     gradient = optax.tree_utils.tree_get(state.opt_state, 'mu')
     return jax.tree.leaves((gradient, state.params, sums))
@@ -142,11 +147,8 @@ def test_a_batch_in_parts_gives_the_update_of_the_whole(name, tiny_config):
 def test_every_part_of_a_batch_has_its_own_dropout(tiny_config):
   tiny_config.model.name = 'lstm'
   tiny_config.model.lstm.output_dropout = 0.5
-  tiny_config.augment.mixup_alpha = 0.0
   tiny_config.augment.random_crop = False
   tiny_config.augment.gain_db = 0.0
-  tiny_config.augment.num_time_masks = 0
-  tiny_config.augment.num_band_masks = 0
   batch = _batch()
   for column in batch.values():
     column[:] = column[:1]  # eight times the same excerpt

@@ -24,7 +24,7 @@ from mgc_jax.datasets.excerpts import (
   end_with_parent,
   try_excerpts,
 )
-from mgc_jax.datasets.track import Track
+from mgc_jax.datasets.track import Track, printable
 from mgc_jax.errors import DataError
 
 # Before TensorFlow touches a device: JAX has the accelerators.
@@ -123,7 +123,9 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
         prepared += 1
         yield excerpt_id, _example(excerpt_id, track, excerpt)
     if not prepared:
-      reasons = '; '.join(f'{t.path}: {why}' for t, why in self._left_out[:5])
+      reasons = '; '.join(
+        f'{printable(t.path)}: {why}' for t, why in self._left_out[:5]
+      )
       raise DataError(f'no track could be prepared: {reasons}')
 
   def _download_and_prepare(self, *args, **kwargs):
@@ -134,13 +136,12 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
     """
     super()._download_and_prepare(*args, **kwargs)
     path = os.path.join(self.data_dir, excerpt_index.LEFT_OUT_FILE)
-    with open(
-      path, 'w', newline='', encoding='utf-8', errors='backslashreplace'
-    ) as file:
+    with open(path, 'w', newline='', encoding='utf-8') as file:
       writer = csv.writer(file)
       writer.writerow(['track_id', 'genre', 'path', 'reason'])
       for track, why in self._left_out:
-        writer.writerow([track.track_id, track.genre, track.path, why])
+        row = (track.track_id, track.genre, track.path, why)
+        writer.writerow([printable(cell) for cell in row])
     excerpt_index.write(self.data_dir, self.info.features, self._genres)
 
 
@@ -194,7 +195,9 @@ def _next(ahead: list, bar: tqdm) -> tuple[Track, list[Excerpt] | str]:
   try:
     outcome = result()
   except concurrent.futures.process.BrokenProcessPool as error:
-    named = ', '.join(t.path for t, _ in [(track, result), *ahead][:8])
+    named = ', '.join(
+      printable(t.path) for t, _ in [(track, result), *ahead][:8]
+    )
     raise DataError(
       f'a process that decodes was killed, by one of: {named}; move it away, '
       'or set --config.data.num_workers=1 to see which'

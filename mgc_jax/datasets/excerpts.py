@@ -71,7 +71,9 @@ def excerpts_of(
 def try_excerpts(
   track: Track, features: ConfigDict, min_duration_s: float
 ) -> list[Excerpt] | str:
-  """Returns what `excerpts_of` does, or the message of its `DataError`."""
+  """Returns what `excerpts_of` does, or why it cannot."""
+  if track.problem:
+    return track.problem
   try:
     return excerpts_of(track, features, min_duration_s)
   except DataError as error:

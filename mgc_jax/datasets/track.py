@@ -5,12 +5,14 @@ import dataclasses
 import os
 import pathlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TextIO
 
 from mgc_jax.config_rules import SPLITS
 from mgc_jax.errors import DataError
 
 REQUIRED_COLUMNS = ('path', 'track_id', 'genre')
+_MAX_LINE_BYTES = 1 << 20  # of a manifest; a longer one would cost memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Track:
   album: str = ''
   title: str = ''
   split: str = ''  # train, valid, test, or '' where the source gives none
+  problem: str = ''  # why its file is not to be opened; '' where it is
 
 
 def read_manifest(
@@ -71,7 +74,7 @@ def _rows(path: pathlib.Path) -> list[tuple[int, dict[str, str]]]:
   """Returns the line number and the cells of each row."""
   try:
     with path.open(newline='', encoding='utf-8-sig') as file:
-      reader = csv.DictReader(file, strict=True, restval='')
+      reader = csv.DictReader(_lines(file), strict=True, restval='')
       columns = reader.fieldnames or ()
       missing = [name for name in REQUIRED_COLUMNS if name not in columns]
       if missing:
@@ -86,6 +89,25 @@ def _rows(path: pathlib.Path) -> list[tuple[int, dict[str, str]]]:
     raise DataError(f'{path}: not UTF-8 text ({error.reason})') from error
   except csv.Error as error:
     raise DataError(f'{path}, line {reader.line_num}: {error}') from error
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+  """Yields a file's lines, and no more of one than a line may have."""
+  while line := file.readline(_MAX_LINE_BYTES):
+    if len(line) == _MAX_LINE_BYTES and not line.endswith('\n'):
+      raise csv.Error(f'longer than {_MAX_LINE_BYTES} characters')
+    yield line
+
+
+def printable(text: str) -> str:
+  """Returns a name for people, on one line; what no terminal shows, escaped.
+
+  Args:
+    text: a name from a disk: any bytes, as Python's file names have them.
+  """
+  return ''.join(
+    c if c.isprintable() else c.encode('unicode_escape').decode() for c in text
+  )
 
 
 def _track(

@@ -1,0 +1,552 @@
+"""What comes from outside: odd, broken or hostile, one line each.
+
+Each thing is used, or refused with a message that names it; nothing crashes,
+and memory does not grow with what a file claims.
+"""
+
+import contextlib
+import csv
+import json
+import os
+import pathlib
+import shutil
+import sys
+import tracemalloc
+
+import jax
+import numpy as np
+import pytest
+import soundfile
+
+from mgc_jax import bundle as bundles
+from mgc_jax.bundle import Bundle
+from mgc_jax.config import validate
+from mgc_jax.datasets.excerpts import excerpts_of
+from mgc_jax.datasets.prepare import prepare
+from mgc_jax.datasets.splits import make_splits
+from mgc_jax.datasets.track import Track, read_manifest
+from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.models import create_model
+from mgc_jax.sweep.__main__ import load_config
+from tests.conftest import tone, write_tone
+from tests.processes import ROOT, Process
+
+
+def _table(cases):
+  """Cases as pytest wants them: the first column is their names."""
+  return {
+    'argvalues': [case[1:] for case in cases],
+    'ids': [case[0] for case in cases],
+  }
+
+
+# --- audio: (name of the case, what is written, message, or None if it is used)
+
+
+def _samples(wave, rate_hz=8000, **kwargs):
+  return lambda path: soundfile.write(
+    path, wave, rate_hz, format='WAV', **kwargs
+  )
+
+
+def _with(value):
+  wave = tone(2.0)
+  wave[100] = value
+  return _samples(wave, subtype='FLOAT')
+
+
+def _silent_middle(path):
+  wave = np.zeros(8000 * 100)
+  wave[:8000] = wave[-8000:] = 0.5
+  soundfile.write(path, wave, 8000)
+
+
+def _cut(ending, fraction=0.6):
+  def write(path):
+    whole = write_tone(path.with_name(f'whole.{ending}'), seconds=4.0)
+    data = whole.read_bytes()
+    whole.unlink()
+    path.write_bytes(data[: int(len(data) * fraction)])
+
+  return write
+
+
+def _patched(ending, at, data):
+  def write(path):
+    whole = write_tone(path.with_name(f'whole.{ending}'), seconds=2.0)
+    content = bytearray(whole.read_bytes())
+    whole.unlink()
+    content[at : at + len(data)] = data
+    path.write_bytes(content)
+
+  return write
+
+
+def _flac_without_length(path):
+  soundfile.write(path, tone(1.0), 8000, format='FLAC')
+  data = bytearray(path.read_bytes())
+  # STREAMINFO: the low 36 bits before the digest are the number of samples.
+  data[21] &= 0xF0
+  data[22:26] = bytes(4)
+  path.write_bytes(data)
+
+
+def _two_hours(path):
+  with soundfile.SoundFile(path, 'w', 8000, 1, 'PCM_U8', format='WAV') as file:
+    block = tone(60.0)
+    for _ in range(120):
+      file.write(block)
+
+
+def _loop(path):
+  path.with_suffix('.loop').symlink_to(path)
+  path.symlink_to(path.with_suffix('.loop'))
+
+
+AUDIO = [
+  ('silent', _samples(np.zeros(16000)), 'silent: no sample above -80 dB'),
+  ('silent in the middle', _silent_middle, 'silent'),
+  ('NaN', _with(np.nan), 'NaN or infinite'),
+  ('infinite', _with(np.inf), 'NaN or infinite'),
+  ('enormous', _samples(tone(2.0) * 1e25, subtype='FLOAT'), 'far too large'),
+  ('0 bytes', lambda p: p.write_bytes(b''), 'empty: 0 bytes'),
+  ('1 byte', lambda p: p.write_bytes(b'R'), 'not audio'),
+  ('0.1 s', _samples(tone(0.1)), 'too short: 0.10 s'),
+  ('2 hours', _two_hours, None),
+  ('8 kHz', _samples(tone(2.0)), None),
+  ('192 kHz', _samples(tone(2.0, 192_000), 192_000), None),
+  ('6 channels', _samples(tone(2.0, channels=6)), None),
+  ('1 Hz', _patched('wav', 24, (1).to_bytes(4, 'little')), 'rate of 1 Hz'),
+  ('wav named mp3', _samples(tone(2.0)), None),
+  ('text', lambda p: p.write_text('no music\n' * 99), 'not audio'),
+  ('random bytes', lambda p: p.write_bytes(os.urandom(9999)), 'not audio'),
+  ('directory', lambda p: p.mkdir(), 'not a file'),
+  ('pipe', os.mkfifo, 'not a file'),
+  ('nothing', lambda p: None, 'no such file'),
+  ('dangling link', lambda p: p.symlink_to('gone'), 'no such file'),
+  ('loop of links', _loop, 'no such file|cannot be opened|loop'),
+  ('endless device', lambda p: p.symlink_to('/dev/zero'), 'not a file'),
+  ('FLAC without length', _flac_without_length, 'states no length'),
+  *(
+    (f'truncated {ending}', _cut(ending), 'truncated|damaged')
+    for ending in ('wav', 'au', 'flac', 'ogg', 'mp3', 'opus')
+  ),
+  ('only a header', _cut('wav', 0.001), 'truncated|not audio|empty|too short'),
+]
+
+
+@pytest.mark.parametrize(('make', 'message'), **_table(AUDIO))
+def test_audio(make, message, tmp_path, tiny_config):
+  make(tmp_path / 'x.mp3')
+  track = Track('t', str(tmp_path / 'x.mp3'), 'jazz')
+  tracemalloc.start()
+  wanted = (
+    pytest.raises(DataError, match=message)
+    if message
+    else contextlib.nullcontext()
+  )
+  with wanted:
+    (excerpt,) = excerpts_of(track, tiny_config.features, 1.0)
+    assert np.isfinite(excerpt.frames).all() and len(excerpt.frames) > 60
+  peak_bytes = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert peak_bytes < 16e6
+
+
+# --- ready-made frames
+
+
+def _saved(array, allow_pickle=False):
+  return lambda path: np.save(path, array, allow_pickle=allow_pickle)
+
+
+def _header(text):
+  data = text.encode().ljust(117) + b'\n'
+  magic = b'\x93NUMPY\x01\x00' + len(data).to_bytes(2, 'little')
+  return lambda path: path.write_bytes(magic + data + bytes(100))
+
+
+def _claims(shape):
+  return _header(
+    f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}"
+  )
+
+
+class _Bomb:
+  """Writes a file when it is unpickled."""
+
+  def __reduce__(self):
+    return os.mkdir, ('/tmp/mgc-jax-bomb',)
+
+
+def _half_of_frames(path):
+  np.save(path, np.zeros((100, 20), np.float32))
+  path.write_bytes(path.read_bytes()[:4000])
+
+
+FRAMES = [
+  ('good', _saved(np.ones((50, 20), np.float32)), None),
+  ('pickled objects', _saved(np.array([_Bomb()]), True), 'no whole .npy'),
+  ('object dtype', _saved(np.array([{}], object), True), 'no whole .npy'),
+  ('wrong bands', _saved(np.zeros((50, 21), 'f4')), 'shape .50, 21.*num_bands'),
+  ('wrong rank', _saved(np.zeros(50, 'f4')), 'shape .50,.'),
+  ('integers', _saved(np.zeros((50, 20), int)), 'not floating-point'),
+  ('complex', _saved(np.zeros((50, 20), complex)), 'not floating-point'),
+  ('NaN', _saved(np.full((50, 20), np.nan)), 'NaN'),
+  ('too large for float16', _saved(np.full((50, 20), 1e6)), 'too large'),
+  ('no frame', _saved(np.zeros((0, 20))), 'too short'),
+  ('5 frames', _saved(np.zeros((5, 20))), 'too short: 0.16 s'),
+  ('unfinished header', _header("{'descr': '<f4', 'shape': (1,"), 'no whole'),
+  ('negative shape', _claims('(-3, 20)'), 'no whole .npy'),
+  ('shape of 10^25', _claims('(10**25, 20)'), 'no whole .npy'),
+  ('terabytes', _claims('(10**10, 20)'), 'no whole .npy'),
+  ('no dict', _header('{[]: 1}'), 'no whole .npy'),
+  ('code', _header("__import__('os').mkdir('/tmp/mgc-jax-bomb')"), 'no whole'),
+  ('truncated', _half_of_frames, 'no whole .npy array'),
+  ('0 bytes', lambda p: p.write_bytes(b''), 'empty'),
+  ('text', lambda p: p.write_text('text'), 'no whole .npy array'),
+  ('nothing', lambda p: None, 'cannot be opened'),
+  ('directory', lambda p: p.mkdir(), 'cannot be opened|no whole'),
+]
+
+
+@pytest.mark.parametrize(('make', 'message'), **_table(FRAMES))
+def test_frames(make, message, tmp_path, tiny_config):
+  make(tmp_path / 'x.npy')
+  track = Track('t', str(tmp_path / 'x.npy'), 'jazz')
+  if message is None:
+    assert len(excerpts_of(track, tiny_config.features, 1.0)) == 1
+    return
+  with pytest.raises(DataError, match=message):
+    excerpts_of(track, tiny_config.features, 1.0)
+  assert not pathlib.Path('/tmp/mgc-jax-bomb').exists()
+
+
+# --- manifests
+
+_H = 'path,track_id,genre,artist,split\n'
+_ROW = 'a,t1,jazz,,\n'
+MANIFESTS = [
+  ('good', _H + _ROW, None),
+  ('byte-order mark', ('\ufeff' + _H + _ROW), None),
+  ('CRLF', (_H + _ROW).replace('\n', '\r\n'), None),
+  ('quotes', _H + '"b, ""c"".wav","t,1",jazz,"",train\n', None),
+  ('no last line end', _H + _ROW.strip(), None),
+  ('nothing', '', 'line 1: no column path, track_id, genre'),
+  ('no column', 'path,genre\na,jazz\n', 'line 1: no column track_id'),
+  ('no row', _H, 'lists no track'),
+  (
+    'unknown genre',
+    _H + 'a,t1,polka,,\n',
+    'unknown genre polka; known',
+  ),
+  ('no genre', _H + 'a,t1,,,\n', 'line 2: genre is empty'),
+  ('same id', _H + _ROW + 'b,t1,jazz,,\n', 'line 3: track_id t1 .* line 2'),
+  ('same path', _H + _ROW + 'a,t2,rock,,\n', 'line 3: path .*already, as jazz'),
+  ('same file', _H + _ROW + './b/../a,t2,rock,,\n', 'line 3: path .*/a stands'),
+  ('line end in a cell', _H + 'a,"t\n1",jazz,,\n', 'holds control characters'),
+  ('escape sequence', _H + 'a,t\x1b[2J,jazz,,\n', 'holds control characters'),
+  ('zero byte', _H + 'a,t1\0,jazz,,\n', 'line'),
+  (
+    'out of the root',
+    _H + '../x,t1,jazz,,\n',
+    'path ../x leads out of',
+  ),
+  ('absolute', _H + '/etc/passwd,t1,jazz,,\n', 'path /etc/passwd leads out of'),
+  ('link out of the root', _H + 'out,t1,jazz,,\n', 'path out leads out of'),
+  ('loop of links', _H + 'loop,t1,jazz,,\n', 'line 2: '),
+  ('unknown side', _H + 'a,t1,jazz,,dev\n', 'line 2: split dev: must be train'),
+  (
+    'more cells',
+    _H + 'a,t1,jazz,,train,9\n',
+    'line 2: more cells than',
+  ),
+  ('open quote', _H + '"a,t1,jazz,,train\n', 'line 1: unexpected end'),
+  ('latin-1', (_H + 'pathé,t1,jazz,,\n').encode('latin-1'), 'not UTF-8'),
+  ('UTF-16', (_H + _ROW).encode('utf-16'), 'not UTF-8'),
+  ('10 MB cell', _H + f'a,{"x" * 10**7},jazz,,\n', 'line 1: longer than'),
+  ('10 MB of commas', _H + ',' * 10**7, 'line 1: longer than'),
+  ('10 MB quoted', _H + '"' + 'x\n' * 5 * 10**6, 'line .*field larger than'),
+  ('long path', _H + f'{"x" * 9999},t1,jazz,,\n', None),
+]
+
+
+@pytest.mark.parametrize(('content', 'message'), **_table(MANIFESTS))
+def test_manifest(content, message, tmp_path):
+  (tmp_path / 'root').mkdir()
+  (tmp_path / 'root' / 'out').symlink_to(tmp_path)
+  (tmp_path / 'root' / 'loop').symlink_to(tmp_path / 'root' / 'loop')
+  path = tmp_path / 'm.csv'
+  path.write_bytes(content.encode() if isinstance(content, str) else content)
+  del content
+  genres = ('jazz', 'rock')
+  if message is None:
+    (track,) = read_manifest(path, tmp_path / 'root', genres)
+    assert track.genre == 'jazz' and track.track_id in ('t1', 't,1')
+    return
+  tracemalloc.start()
+  with pytest.raises(DataError, match=f'm.csv.*{message}'):
+    read_manifest(path, tmp_path / 'root', genres)
+  assert tracemalloc.get_traced_memory()[1] < 16e6
+  tracemalloc.stop()
+
+
+# --- bundles
+
+GENRES = tuple('abcdefghij')
+
+
+@pytest.fixture
+def bundle(tiny_config, tmp_path):
+  """A folder with a good bundle."""
+  shape = (1, 1, tiny_config.windows.num_frames, 20)
+  variables = create_model(tiny_config).init(jax.random.key(0), np.zeros(shape))
+  bands = np.zeros(20, np.float32), np.ones(20, np.float32)
+  bundles.save(Bundle(tiny_config, GENRES, variables, *bands), tmp_path)
+  return tmp_path
+
+
+def _edit(section=None, **changes):
+  def edit(folder):
+    path = folder / 'bundle.json'
+    meta = json.loads(path.read_text())
+    (meta[section] if section else meta).update(changes)
+    path.write_text(json.dumps(meta))
+
+  return edit
+
+
+def _write_json(text):
+  return lambda folder: (folder / 'bundle.json').write_text(text)
+
+
+def _weights(folder):
+  return next(folder.glob('weights-*'))
+
+
+def _flip(folder):
+  data = bytearray(_weights(folder).read_bytes())
+  data[-5] ^= 1
+  _weights(folder).write_bytes(data)
+
+
+def _zeros(folder):
+  with _weights(folder).open('r+b') as file:
+    file.truncate(10 * 10**9)  # no disk is used for them
+
+
+def _linked(folder):
+  _weights(folder).replace(folder.parent / 'elsewhere')
+  _edit(weights='../elsewhere')(folder)
+
+
+BUNDLES = [
+  ('altered weights', _flip, 'weights-.*: damaged'),
+  ('10 GB of zeros', _zeros, 'weights-.*: over 1073741824 bytes'),
+  ('no weights', lambda f: _weights(f).unlink(), 'weights-.*: No such file'),
+  ('other genres', _edit(genres=['a', 'b']), 'weights do not fit'),
+  ('genres that are none', _edit(genres=7), 'not a bundle'),
+  ('path upwards', _edit(weights='../../etc/passwd'), 'lie elsewhere'),
+  ('absolute path', _edit(weights='/etc/passwd'), 'lie elsewhere'),
+  ('a link upwards', _linked, 'lie elsewhere'),
+  ('the folder itself', _edit(weights='..'), 'lie elsewhere|directory'),
+  ('zero byte in a path', _edit(weights='a\0b'), 'bundle'),
+  ('later version', _edit(format_version=99), 'not a bundle of version'),
+  ('temperature in words', _edit(temperature='hot'), 'not a bundle'),
+  (
+    'another model',
+    _edit('model', name='lstm'),
+    'weights do not fit',
+  ),
+  ('unknown model', _edit('model', name='svm'), 'config.model.name'),
+  ('unknown field', _edit('model', surprise=1), 'not a bundle'),
+  ('no section', _edit(features=None), 'not a bundle'),
+  (
+    'negative size',
+    _edit('features', num_bands=-1),
+    'features.num_bands',
+  ),
+  (
+    'absent size',
+    _edit('features', num_bands=None),
+    'features.num_bands',
+  ),
+  ('window of 10^11', _edit('windows', num_frames=10**11), 'num_frames'),
+  (
+    'LSTM of 10^9',
+    _edit('model', name='lstm', lstm={'hidden_size': 10**9}),
+    'bundle|do not fit',
+  ),
+  ('half of it', _write_json('{'), 'cannot be read'),
+  ('a list', _write_json('[]'), 'not a bundle'),
+  ('deep', _write_json('[' * 100_000), 'cannot be read'),
+  ('2 MB', _write_json(' ' * 2_000_000), 'over 1048576 bytes'),
+  ('not text', lambda f: (f / 'bundle.json').write_bytes(b'\xff'), 'cannot be'),
+  ('none', lambda f: (f / 'bundle.json').unlink(), 'no such file; train first'),
+  ('a folder', lambda f: shutil.rmtree(f) or f.mkdir(), 'no such file'),
+]
+
+
+@pytest.mark.parametrize(('damage', 'message'), **_table(BUNDLES))
+def test_bundle(damage, message, bundle):
+  bundles.load(bundle)
+  damage(bundle)
+  tracemalloc.start()
+  with pytest.raises(DataError, match=message):
+    bundles.load(bundle)
+  assert tracemalloc.get_traced_memory()[1] < 16e6
+  tracemalloc.stop()
+
+
+# --- configurations
+
+CONFIGS = [
+  ('unknown field', ['--config.train.speed=9'], 'config: no field speed'),
+  ('unknown section', ['--config.trian.num_epochs=9'], 'no field trian'),
+  ('word for a number', ['--config.train.num_epochs=many'], 'num_epochs'),
+  ('fraction for a number', ['--config.train.batch_size=2.5'], 'batch_size'),
+  ('negative', ['--config.train.batch_size=-4'], 'batch_size=-4: must be'),
+  ('zero', ['--config.features.hop_samples=0'], 'hop_samples=0: must be'),
+  ('NaN', ['--config.train.learning_rate=nan'], 'learning_rate=nan: must be'),
+  ('infinite', ['--config.features.excerpt_s=inf'], 'excerpt_s=inf: must be'),
+  ('enormous', ['--config.features.fft_samples=10000000000'], 'fft_samples='),
+  (
+    'window longer than excerpt',
+    ['--config.windows.num_frames=9999'],
+    'num_frames=9999: longer than an excerpt',
+  ),
+  (
+    'band over half the rate',
+    ['--config.features.max_frequency_hz=99999.0'],
+    'over half of config.features.sample_rate_hz',
+  ),
+  (
+    'a fold of too many',
+    ['--config.data.num_folds=5', '--config.data.fold=5'],
+    'fold=5: must be under config.data.num_folds=5',
+  ),
+  (
+    'nothing left to train on',
+    ['--config.data.valid_fraction=0.5', '--config.data.test_fraction=0.5'],
+    'nothing is left for training',
+  ),
+  (
+    'parts that do not divide',
+    ['--config.train.accumulate_steps=3'],
+    'accumulate_steps=3: must divide config.train.batch_size',
+  ),
+  (
+    'frozen at random',
+    ['--config.train.freeze_body=True'],
+    'set config.train.init_from',
+  ),
+  (
+    'lists of different lengths',
+    ['--config.model.cnn.filters=(8,)'],
+    'needs one number for each of config.model.cnn.filters',
+  ),
+  ('a filter of words', ["--config.model.cnn.filters=('a','b')"], 'filters'),
+]
+
+
+@pytest.mark.parametrize(('overrides', 'message'), **_table(CONFIGS))
+def test_config(overrides, message):
+  with pytest.raises(ConfigError, match=message):
+    load_config(str(ROOT / 'configs' / 'smoke.py'), tuple(overrides))
+
+
+@pytest.mark.parametrize('field', ['train.batch_size', 'features.excerpt_s'])
+def test_config_without_a_value(field, tiny_config):
+  tiny_config.update_from_flattened_dict({field: None})
+  with pytest.raises(ConfigError, match=f'config.{field}=None: must be'):
+    validate(tiny_config)
+
+
+def test_more_folds_than_artists(folder_config):
+  folder_config.data.num_folds = 20
+  with pytest.raises(ConfigError, match='=20: more than the 12 groups'):
+    make_splits(prepare(folder_config), folder_config)
+
+
+# --- a folder of all of it, as a person runs it
+
+
+def _odd_folder(root):
+  """A genre whose names and files are odd, and one that is in order."""
+  for i in range(12):
+    write_tone(root / 'rock' / f'{i}.wav', frequency_hz=200.0 + 13 * i)
+  folder = root / 'jazz'
+  for i, name in enumerate([b'a b.wav', b'new\nline.wav', b'caf\xe9.wav']):
+    plain = write_tone(folder / 'plain.wav', frequency_hz=700.0 + 31 * i)
+    os.rename(plain, os.fsencode(folder) + b'/' + name)
+  write_tone(root.parent / 'outside.wav')
+  (folder / 'out.wav').symlink_to(root.parent / 'outside.wav')
+  write_tone(folder / 'locked.wav').chmod(0)
+  (folder / 'x.mp3').mkdir()
+  (folder / 'gone.mp3').symlink_to('nowhere.mp3')
+  (folder / 'text.mp3').write_text('no music')
+
+
+def _unprivileged():
+  """What takes from root its right to read everything."""
+  if os.geteuid():
+    return []
+  if not shutil.which('setpriv'):
+    pytest.skip('root reads everything, and there is no setpriv')
+  return ['setpriv', '--bounding-set=-dac_override,-dac_read_search']
+
+
+def test_a_folder_of_odd_files(tmp_path):
+  """What can be used is; each other file is named with the reason."""
+  _odd_folder(tmp_path / 'music')
+  command = [
+    *_unprivileged(),
+    sys.executable,
+    '-m',
+    'mgc_jax.datasets.prepare',
+    f'--config={ROOT}/configs/smoke.py',
+    '--config.data.source=folder',
+    f'--config.data.root={tmp_path}/music',
+    f'--config.data.prepared_dir={tmp_path}/prepared',
+  ]
+  strict = Process(command)
+  assert strict.wait() == 1
+  assert 'error: 5 of 20 tracks could not be read' in strict.said
+  assert '--config.data.allow_missing' in strict.said
+  process = Process([*command, '--config.data.allow_missing'])
+  assert process.wait() == 0, process.said
+  assert 'Traceback' not in strict.said + process.said
+  (path,) = tmp_path.glob('prepared/**/left_out.csv')
+  with path.open(newline='') as file:
+    rows = {row['track_id']: row['reason'] for row in csv.DictReader(file)}
+  assert {name: reason.split(':')[0] for name, reason in rows.items()} == {
+    'jazz/gone.mp3': 'no such file',
+    'jazz/locked.wav': 'cannot be opened',
+    'jazz/out.wav': f'a link out of {tmp_path}/music; copy its file, or list '
+    'it in a manifest',
+    'jazz/text.mp3': 'not audio',
+    'jazz/x.mp3': 'not a file',
+  }
+  with path.with_name('index.csv').open(newline='') as file:
+    used = {row['track_id'] for row in csv.DictReader(file)}
+  odd = {name for name in used if name.startswith('jazz')}
+  assert odd == {'jazz/a b.wav', 'jazz/new\\nline.wav', 'jazz/caf\\xe9.wav'}
+
+
+def test_fewer_tracks_than_sides(tmp_path):
+  for genre, frequency_hz in (('jazz', 300.0), ('rock', 500.0)):
+    write_tone(tmp_path / 'm' / genre / '0.wav', frequency_hz=frequency_hz)
+  process = Process(
+    [
+      sys.executable,
+      '-m',
+      'mgc_jax.main',
+      f'--config={ROOT}/configs/smoke.py',
+      '--config.data.source=folder',
+      f'--config.data.root={tmp_path}/m',
+      f'--workdir={tmp_path}/run',
+    ]
+  )
+  assert process.wait() in (1, 2)
+  message = process.said.splitlines()[-1]
+  assert message.startswith('error: ') and 'config.data' in message, message
