@@ -72,14 +72,32 @@ def test_no_examples_give_no_batches(prepared):
   assert list(Reader(prepared.index).batches(examples, nothing, 4)) == []
 
 
-def test_a_flipped_byte_is_detected_and_its_folder_named(prepared):
+@pytest.mark.parametrize('place', [3, 20, 2000, -3])
+def test_a_flipped_byte_is_detected_and_its_file_named(prepared, place):
+  """In the length of a record, its data, or its checksum."""
   index = prepared.index
   path = index.directory / index.shard[5]
   data = bytearray(path.read_bytes())
-  data[index.offset[5] + 2000] ^= 1
+  data[place if place < 0 else index.offset[5] + place] ^= 1
   path.write_bytes(data)
-  with pytest.raises(DataError, match=f'{index.directory}: a record is'):
+  with pytest.raises(DataError, match=f'{path}: a record is damaged'):
     list(Reader(index).batches(_everything(index), np.arange(13), 4))
+
+
+def test_a_part_of_each_batch_is_read(prepared):
+  """Two processes' parts, put together, are the whole."""
+  index, examples = prepared.index, _everything(prepared.index)
+  order = np.random.default_rng(0).permutation(13)
+  whole = Reader(index).batches(examples, order, 4)
+  parts = [
+    Reader(index).batches(examples, order, 4, part=(i, 2)) for i in range(2)
+  ]
+  for batch, one, two in zip(whole, *parts, strict=True):
+    for name, rows in batch.items():
+      assert len(one[name]) == len(two[name]) == 2
+      np.testing.assert_array_equal(
+        rows, np.concatenate([one[name], two[name]])
+      )
 
 
 def test_a_cut_shard_is_detected(prepared):

@@ -84,6 +84,26 @@ def test_damaged_folder_is_named(config, name):
     prepare(config)
 
 
+@pytest.mark.parametrize('name', ['index.csv', 'band_sums.npy', 'genres.txt'])
+def test_a_flipped_byte_beside_the_records_is_named(config, name):
+  directory = prepare(config).index.directory
+  data = bytearray((directory / name).read_bytes())
+  data[-2] ^= 1
+  (directory / name).write_bytes(data)
+  with pytest.raises(
+    DataError, match=f'damaged .changed: {name}.; delete'
+  ):
+    prepare(config)
+
+
+def test_what_a_killed_process_left_is_deleted(config, tmp_path):
+  directory = prepare(config).index.directory
+  left = directory.parent / 'incomplete.ABC123_1.1.0'
+  directory.rename(left)
+  assert prepare(config).index.directory == directory
+  assert not left.exists()
+
+
 def test_a_changed_mode_is_a_changed_file(config, music_folder):
   first = _made(prepare(config))
   (music_folder / 'jazz' / '0.wav').chmod(0o600)
