@@ -90,9 +90,7 @@ def test_a_flipped_byte_beside_the_records_is_named(config, name):
   data = bytearray((directory / name).read_bytes())
   data[-2] ^= 1
   (directory / name).write_bytes(data)
-  with pytest.raises(
-    DataError, match=f'damaged .changed: {name}.; delete'
-  ):
+  with pytest.raises(DataError, match=f'damaged .changed: {name}.; delete'):
     prepare(config)
 
 

@@ -23,6 +23,20 @@ def _setup(config, seed=0):
   return state, jax.jit(step, donate_argnums=0), jax.random.key(seed)
 
 
+def test_weights_are_relative_to_one_another(tiny_config):
+  """The loss is a weighted mean: thrice every weight is the same update."""
+  tiny_config.train.clip_norm = 0.0  # it would hide a larger gradient
+  state, step, key = _setup(tiny_config)
+  heavy = _batch()
+  heavy['weight'] *= 3
+  gradients = [
+    optax.tree_utils.tree_get(step(state, batch, key)[0].opt_state, 'mu')
+    for state, batch in ((state, _batch()), (_setup(tiny_config)[0], heavy))
+  ]
+  for one, two in zip(*map(jax.tree.leaves, gradients), strict=True):
+    np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-7)
+
+
 def _augmented(config):
   config.augment.num_time_masks = 1
   config.augment.num_band_masks = 1
