@@ -46,7 +46,7 @@ setuptools.setup(
       'kubernetes-validate>=1.30',
       'pytest>=8.0',
       'pytest-cov>=5.0',
-      'pytest-xdist>=3.5',
+      'pytest-xdist>=3.7',
       'pyyaml>=6.0',
       'ruff>=0.12',
       'scikit-learn>=1.5',

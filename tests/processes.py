@@ -4,11 +4,14 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+
+import pytest
 
 from mgc_jax import bundle as bundles
 
@@ -88,6 +91,15 @@ def environment(**env):
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
     **{name: str(value) for name, value in env.items()},
   }
+
+
+def unprivileged():
+  """What takes from root its right to read and write everywhere."""
+  if os.geteuid():
+    return []
+  if not shutil.which('setpriv'):
+    pytest.skip('root may do everything, and there is no setpriv')
+  return ['setpriv', '--bounding-set=-dac_override,-dac_read_search']
 
 
 def _children(pid):

@@ -28,7 +28,7 @@ from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.models import create_model
 from mgc_jax.sweep.__main__ import load_config
 from tests.conftest import tone, write_tone
-from tests.processes import ROOT, Process
+from tests.processes import ROOT, Process, unprivileged
 
 
 def _table(cases):
@@ -493,20 +493,11 @@ def _odd_folder(root):
   (folder / 'text.mp3').write_text('no music')
 
 
-def _unprivileged():
-  """What takes from root its right to read everything."""
-  if os.geteuid():
-    return []
-  if not shutil.which('setpriv'):
-    pytest.skip('root reads everything, and there is no setpriv')
-  return ['setpriv', '--bounding-set=-dac_override,-dac_read_search']
-
-
 def test_a_folder_of_odd_files(tmp_path):
   """What can be used is; each other file is named with the reason."""
   _odd_folder(tmp_path / 'music')
   command = [
-    *_unprivileged(),
+    *unprivileged(),
     sys.executable,
     '-m',
     'mgc_jax.datasets.prepare',

@@ -11,7 +11,14 @@ import time
 
 import pytest
 
-from tests.processes import ROOT, TRAIN, Process, environment, outcome
+from tests.processes import (
+  ROOT,
+  TRAIN,
+  Process,
+  environment,
+  outcome,
+  unprivileged,
+)
 
 # More for the figures in docs/RELIABILITY.md.
 NUM_KILLS = int(os.environ.get('MGC_NUM_KILLS', 20))
@@ -174,19 +181,10 @@ def test_preparation_is_whole_or_absent(two, tmp_path):
   assert _records(tmp_path) == _records(two[0])
 
 
-def _unprivileged():
-  """What takes from root its right to write everywhere."""
-  if os.geteuid():
-    return []
-  if not shutil.which('setpriv'):
-    pytest.skip('root writes everywhere, and there is no setpriv')
-  return ['setpriv', '--bounding-set=-dac_override,-dac_read_search']
-
-
 def test_a_folder_that_is_read_only_is_named(tmp_path):
   folder = tmp_path / 'prepared'
   folder.mkdir(mode=0o555)
-  process = Process([*_unprivileged(), *_prepare(folder)])
+  process = Process([*unprivileged(), *_prepare(folder)])
   assert process.wait() == 1
   assert f'{folder}: cannot write records' in process.said
   assert 'Permission denied' in process.said
@@ -198,7 +196,7 @@ def test_records_in_a_folder_that_is_read_only_are_used(two, tmp_path):
   folders = [tmp_path / 'prepared', *(tmp_path / 'prepared').glob('**/')]
   for folder in folders:
     folder.chmod(0o555)
-  process = Process([*_unprivileged(), *_prepare(tmp_path / 'prepared')])
+  process = Process([*unprivileged(), *_prepare(tmp_path / 'prepared')])
   assert process.wait() == 0, process.said
   for folder in folders:
     folder.chmod(0o755)
