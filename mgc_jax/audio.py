@@ -22,7 +22,7 @@ from mgc_jax.errors import DataError
 
 EXTENSIONS = ('.wav', '.au', '.mp3', '.flac', '.ogg', '.opus', '.m4a')
 
-_BLOCK_FRAMES = 1 << 16
+_BLOCK_VALUES = 1 << 17
 _SILENCE_PEAK = 1e-4  # -80 dB under full scale
 _SAMPLE_RATES_HZ = (1000, 1_000_000)
 _MAX_DURATION_S = 30 * 24 * 3600.0
@@ -211,6 +211,11 @@ def _resampled(
     yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
+def _block_frames(info: AudioInfo) -> int:
+  """Returns how much to decode at once; a file may claim many channels."""
+  return max(1, _BLOCK_VALUES // info.num_channels)
+
+
 def _sndfile_blocks(
   path: str | os.PathLike, info: AudioInfo, start_s: float, duration_s: float
 ) -> Iterator[np.ndarray]:
@@ -221,7 +226,7 @@ def _sndfile_blocks(
       file.seek(round(start_s * info.sample_rate_hz))
       while remaining > 0:
         block = file.read(
-          min(remaining, _BLOCK_FRAMES), dtype='float32', always_2d=True
+          min(remaining, _block_frames(info)), dtype='float32', always_2d=True
         )
         if not len(block):
           return
@@ -246,7 +251,7 @@ def _ffmpeg_blocks(
   ) as process:
     frame_bytes = 4 * info.num_channels
     try:
-      while data := process.stdout.read(_BLOCK_FRAMES * frame_bytes):
+      while data := process.stdout.read(_block_frames(info) * frame_bytes):
         whole = len(data) // frame_bytes * frame_bytes
         block = np.frombuffer(data[:whole], '<f4')
         yield block.reshape(-1, info.num_channels)

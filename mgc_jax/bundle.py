@@ -99,6 +99,7 @@ def load(directory: str | os.PathLike) -> Bundle:
     bundle = _bundle(meta, weights)
     validate(bundle.config)
     _check_shapes(bundle, directory)
+    _check_values(bundle, weights, directory)
   except DataError:
     raise
   except (
@@ -136,11 +137,18 @@ def _replace(path: pathlib.Path, data: bytes) -> None:
   partial.replace(path)
 
 
+def _read(path: pathlib.Path, max_bytes: int) -> bytes:
+  """Reads a plain file, no more than may be there."""
+  if path.exists() and not path.is_file():  # a pipe waits, a device never ends
+    raise DataError(f'{path}: not a file')
+  if path.stat().st_size > max_bytes:
+    raise DataError(f'{path}: over {max_bytes} bytes')
+  return path.read_bytes()
+
+
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
   try:
-    if path.stat().st_size > _MAX_JSON_BYTES:
-      raise DataError(f'{path}: over {_MAX_JSON_BYTES} bytes')
-    meta = json.loads(path.read_bytes())
+    meta = json.loads(_read(path, _MAX_JSON_BYTES))
   except FileNotFoundError as error:
     raise DataError(f'{path}: no such file; train first') from error
   except (OSError, RecursionError, ValueError) as error:
@@ -158,9 +166,9 @@ def _read_weights(
   if pathlib.PurePath(name).name != name:
     raise DataError(f'{directory / JSON_FILE}: weights {name} lie elsewhere')
   try:
-    if path.stat().st_size > _MAX_WEIGHTS_BYTES:
-      raise DataError(f'{path}: over {_MAX_WEIGHTS_BYTES} bytes')
-    data = path.read_bytes()
+    if not path.resolve().is_relative_to(directory.resolve()):
+      raise DataError(f'{path}: a link to elsewhere')
+    data = _read(path, _MAX_WEIGHTS_BYTES)
   except OSError as error:
     raise DataError(f'{path}: {error.strerror}') from error
   except ValueError as error:  # no name for a file
@@ -174,21 +182,31 @@ def _read_weights(
 
 
 def _bundle(meta: dict[str, Any], weights: dict[str, np.ndarray]) -> Bundle:
-  config = base_config().lock()  # an unknown field is an error
+  config = base_config()
+  config.lock()  # an unknown field is an error
   for section in _SECTIONS:
     config[section].update(meta[section])
+  config.unlock()
   tree = unflatten_dict(weights, sep='/')
   bands = tree.pop('bands')
   tree.setdefault('batch_stats', {})
   return Bundle(
     config=config,
-    genres=tuple(str(genre) for genre in meta['genres']),
+    genres=_names(meta['genres']),
     variables=tree,
     band_mean=bands['mean'],
     band_std=bands['std'],
     temperature=float(meta['temperature']),
     info=dict(meta['info']),
   )
+
+
+def _names(genres: Any) -> tuple[str, ...]:
+  if not isinstance(genres, list) or not all(
+    isinstance(genre, str) for genre in genres
+  ):
+    raise ValueError('genres: not a list of names')
+  return tuple(genres)
 
 
 def _check_shapes(bundle: Bundle, directory: pathlib.Path) -> None:
@@ -211,6 +229,29 @@ def _check_shapes(bundle: Bundle, directory: pathlib.Path) -> None:
   if expected != found or config.model.num_genres != len(bundle.genres):
     odd = sorted(set(expected.items()) ^ set(found.items()))[:3]
     raise DataError(f'{directory}: the weights do not fit the model: {odd}')
+
+
+def _check_values(
+  bundle: Bundle, weights: dict[str, np.ndarray], directory: pathlib.Path
+) -> None:
+  """Refuses what could not have come out of a training run."""
+  for name, value in weights.items():
+    if value.dtype != np.float32 or not np.isfinite(value).all():
+      raise DataError(f'{directory}: weights {name}: not finite 32-bit floats')
+  if not (bundle.band_std > 0).all():
+    raise DataError(f'{directory}: weights bands/std: not positive')
+  if not 0 < bundle.temperature < 1e6:
+    raise DataError(
+      f'{directory / JSON_FILE}: temperature {bundle.temperature}: must be '
+      'positive and finite'
+    )
+  names = bundle.genres
+  if len(set(names)) < len(names) or not all(
+    name and name.isprintable() for name in names
+  ):
+    raise DataError(
+      f'{directory / JSON_FILE}: genres {list(names)}: must be different names'
+    )
 
 
 def digest(directory: str | os.PathLike) -> str:

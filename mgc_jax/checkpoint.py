@@ -37,7 +37,10 @@ class Checkpoints:
     )
     self._manager = ocp.CheckpointManager(
       self._directory,
-      options=ocp.CheckpointManagerOptions(preservation_policy=policy),
+      options=ocp.CheckpointManagerOptions(
+        preservation_policy=policy,
+        best_fn=lambda m: m['rank'],  # without it, ranks are not saved
+      ),
     )
 
   def restore(self, state: TrainState) -> tuple[TrainState, Progress] | None:

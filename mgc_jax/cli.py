@@ -15,9 +15,11 @@ from mgc_jax.errors import ConfigError, DataError
 # config_flags lets errors of the config file and of overrides through.
 FLAG_ERRORS = (
   flags.Error,
+  ArithmeticError,
+  AssertionError,
   AttributeError,
   ImportError,
-  KeyError,
+  LookupError,
   NameError,
   OSError,
   SyntaxError,
@@ -60,6 +62,8 @@ def run(main: Callable[[], None]) -> None:
       `DataError` for what a person can mend. Any other exception is a fault of
       this package and shows its traceback.
   """
+  # Names of files need not be text; they are shown nevertheless.
+  sys.stdout.reconfigure(errors='backslashreplace')
   _log_to_stderr()
   app.run(lambda argv: _exit_code(main), flags_parser=parse_flags)
 

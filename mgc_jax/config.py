@@ -79,6 +79,7 @@ def validate(config: ConfigDict) -> None:
   Raises:
     ConfigError: names the first field that is wrong, and what it must be.
   """
+  _check_names(config, base_config(), 'config')
   for path, choices in CHOICES.items():
     value = field(config, path)
     if value not in choices:
@@ -91,6 +92,22 @@ def validate(config: ConfigDict) -> None:
       raise ConfigError(f'config.{path}={value}: must be {wish}')
   for check in CROSS_CHECKS:
     check(config)
+
+
+def _check_names(found: ConfigDict, wanted: ConfigDict, prefix: str) -> None:
+  """Compares the names of fields: a config file may have misspelt one."""
+  for name in found:
+    if name not in wanted:
+      raise ConfigError(
+        f'{prefix}.{name}: no such field; see mgc_jax/config.py'
+      )
+  for name, value in wanted.items():
+    if name not in found:
+      raise ConfigError(f'{prefix}.{name}: missing; see mgc_jax/config.py')
+    if isinstance(value, ConfigDict):
+      if not isinstance(found[name], ConfigDict):
+        raise ConfigError(f'{prefix}.{name}: must be a section of fields')
+      _check_names(found[name], value, f'{prefix}.{name}')
 
 
 def field(config: ConfigDict, path: str) -> object:
@@ -213,7 +230,7 @@ def _train() -> ConfigDict:
   train.num_epochs = 12
   train.batch_size = 8  # excerpts in a step, over all devices
   # Parts of a batch, computed one after another for want of memory; the update
-  # is that of the whole batch, but for batch norm, which sees one part.
+  # is that of the whole batch, but for batch norm and dropout, which see parts.
   train.accumulate_steps = 1
   # A bundle (a folder) whose weights training starts from. Where its genres are
   # others, or its dense layers, those layers are new. Unset: random weights.

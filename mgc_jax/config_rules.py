@@ -27,6 +27,8 @@ CHOICES = {
 
 
 _Rule = tuple[Callable, str]
+_MAX_LAYERS = 64
+_MAX_SPECTRUM_VALUES = 2**29  # of an excerpt: 4 GiB as complex numbers
 
 
 def _at_least(low: float) -> _Rule:
@@ -39,12 +41,13 @@ def _between(low: float, high: float) -> _Rule:
 
 def _each(kind: type, low: float, high: float) -> _Rule:
   def holds(xs: tuple) -> bool:
-    return all(
+    return len(xs) <= _MAX_LAYERS and all(
       isinstance(x, int | kind) and type(x) is not bool and low <= x < high
       for x in xs
     )
 
-  return holds, f'{kind.__name__}s, each at least {low} and under {high}'
+  wish = f'{kind.__name__}s, each at least {low} and under {high}'
+  return holds, f'at most {_MAX_LAYERS} {wish}'
 
 
 _POSITIVE: _Rule = (lambda x: 0 < x < 1e12), 'positive and finite'
@@ -57,12 +60,12 @@ RULES: dict[str, _Rule] = {
   'data.split_seed': _between(0, 2**32),
   'data.valid_fraction': _between(0, 1),
   'data.test_fraction': _between(0, 1),
-  'data.num_folds': _at_least(0),
-  'data.fold': _at_least(0),
-  'data.num_workers': _at_least(0),
+  'data.num_folds': _between(0, 10**6),
+  'data.fold': _between(0, 10**6),
+  'data.num_workers': _between(0, 10**4),
   'data.min_duration_s': _between(0, 3600),
-  'data.synthetic.num_artists': _at_least(1),
-  'data.synthetic.tracks_per_artist': _at_least(1),
+  'data.synthetic.num_artists': _between(1, 10**6),
+  'data.synthetic.tracks_per_artist': _between(1, 10**6),
   'data.synthetic.duration_s': _between(1, 3600),
   'features.sample_rate_hz': _between(1000, 400_000),
   'features.fft_samples': _between(16, 2**20),
@@ -72,43 +75,43 @@ RULES: dict[str, _Rule] = {
   'features.max_frequency_hz': _POSITIVE,
   'features.dynamic_range_db': _POSITIVE,
   'features.excerpt_s': _between(0.1, 3600),
-  'windows.num_frames': _at_least(1),
-  'windows.hop_frames': _at_least(1),
-  'windows.num_windows': _at_least(1),
+  'windows.num_frames': _between(1, 10**7),
+  'windows.hop_frames': _between(1, 10**7),
+  'windows.num_windows': _between(1, 10**6),
   'augment.gain_db': _between(0, 1000),
-  'augment.num_time_masks': _at_least(0),
-  'augment.max_time_mask_frames': _at_least(0),
-  'augment.num_band_masks': _at_least(0),
-  'augment.max_band_mask_bands': _at_least(0),
+  'augment.num_time_masks': _between(0, 10**3),
+  'augment.max_time_mask_frames': _between(0, 10**7),
+  'augment.num_band_masks': _between(0, 10**3),
+  'augment.max_band_mask_bands': _between(0, 10**4),
   'augment.mixup_alpha': _between(0, 1000),
-  'model.num_genres': _at_least(2),
-  'model.cnn.fold_frames': _at_least(1),
-  'model.cnn.fold_bands': _at_least(1),
+  'model.num_genres': _between(2, 10**5),
+  'model.cnn.fold_frames': _between(1, 10**3),
+  'model.cnn.fold_bands': _between(1, 10**3),
   'model.cnn.filters': _SIZES,
-  'model.cnn.kernel_size': _at_least(1),
+  'model.cnn.kernel_size': _between(1, 10**3),
   'model.cnn.pool_frames': _SIZES,
   'model.cnn.pool_bands': _SIZES,
   'model.cnn.dropout': _RATES,
-  'model.lstm.hidden_size': _at_least(1),
-  'model.lstm.frames_per_step': _at_least(1),
+  'model.lstm.hidden_size': _between(1, 10**5),
+  'model.lstm.frames_per_step': _between(1, 10**6),
   'model.lstm.input_dropout': _RATE,
   'model.lstm.recurrent_dropout': _RATE,
   'model.lstm.output_dropout': _RATE,
   'model.dense.sizes': _SIZES,
   'model.dense.dropout': _RATES,
-  'train.num_epochs': _at_least(1),
-  'train.batch_size': _at_least(1),
-  'train.accumulate_steps': _at_least(1),
+  'train.num_epochs': _between(1, 10**7),
+  'train.batch_size': _between(1, 10**6),
+  'train.accumulate_steps': _between(1, 10**6),
   'train.learning_rate': _POSITIVE,
   'train.warmup_epochs': _between(0, 1e6),
   'train.weight_decay': _between(0, 1e6),
   'train.clip_norm': _between(0, 1e12),
   'train.ema_decay': _RATE,
   'train.label_smoothing': _RATE,
-  'train.checkpoint_every_steps': _at_least(0),
-  'train.patience_epochs': _at_least(0),
-  'eval.batch_size': _at_least(1),
-  'eval.num_bootstrap': _at_least(100),
+  'train.checkpoint_every_steps': _between(0, 10**9),
+  'train.patience_epochs': _between(0, 10**9),
+  'eval.batch_size': _between(1, 10**6),
+  'eval.num_bootstrap': _between(100, 10**7),
 }
 
 
@@ -154,6 +157,12 @@ def _check_features(config: ConfigDict) -> None:
   num_frames = 1 + int(
     features.excerpt_s * features.sample_rate_hz / features.hop_samples
   )
+  if num_frames * features.fft_samples > _MAX_SPECTRUM_VALUES:
+    raise ConfigError(
+      f'config.features.excerpt_s={features.excerpt_s}: {num_frames} frames of '
+      f'config.features.fft_samples={features.fft_samples} do not fit into '
+      'memory; use config.features.excerpts=all with shorter ones'
+    )
   if windows.num_frames > num_frames:
     raise ConfigError(
       f'config.windows.num_frames={windows.num_frames}: longer than an '

@@ -37,15 +37,13 @@ def start_from_bundle(
     ConfigError: features, model or shapes do not fit; names them.
     DataError: there is no such bundle, or it is damaged.
   """
-  path = config.train.init_from
-  if not path:
+  bundle, path = check_init_from(config), config.train.init_from
+  if bundle is None:
     return state
-  bundle = bundles.load(path)
-  _check_settings(bundle, config, path)
   params = dict(bundle.variables['params'])
   if bundle.genres != genres:
     reason = 'its genres are others'
-  elif _shapes(params[HEAD]) != _shapes(state.params[HEAD]):
+  elif _other_head(params[HEAD], state.params[HEAD], bundle.config, config):
     reason = 'its dense layers are others'
   else:
     reason = ''
@@ -66,6 +64,35 @@ def start_from_bundle(
     band_mean=jnp.asarray(bundle.band_mean),
     band_std=jnp.asarray(bundle.band_std),
   )
+
+
+def check_init_from(config: ConfigDict) -> Bundle | None:
+  """Loads the bundle to start from, and compares what its weights mean.
+
+  Args:
+    config: the whole configuration.
+
+  Returns:
+    The bundle; None where `config.train.init_from` is unset.
+
+  Raises:
+    ConfigError: features or model do not fit; names the field.
+    DataError: there is no such bundle, or it is damaged.
+  """
+  path = config.train.init_from
+  if not path:
+    return None
+  bundle = bundles.load(path)
+  _check_settings(bundle, config, path)
+  return bundle
+
+
+def _other_head(
+  found: Any, wanted: Any, begun: ConfigDict, config: ConfigDict
+) -> bool:
+  """Returns whether two heads differ in shapes, or in what is between them."""
+  activations = (begun.model.dense.activation, config.model.dense.activation)
+  return _shapes(found) != _shapes(wanted) or len(set(activations)) > 1
 
 
 def _check_settings(

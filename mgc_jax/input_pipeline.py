@@ -130,13 +130,7 @@ class Reader:
   def _numpy(self, dataset: tf.data.Dataset) -> Iterator[np.ndarray]:
     try:
       yield from dataset.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
-    except (
-      tf.errors.DataLossError,
-      tf.errors.InvalidArgumentError,  # a shard that ends before its record
-      tf.errors.NotFoundError,
-      tf.errors.OutOfRangeError,
-      tf.errors.PermissionDeniedError,
-    ) as error:
+    except tf.errors.OpError as error:
       raise DataError(
         f'{self._damaged() or self.index.directory}: a record is damaged '
         f'({error.message}); delete {self.index.directory} and run again to '

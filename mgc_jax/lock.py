@@ -22,8 +22,7 @@ def exclusive(
   Raises:
     OSError: the file cannot be made.
   """
-  # Opened for reading: enough for a lock, also in a folder that is read-only.
-  file = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+  file = _open(path)
   try:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -35,3 +34,15 @@ def exclusive(
     yield
   finally:
     os.close(file)
+
+
+def _open(path: str | os.PathLike) -> int:
+  flags = os.O_CREAT | os.O_CLOEXEC
+  try:
+    # For writing, though nothing is written: NFS locks such files only.
+    return os.open(path, flags | os.O_RDWR, 0o644)
+  except OSError as error:
+    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+      raise
+    # In a folder that is read-only; elsewhere than on NFS this is enough.
+    return os.open(path, flags | os.O_RDONLY, 0o644)

@@ -11,6 +11,9 @@ import jax
 from mgc_jax import cli
 from mgc_jax.errors import ConfigError, DataError
 
+# What XLA says of this process, not of another that is gone.
+_OWN_FAULTS = ('INVALID_ARGUMENT', 'RESOURCE_EXHAUSTED', 'UNIMPLEMENTED')
+
 _logger = logging.getLogger(__name__)
 
 
@@ -27,19 +30,29 @@ def join(
 
   Raises:
     ConfigError: nothing says which process this is.
-    DataError: the others did not come.
+    DataError: this process cannot reach or be the coordinator. Where others
+      do not come within 300 s, JAX aborts this process.
   """
+  # It would swallow SIGTERM; a run that is told to end is to end, and resumes.
+  jax.config.update('jax_enable_preemption_service', False)
+  # A task that is given one GPU of several sees it as its first one.
+  visible = os.environ.get('CUDA_VISIBLE_DEVICES', '').split(',')
+  only = [0] if len(visible) == 1 and visible[0] else None
+  _logger.info('waiting for the other processes, for at most 300 s')
   try:
-    jax.distributed.initialize(coordinator, num_processes, process_id)
+    jax.distributed.initialize(
+      coordinator, num_processes, process_id, local_device_ids=only
+    )
   except (TypeError, ValueError) as error:
     raise ConfigError(
       f'--distributed: {error} No cluster was found that says it; set '
       '--coordinator=HOST:PORT, --num_processes and --process_id'
     ) from error
   except RuntimeError as error:
-    raise DataError(f'--distributed: the others did not come: {error}') from (
-      error
-    )
+    raise DataError(
+      f'--distributed: the processes could not meet ({error}); is the port of '
+      '--coordinator free, and can all reach it?'
+    ) from error
   _logger.info(
     'process %d of %d, %d of %d devices',
     jax.process_index(),
@@ -62,7 +75,8 @@ def leaving_at_once() -> Iterator[None]:
   try:
     yield
   except BaseException as error:  # noqa: B036
-    if isinstance(error, jax.errors.JaxRuntimeError):
+    own = str(error).startswith(_OWN_FAULTS)
+    if isinstance(error, jax.errors.JaxRuntimeError) and not own:
       reason = str(error).partition('\n')[0]
       error = DataError(
         f'another process of this run has ended ({reason}); started again, all '

@@ -5,6 +5,7 @@ device. With several processes each has the rows of its own devices; what is
 written is written by the first process alone.
 """
 
+import collections
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from mgc_jax.errors import ConfigError
+from mgc_jax.errors import ConfigError, DataError
 
 PyTree = Any
 
@@ -20,7 +21,17 @@ _PATIENCE_S = 7 * 24 * 3600  # one process may prepare for days
 
 
 def data_mesh() -> Mesh:
-  """Returns a mesh with one axis, `data`, over all devices."""
+  """Returns a mesh with one axis, `data`, over all devices.
+
+  Raises:
+    ConfigError: processes have different numbers of devices.
+  """
+  counts = collections.Counter(d.process_index for d in jax.devices())
+  if len(set(counts.values())) > 1:
+    raise ConfigError(
+      f'--distributed: processes have {sorted(counts.values())} devices; each '
+      'must have as many as the others'
+    )
   # By process: the rows of a process lie together.
   devices = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
   # Auto axes: under Explicit ones, the default, Linen's Dropout breaks.
@@ -70,6 +81,24 @@ def of_writer(value: bool) -> bool:
   if jax.process_count() == 1:
     return value
   return bool(multihost_utils.broadcast_one_to_all(np.array(value)))
+
+
+def check_same(name: str, digest: str) -> None:
+  """Raises `DataError` where another process has something else.
+
+  Args:
+    name: of what is compared.
+    digest: of this process's, hexadecimal, 16 digits.
+  """
+  if jax.process_count() == 1:
+    return
+  own = np.frombuffer(bytes.fromhex(digest), np.uint32)
+  found = multihost_utils.process_allgather(own)
+  if (found != found[0]).any():
+    raise DataError(
+      f'--distributed: processes have different {name}; they must see the same '
+      'files, and have the same libraries to read them'
+    )
 
 
 def wait_for_all(name: str) -> None:

@@ -39,8 +39,15 @@ def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
   """
   configs = [_read(folder / CONFIG_FILE) for folder in workdirs]
   results = [_read(folder / report.RESULTS_FILE) for folder in workdirs]
-  folds = [config['data'].pop('fold') for config in configs]
-  num_folds = configs[0]['data']['num_folds']
+  try:
+    folds = [config['data'].pop('fold') for config in configs]
+    num_folds = configs[0]['data']['num_folds']
+    for result in results:
+      _ = result['genres'], result['split'], result['confusion_matrix']
+  except (LookupError, TypeError, AttributeError) as error:
+    raise DataError(
+      f'{workdirs[0].parent}: a damaged result (no {error}); run them again'
+    ) from error
   if sorted(folds) != list(range(num_folds)):
     raise ConfigError(
       f'folds {sorted(folds)} of {num_folds}: name each fold once'

@@ -1,6 +1,7 @@
 """Where a training run is: the part of a checkpoint that is no array."""
 
 import dataclasses
+import math
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -62,7 +63,10 @@ class Progress:
     if not valid:
       return dataclasses.replace(ended, best_epoch=ended.epoch)
     # The loss decides between equal accuracies, which few tracks make common.
-    score = (valid['track_accuracy'], -valid['track_loss'])
+    loss = valid['track_loss']
+    # NaN is neither greater nor less than anything.
+    loss = loss if math.isfinite(loss) else math.inf
+    score = (valid['track_accuracy'], -loss)
     if self.best_score is not None and score <= self.best_score:
       return ended
     return dataclasses.replace(ended, best_epoch=ended.epoch, best_score=score)

@@ -16,7 +16,13 @@ from mgc_jax.config import validate
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.prepare import Prepared, prepare
 from mgc_jax.datasets.splits import Examples, Split, make_splits, write_split
-from mgc_jax.partition import is_writer, of_writer, wait_for_all
+from mgc_jax.finetune import check_init_from
+from mgc_jax.partition import (
+  check_same,
+  is_writer,
+  of_writer,
+  wait_for_all,
+)
 from mgc_jax.workdir import CONFIG_FILE, check_workdir, locked_workdir
 
 _logger = logging.getLogger(__name__)
@@ -34,6 +40,7 @@ def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
     DataError: the data cannot be used.
   """
   validate(config)
+  check_init_from(config)  # before hours of preparing
   with locked_workdir(workdir):
     check_workdir(config, workdir)
     prepared, split = _prepared(config)
@@ -69,6 +76,7 @@ def _prepared(config: ConfigDict) -> tuple[Prepared, Split]:
     print(report.preparation_report(prepared, split))
   # Nobody trains while another still prepares on a disk of its own.
   wait_for_all('records of all processes')
+  check_same('data', split.fingerprint(prepared.index))
   return prepared, split
 
 
@@ -117,7 +125,7 @@ def evaluate_bundle(
   key = {
     'protocol': split.protocol,
     'split': eval_split,
-    'seed': bundle.info['seed'],
+    'seed': bundle.info.get('seed'),
     'num_params': bundle.num_params,
     'genres': list(bundle.genres),
     'temperature': bundle.temperature,

@@ -116,6 +116,8 @@ class Trainer:
       out_shardings=replicated(self._mesh),
     )
     self._forward = make_forward(self._model, config.windows, self._mesh)
+    self._checkpoints = Checkpoints(workdir / 'checkpoints')
+    self._begun = self._restored(self._checkpoints)
 
   def run(self) -> None:
     """Trains to the end, from the latest checkpoint where there is one.
@@ -124,8 +126,7 @@ class Trainer:
       DataError: the run was begun on other data, a record is damaged, or what
         is to be saved cannot be written.
     """
-    checkpoints = Checkpoints(self._workdir / 'checkpoints')
-    state, progress = self._restored(checkpoints)
+    checkpoints, state, progress = self._checkpoints, *self._begun
     # A line may have been written for an epoch whose checkpoint was not.
     log = MetricsLog(self._workdir / METRICS_FILE, progress.epoch)
     while not progress.is_finished(self._config.train):

@@ -141,7 +141,8 @@ def _gradients(
     key: of dropout.
     model: static.
     num_parts: the batch is computed in so many parts, one after another; only
-      one part's activations are in memory. Batches are normalised by part.
+      one part's activations are in memory. Batches are normalised by part, and
+      each part has its own dropout.
   """
 
   def loss_fn(

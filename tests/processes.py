@@ -31,7 +31,6 @@ class Process:
       stderr=subprocess.STDOUT,
       text=True,
       errors='replace',
-      start_new_session=True,
     )
     self.pid = self._process.pid
     self.lines = []
@@ -61,11 +60,6 @@ class Process:
     while not condition() and not self.has_ended():
       assert time.monotonic() < end_s, self.said
       time.sleep(0.002)
-
-  def kill_all(self):
-    """Kills it with everything that it has started."""
-    os.killpg(self.pid, signal.SIGKILL)
-    self.wait()
 
   def kill(self):
     """Kills it alone, and sees that its own children end with it."""

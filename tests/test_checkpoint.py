@@ -40,14 +40,14 @@ def test_nothing_to_restore(state, tmp_path):
 
 
 def test_latest_is_restored_and_the_best_is_kept(state, tmp_path):
-  checkpoints = Checkpoints(tmp_path)
   for epoch, best in enumerate([0, 1, 1, 1]):
+    checkpoints = Checkpoints(tmp_path)  # as after a kill
     later = state.replace(
       step=state.step + 10 * (epoch + 1),
       band_mean=state.band_mean + epoch,
     )
     checkpoints.save(later, _progress(epoch, best))
-  checkpoints.close()
+    checkpoints.close()
   kept = sorted(int(path.name) for path in tmp_path.glob('[0-9]*'))
   assert kept == [20, 40]
 

@@ -63,6 +63,22 @@ def _leaves(tree, prefix=''):
       yield f'{prefix}{name}'
 
 
+@pytest.mark.parametrize(
+  ('misspell', 'message'),
+  [
+    (lambda c: c.train.update(learning_rte=5.0), 'train.learning_rte: no such'),
+    (lambda c: c.update(trian=1), 'config.trian: no such field'),
+    (lambda c: delattr(c.data, 'manifest'), 'config.data.manifest: missing'),
+    (lambda c: delattr(c, 'train'), 'config.train: missing'),
+  ],
+)
+def test_a_misspelt_field_of_a_config_file_is_named(misspell, message):
+  config = base_config()
+  misspell(config)
+  with pytest.raises(ConfigError, match=message):
+    validate(config)
+
+
 def test_every_number_and_choice_has_a_rule():
   config = base_config()
   free = {

@@ -6,6 +6,7 @@ and memory does not grow with what a file claims.
 
 import contextlib
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import tracemalloc
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 import soundfile
 
 from mgc_jax import bundle as bundles
@@ -185,6 +187,12 @@ def _bomb(path):
   np.save(path, np.array([_Bomb(path.with_name('bomb'))]), allow_pickle=True)
 
 
+def _long_header(path):
+  with path.open('wb') as file:
+    file.write(b'\x93NUMPY\x02\x00' + (10**9).to_bytes(4, 'little'))
+    file.truncate(2 * 10**9)  # no disk is used for them
+
+
 def _half_of_frames(path):
   np.save(path, np.zeros((100, 20), np.float32))
   path.write_bytes(path.read_bytes()[:4000])
@@ -209,6 +217,7 @@ FRAMES = [
   ('no dict', _header('{[]: 1}'), 'no whole .npy'),
   ('code', _header("__import__('os').abort()"), 'no whole'),
   ('truncated', _half_of_frames, 'no whole .npy array'),
+  ('header of a gigabyte', _long_header, 'header over 4096'),
   ('0 bytes', lambda p: p.write_bytes(b''), 'empty'),
   ('text', lambda p: p.write_text('text'), 'no whole .npy array'),
   ('nothing', lambda p: None, 'cannot be opened'),
@@ -341,6 +350,40 @@ def _zeros(folder):
     file.truncate(10 * 10**9)  # no disk is used for them
 
 
+_fft = _edit('features', hop_samples=1, fft_samples=2**17)
+
+
+def _instead(make):
+  """Puts something else in the place of bundle.json."""
+
+  def edit(folder):
+    (folder / 'bundle.json').unlink()
+    make(folder / 'bundle.json')
+
+  return edit
+
+
+def _weights_link(target):
+  def edit(folder):
+    path = _weights(folder)
+    path.unlink()
+    path.symlink_to(target)
+
+  return edit
+
+
+def _other_weights(change):
+  """Changes the weights, and makes their digest fit, as an attacker would."""
+
+  def edit(folder):
+    arrays = safetensors.numpy.load_file(_weights(folder))
+    data = safetensors.numpy.save({k: change(v) for k, v in arrays.items()})
+    _weights(folder).write_bytes(data)
+    _edit(weights_sha256=hashlib.sha256(data).hexdigest())(folder)
+
+  return edit
+
+
 def _linked(folder):
   _weights(folder).replace(folder.parent / 'elsewhere')
   _edit(weights='../elsewhere')(folder)
@@ -355,7 +398,11 @@ BUNDLES = [
   ('path upwards', _edit(weights='../../etc/passwd'), 'lie elsewhere'),
   ('absolute path', _edit(weights='/etc/passwd'), 'lie elsewhere'),
   ('a link upwards', _linked, 'lie elsewhere'),
-  ('the folder itself', _edit(weights='..'), 'lie elsewhere|directory'),
+  (
+    'the folder itself',
+    _edit(weights='..'),
+    'elsewhere',
+  ),
   ('zero byte in a path', _edit(weights='a\0b'), 'bundle'),
   ('later version', _edit(format_version=99), 'not a bundle of version'),
   ('temperature in words', _edit(temperature='hot'), 'not a bundle'),
@@ -389,6 +436,24 @@ BUNDLES = [
   ('2 MB', _write_json(' ' * 2_000_000), 'over 1048576 bytes'),
   ('not text', lambda f: (f / 'bundle.json').write_bytes(b'\xff'), 'cannot be'),
   ('none', lambda f: (f / 'bundle.json').unlink(), 'no such file; train first'),
+  ('a pipe', _instead(os.mkfifo), 'bundle.json: not a file'),
+  ('endless', _instead(lambda p: p.symlink_to('/dev/zero')), 'not a file'),
+  ('weights elsewhere', _weights_link('/etc/passwd'), 'a link to elsewhere'),
+  ('endless weights', _weights_link('/dev/zero'), 'a link to elsewhere'),
+  ('many layers', _edit('model', dense={'sizes': [1] * 8000}), 'at most 64'),
+  ('NaN temperature', _edit(temperature=float('nan')), 'must be positive and'),
+  ('no temperature', _edit(temperature=0), 'must be positive and finite'),
+  ('equal genres', _edit(genres=['a'] * 10), 'must be different names'),
+  ('genres as one word', _edit(genres='abcdefghij'), 'not a list of names'),
+  ('escape sequence', _edit(genres=['\x1b[2J', *'bcdefghij']), 'must be diff'),
+  ('NaN weights', _other_weights(lambda x: x * np.nan), 'not finite 32-bit'),
+  (
+    'int8 weights',
+    _other_weights(lambda x: x.astype('i1')),
+    'not finite 32-bit',
+  ),
+  ('no deviation', _other_weights(np.zeros_like), 'bands/std: not positive'),
+  ('FFT that fills memory', _fft, 'do not fit into'),
   ('a folder', lambda f: shutil.rmtree(f) or f.mkdir(), 'no such file'),
 ]
 
@@ -458,7 +523,7 @@ CONFIGS = [
 @pytest.mark.parametrize(('overrides', 'message'), **_table(CONFIGS))
 def test_config(overrides, message):
   with pytest.raises(ConfigError, match=message):
-    load_config(str(ROOT / 'configs' / 'smoke.py'), tuple(overrides))
+    validate(load_config(str(ROOT / 'configs' / 'smoke.py'), tuple(overrides)))
 
 
 @pytest.mark.parametrize('field', ['train.batch_size', 'features.excerpt_s'])

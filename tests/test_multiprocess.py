@@ -17,7 +17,7 @@ SRUN = r"""#!/usr/bin/env bash
 shift
 export SLURM_NTASKS=2 SLURM_STEP_NODELIST=127.0.0.1 SLURM_STEP_NUM_NODES=1
 for i in 0 1; do
-  SLURM_PROCID=$i SLURM_LOCALID=0 "$@" > "$LOGS/$i" 2>&1 &
+  SLURM_PROCID=$i SLURM_LOCALID=$i "$@" > "$LOGS/$i" 2>&1 &
 done
 wait -n && wait -n
 """

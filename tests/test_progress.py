@@ -20,6 +20,15 @@ def test_best_epoch_is_chosen_by_track_accuracy_then_loss():
   assert progress.epoch == 4 and not progress.is_best
 
 
+def test_a_loss_that_is_no_number_is_never_better():
+  train = base_config().train
+  train.num_epochs, train.patience_epochs = 50, 2
+  progress = Progress('abc').after_epoch(_scored(0.1, 2.3))
+  for _ in range(2):
+    progress = progress.after_epoch(_scored(0.1, float('nan')))
+  assert progress.best_epoch == 0 and progress.is_finished(train)
+
+
 def test_without_a_validation_side_every_epoch_is_the_best():
   progress = Progress('abc').after_epoch({}).after_epoch({})
   assert progress.is_best and progress.epoch == 1

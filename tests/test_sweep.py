@@ -4,9 +4,10 @@ import sys
 import pytest
 import scipy.stats
 
+from mgc_jax.config import base_config
 from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.sweep.plan import Run, plan, share, split_values
-from mgc_jax.sweep.table import compare, scores, write
+from mgc_jax.sweep.plan import Run, check_folds, plan, share, split_values
+from mgc_jax.sweep.table import compare, markdown, scores, write
 from tests.processes import ROOT, Process
 
 
@@ -16,7 +17,7 @@ from tests.processes import ROOT, Process
     ('a', ['a']),
     ('0.1,0.2', ['0.1', '0.2']),
     ('(1, 2),(3,)', ['(1, 2)', '(3,)']),
-    ("'a,b',c", ["'a,b'", 'c']),
+    ("'a,b',c", ['a,b', 'c']),
     ('', ['']),
   ],
 )
@@ -41,8 +42,42 @@ def test_a_plan_is_every_combination_with_every_seed(tmp_path):
       '--config.train.num_epochs=3',
       '--config.seed=0',
     ),
-    tmp_path / 'train.learning_rate=0.1_model.name=cnn' / 'seed0',
+    runs[0].workdir,
   )
+
+
+def test_every_setting_has_a_folder_of_its_own(tmp_path):
+  runs = plan([0], ['--config.a=x/y,x_y,x y'], tmp_path)
+  assert len({run.workdir for run in runs}) == 3
+  assert runs[1].workdir == tmp_path / 'a=x_y' / 'seed0'
+  with pytest.raises(ConfigError, match='--seeds: names none'):
+    plan([], [], tmp_path)
+
+
+@pytest.mark.parametrize(
+  ('fields', 'folds', 'message'),
+  [
+    ({'num_folds': 3}, '0,1', 'must be one, or all of config.data.num_folds=3'),
+    ({}, '0,1', 'must be one, or all of config.data.num_folds=0'),
+    ({'num_folds': 2, 'eval_split': 'valid'}, '0,1', 'eval_split=valid: folds'),
+    ({'num_folds': 2}, '0,1', None),
+    ({'num_folds': 5}, '3', None),
+  ],
+)
+def test_folds_that_cannot_be_added_up_are_named(
+  tmp_path, fields, folds, message
+):
+  runs = plan([0, 1], [f'--config.data.fold={folds}'], tmp_path)
+  configs = []
+  for run in runs:
+    configs.append(base_config())
+    fold = int(run.workdir.name.partition('-fold')[2])
+    configs[-1].data.update(fold=fold, **fields)
+  if message is None:
+    check_folds(runs, configs)
+    return
+  with pytest.raises(ConfigError, match=message):
+    check_folds(runs, configs)
 
 
 def test_folds_are_runs_of_one_row(tmp_path):
@@ -78,6 +113,7 @@ def test_tasks_of_an_array_share_the_runs(tmp_path):
       {
         'SLURM_ARRAY_TASK_ID': str(task),
         'SLURM_ARRAY_TASK_MIN': '3',
+        'SLURM_ARRAY_TASK_MAX': '5',
         'SLURM_ARRAY_TASK_COUNT': '2',
         'SLURM_ARRAY_TASK_STEP': '2',
       },
@@ -86,6 +122,9 @@ def test_tasks_of_an_array_share_the_runs(tmp_path):
   ]
   assert [len(part) for part in shares] == [3, 2]
   assert sorted(r.seed for part in shares for r in part) == [0, 1, 2, 3, 4]
+  gaps = {'ID': '2', 'MIN': '0', 'MAX': '5', 'COUNT': '3', 'STEP': '1'}
+  with pytest.raises(ConfigError, match='--array: must be a range'):
+    share(runs, {f'SLURM_ARRAY_TASK_{k}': v for k, v in gaps.items()})
 
 
 def _found(**rows):
@@ -120,18 +159,33 @@ def test_the_table_of_one_seed_has_no_interval(tmp_path):
   runs = plan([0], ['--config.a=1,2'], tmp_path)
   for run, accuracy in zip(runs, (0.5, 0.75), strict=True):
     _result(run.workdir, track_accuracy=accuracy, num_tracks=4)
-  text = write(runs, tmp_path)
-  lines = text.splitlines()
+  rows = compare(scores(runs))
+  lines = markdown(rows).splitlines()
   assert lines[0].startswith('| settings | seeds | tracks')
   assert lines[2].split() == '| a=1 | 0 | 4 | 50.0% | | | |'.split()
   assert lines[3].split() == '| a=2 | 0 | 4 | 75.0% | | | +25.0% |'.split()
   assert len({len(line) for line in lines}) == 1
-  assert (tmp_path / 'sweep.md').read_text() == text
+  write(rows, tmp_path)
+  assert (tmp_path / 'sweep.md').read_text().splitlines() == lines
+  assert len(list(tmp_path.glob('sweep.*'))) == 2
 
 
-def test_a_result_that_cannot_be_read_is_named(tmp_path):
-  runs = plan([0], [], tmp_path)
-  with pytest.raises(DataError, match='seed0/results.json'):
+@pytest.mark.parametrize(
+  'text', ['', '{', '[]', '{}', '{"track_accuracy": 1e999}']
+)
+def test_a_damaged_result_is_none(tmp_path, text):
+  (run,) = plan([0], [], tmp_path)
+  assert run.result() is None
+  run.workdir.mkdir(parents=True)
+  (run.workdir / 'results.json').write_text(text)
+  assert run.result() is None
+
+
+def test_rows_of_other_tracks_are_not_compared(tmp_path):
+  runs = plan([0, 1], [], tmp_path)
+  for run, split in zip(runs, ('test', 'valid'), strict=True):
+    _result(run.workdir, track_accuracy=0.5, num_tracks=4, split=split)
+  with pytest.raises(DataError, match='seed1: its split is valid'):
     scores(runs)
 
 
@@ -168,10 +222,10 @@ SWEEP = [
 
 def test_a_killed_sweep_goes_on_and_ends_with_a_table(tmp_path):
   command = [*SWEEP, f'--workdir={tmp_path}/sweep']
-  array = {'SLURM_ARRAY_TASK_COUNT': 2}
+  array = {'SLURM_ARRAY_TASK_COUNT': 2, 'SLURM_ARRAY_TASK_MAX': 1}
   first = Process(command, SLURM_ARRAY_TASK_ID=0, **array)
   first.wait_for(lambda: list(tmp_path.glob('sweep/*/*/results.json')), 240)
-  first.kill_all()
+  first.kill()  # and with it the run that it has begun
   second = Process(command, SLURM_ARRAY_TASK_ID=1, **array)
   assert second.wait() == 0, second.said
   assert 'runs are finished' in second.said
@@ -190,13 +244,12 @@ def test_a_killed_sweep_goes_on_and_ends_with_a_table(tmp_path):
     'model.dense.sizes=(64,)',
     'model.dense.sizes=(8,)',
   ]
-  for row in rows:
-    for seed, accuracy in zip(
-      row['seeds'], row['track_accuracies'], strict=True
-    ):
-      folder = row['settings'].replace('(', '_').replace(',)', '_')
-      path = tmp_path / 'sweep' / folder / f'seed{seed}' / 'results.json'
-      assert json.loads(path.read_text())['track_accuracy'] == accuracy
+  found = [
+    json.loads(path.read_text())['track_accuracy']
+    for path in tmp_path.glob('sweep/*/*/results.json')
+  ]
+  accuracies = [x for row in rows for x in row['track_accuracies']]
+  assert sorted(accuracies) == sorted(found) and len(found) == 4
 
 
 @pytest.mark.parametrize(

@@ -60,9 +60,8 @@ def test_run_writes_a_line_an_epoch_and_a_bundle(trainer, tmp_path):
 
 def test_a_run_is_not_continued_on_other_data(trainer):
   trainer().run()
-  other = trainer(**{'data.split_seed': 5})
   with pytest.raises(DataError, match='begun on other data.*--workdir'):
-    other.run()
+    trainer(**{'data.split_seed': 5})
 
 
 def test_patience_stops_early(trainer, tmp_path):

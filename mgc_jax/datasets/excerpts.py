@@ -17,6 +17,7 @@ from mgc_jax.datasets.track import Track
 from mgc_jax.errors import DataError
 from mgc_jax.features import log_mel
 
+_MAX_HEADER_BYTES = 4096  # of a .npy file; 128 are usual
 # What numpy raises for a header that somebody made up.
 _HEADER_ERRORS = (
   EOFError,
@@ -125,12 +126,27 @@ def _parts(whole: np.ndarray, length: int, excerpts: str) -> list[np.ndarray]:
   return [whole[i : i + length] for i in range(0, len(whole), length)]
 
 
+def _check_header(path: str) -> None:
+  """Refuses a header that would cost memory before numpy refuses it."""
+  with open(path, 'rb') as file:
+    start = file.read(12)
+  # Magic (6 bytes), version (2), length of the header (2, or 4 from 2.0 on).
+  size = start[8:10] if start[6:7] == b'\x01' else start[8:12]
+  if int.from_bytes(size, 'little') > _MAX_HEADER_BYTES:
+    raise DataError(
+      f'no whole .npy array: a header over {_MAX_HEADER_BYTES} bytes'
+    )
+
+
 def _load_frames(path: str, num_bands: int) -> np.ndarray:
   """Maps float[N, F] into memory; pickled objects are never loaded."""
   try:
     if os.path.getsize(path) == 0:
       raise DataError('empty: 0 bytes')
+    _check_header(path)
     frames = np.lib.format.open_memmap(path, mode='r')
+  except DataError:
+    raise
   except OSError as error:
     raise DataError(f'cannot be opened: {error.strerror or error}') from error
   except _HEADER_ERRORS as error:

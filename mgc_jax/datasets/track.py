@@ -72,6 +72,8 @@ def read_manifest(
 
 def _rows(path: pathlib.Path) -> list[tuple[int, dict[str, str]]]:
   """Returns the line number and the cells of each row."""
+  if path.exists() and not path.is_file():
+    raise DataError(f'{path}: not a file')
   try:
     with path.open(newline='', encoding='utf-8-sig') as file:
       reader = csv.DictReader(_lines(file), strict=True, restval='')

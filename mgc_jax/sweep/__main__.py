@@ -15,12 +15,14 @@ As an array job under SLURM each task has its share of the runs:
   sbatch --array=0-5 --gpus=1 --wrap="python -m mgc_jax.sweep ..."
 """
 
+import ctypes
 import hashlib
 import json
 import logging
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 
@@ -30,14 +32,14 @@ from ml_collections import ConfigDict, config_flags
 from mgc_jax import cli
 from mgc_jax.config import validate
 from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.sweep.plan import Run, plan, share
+from mgc_jax.sweep.plan import Run, check_folds, plan, share
 
 # By name: this module's own is __main__.
 _logger = logging.getLogger('mgc_jax.sweep')
 
 
 def load_config(path: str, overrides: tuple[str, ...]) -> ConfigDict:
-  """Returns the configuration that `mgc_jax.main` would have, validated.
+  """Returns the configuration that `mgc_jax.main` would have.
 
   Args:
     path: of the config file.
@@ -53,11 +55,9 @@ def load_config(path: str, overrides: tuple[str, ...]) -> ConfigDict:
   )
   try:
     values(arguments)
-    config = values.config
+    return values.config
   except cli.FLAG_ERRORS as error:
     raise ConfigError(cli.flag_message(error)) from error
-  validate(config)
-  return config
 
 
 def train(config: str, run: Run) -> None:
@@ -73,7 +73,12 @@ def train(config: str, run: Run) -> None:
   command = [sys.executable, '-m', 'mgc_jax.main', f'--config={config}']
   command += [*run.overrides, f'--workdir={run.workdir}']
   # Its table is in results.json; what it logs is shown.
-  done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+  done = subprocess.run(
+    command,
+    stdout=subprocess.DEVNULL,
+    check=False,
+    preexec_fn=_end_with_parent if sys.platform == 'linux' else None,
+  )
   if done.returncode:
     raise DataError(
       f'{run.workdir}: this run has ended with exit code {done.returncode}, '
@@ -81,26 +86,40 @@ def train(config: str, run: Run) -> None:
     )
 
 
+def _end_with_parent() -> None:
+  """Asks Linux to kill this process with the sweep; the run would go on."""
+  set_parent_death_signal = 1  # PR_SET_PDEATHSIG, linux/prctl.h
+  ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
 def main() -> None:
   """Trains what is not trained, and prints the table when all is."""
-  from mgc_jax.sweep import table  # imports JAX
+  from mgc_jax.finetune import check_init_from  # imports JAX, as do others
+  from mgc_jax.sweep import table
   from mgc_jax.workdir import check_workdir
 
   path = flags.FLAGS.config
   workdir = pathlib.Path(flags.FLAGS.workdir or _default_workdir(path))
   runs = plan(_seeds(), _OVERRIDES, workdir)
-  for run in runs:  # before hours of training
-    check_workdir(load_config(path, run.overrides), run.workdir)
+  configs = [load_config(path, run.overrides) for run in runs]
+  # All of them before hours of training.
+  for run, config in zip(runs, configs, strict=True):
+    validate(config)
+    check_init_from(config)
+    check_workdir(config, run.workdir)
+  check_folds(runs, configs)
   mine = share(runs, dict(os.environ))
   for number, run in enumerate(mine, 1):
-    if not run.is_finished():
+    if not run.result():
       _logger.info('run %d of %d: %s', number, len(mine), run.workdir)
       train(path, run)
-  finished = sum(run.is_finished() for run in runs)
+  finished = sum(run.result() is not None for run in runs)
   if finished < len(runs):
     _logger.info('%d of %d runs are finished', finished, len(runs))
     return
-  print(table.write(runs, workdir))
+  rows = table.compare(table.scores(runs))
+  print(table.markdown(rows))
+  table.write(rows, workdir)
 
 
 def _seeds() -> list[int]:

@@ -1,9 +1,15 @@
 """Which runs a sweep consists of, and whose turn they are."""
 
 import dataclasses
+import hashlib
 import itertools
+import json
+import math
 import pathlib
 import re
+from typing import Any
+
+from ml_collections import ConfigDict
 
 from mgc_jax.errors import ConfigError
 
@@ -20,21 +26,26 @@ class Run:
   overrides: tuple[str, ...]  # --config.FIELD=VALUE
   workdir: pathlib.Path
 
-  def is_finished(self) -> bool:
-    """Returns whether it has a result."""
-    return (self.workdir / _RESULTS_FILE).exists()
+  def result(self) -> dict[str, Any] | None:
+    """Returns its `results.json`; None where it has none that can be read."""
+    path = self.workdir / _RESULTS_FILE
+    try:
+      found = dict(json.loads(path.read_text(encoding='utf-8')))
+      return found if math.isfinite(found['track_accuracy']) else None
+    except (OSError, LookupError, TypeError, ValueError):
+      return None
 
 
 def split_values(text: str) -> list[str]:
   """Splits at commas, but for those in brackets or quotes.
 
   Args:
-    text: `a,b`; a tuple is one value, as in `(1,2),(3,4)`.
+    text: `a,b`; a tuple is one value, as in `(1,2),(3,4)`, and so is what is
+      in quotes, which are taken away.
   """
-  parts = re.findall(
-    r'(?:\([^()]*\)|\[[^\[\]]*\]|\'[^\']*\'|"[^"]*"|[^,])+', text
-  )
-  return parts or ['']
+  whole = (r'\([^()]*\)', r'\[[^\[\]]*\]', r"'[^']*'", r'"[^"]*"', r'[^,]')
+  values = re.findall(f'(?:{"|".join(whole)})+', text) or ['']
+  return [re.sub(r'^([\'"])(.*)\1$', r'\2', value) for value in values]
 
 
 def plan(
@@ -51,6 +62,8 @@ def plan(
   Raises:
     ConfigError: an override is none, or names the seed.
   """
+  if not seeds:
+    raise ConfigError('--seeds: names none')
   fields: dict[str, list[str]] = {}
   for override in overrides:
     name, equals, text = override.removeprefix('--config.').partition('=')
@@ -67,7 +80,7 @@ def plan(
     chosen = dict(zip(fields, values, strict=True))
     own = [f'{k}={v}' for k, v in chosen.items() if len(fields[k]) > 1]
     row = ', '.join(own) or 'as configured'
-    folder = workdir / (re.sub(r'[^\w.=-]+', '_', ','.join(own)) or 'run')
+    folder = workdir / (_folder_name(','.join(own)) or 'run')
     for seed, fold in itertools.product(seeds, folds):
       named = {**chosen, 'seed': str(seed), **({FOLD: fold} if fold else {})}
       runs.append(
@@ -83,12 +96,51 @@ def plan(
   return runs
 
 
+def _folder_name(text: str) -> str:
+  """Returns a name for a folder; different texts have different names."""
+  name = re.sub(r'[^\w.=-]+', '_', text)[:100]
+  digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+  return name if name == text else f'{name}-{digest}'
+
+
+def check_folds(runs: list[Run], configs: list[ConfigDict]) -> None:
+  """Sees, before anything is trained, that folds can be added up.
+
+  Args:
+    runs: of the sweep.
+    configs: of each run.
+
+  Raises:
+    ConfigError: a row has some folds of a cross-validation, but not all.
+  """
+  folds: dict[tuple[str, int], list[int]] = {}
+  for run, config in zip(runs, configs, strict=True):
+    folds.setdefault((run.row, run.seed), []).append(config.data.fold)
+  for run, config in zip(runs, configs, strict=True):
+    found = folds[run.row, run.seed]
+    if len(found) == 1:
+      continue
+    if sorted(found) != list(range(config.data.num_folds)):
+      raise ConfigError(
+        f'--config.{FOLD}={",".join(map(str, found))}: must be one, or all of '
+        f'config.data.num_folds={config.data.num_folds}'
+      )
+    if config.data.eval_split not in (None, 'test'):
+      raise ConfigError(
+        f'config.data.eval_split={config.data.eval_split}: folds are added up '
+        'on their test sides'
+      )
+
+
 def share(runs: list[Run], environment: dict[str, str]) -> list[Run]:
   """Returns the runs of this task: all, or its part of a SLURM array.
 
   Args:
     runs: of the sweep.
     environment: `os.environ`.
+
+  Raises:
+    ConfigError: the array's numbers have gaps.
   """
   if 'SLURM_ARRAY_TASK_ID' not in environment:
     return runs
@@ -96,4 +148,7 @@ def share(runs: list[Run], environment: dict[str, str]) -> list[Run]:
     int(environment.get(f'SLURM_ARRAY_TASK_{name}', default))
     for name, default in (('ID', 0), ('MIN', 0), ('COUNT', 1), ('STEP', 1))
   )
+  high = int(environment.get('SLURM_ARRAY_TASK_MAX', 0))
+  if (high - low) // step + 1 != count:
+    raise ConfigError('sbatch --array: must be a range, as in --array=0-5')
   return runs[(task - low) // step :: count]

@@ -1,6 +1,7 @@
 """The table of a sweep: rows of settings, each over several seeds."""
 
 import json
+import os
 import pathlib
 from typing import Any
 
@@ -8,30 +9,33 @@ from mgc_jax import report
 from mgc_jax.errors import DataError
 from mgc_jax.metrics import mean_ci95
 from mgc_jax.pool import pool
-from mgc_jax.sweep.plan import FOLD, Run
+from mgc_jax.sweep.plan import Run
 
 JSON_FILE, TABLE_FILE = 'sweep.json', 'sweep.md'
 _HEADER = ['settings', 'seeds', 'tracks', 'mean', 'std', '95 % interval']
 
 
-def write(runs: list[Run], workdir: pathlib.Path) -> str:
-  """Writes `sweep.json` and `sweep.md`, and returns the table.
+def write(rows: list[dict[str, Any]], workdir: pathlib.Path) -> None:
+  """Writes `sweep.json` and `sweep.md`.
 
   Args:
-    runs: of the sweep, all finished; rows keep their order.
+    rows: of `compare`.
     workdir: of the sweep.
 
-  Returns:
-    Lines of a Markdown table of track accuracies. Its intervals are over seeds:
-    how far training's randomness moves the score on these very tracks.
+  Raises:
+    DataError: the folder cannot be written.
   """
-  rows = compare(scores(runs))
-  text = '\n'.join(_markdown(rows)) + '\n'
-  report.write_json(workdir / JSON_FILE, {'rows': rows})
-  partial = workdir / f'{TABLE_FILE}.partial'
-  partial.write_text(text, encoding='utf-8')
-  partial.replace(workdir / TABLE_FILE)
-  return text
+  # Tasks of an array may end together: each writes a file of its own first.
+  partial = workdir / f'{TABLE_FILE}.{os.getpid()}'
+  try:
+    for name, text in (
+      (JSON_FILE, json.dumps({'rows': rows}, indent=2)),
+      (TABLE_FILE, markdown(rows)),
+    ):
+      partial.write_text(f'{text}\n', encoding='utf-8')
+      partial.replace(workdir / name)
+  except OSError as error:
+    raise DataError(f'{workdir}: the table is not written: {error}') from error
 
 
 def scores(runs: list[Run]) -> dict[str, dict[int, dict[str, Any]]]:
@@ -42,17 +46,18 @@ def scores(runs: list[Run]) -> dict[str, dict[int, dict[str, Any]]]:
 
   Raises:
     ConfigError: they are not all folds of one cross-validation.
-    DataError: a result cannot be read.
+    DataError: they were measured on different tracks; names the folder.
   """
   parts: dict[tuple[str, int], list[Run]] = {}
   for run in runs:
     parts.setdefault((run.row, run.seed), []).append(run)
   found: dict[str, dict[int, dict[str, Any]]] = {}
   for (row, seed), folds in parts.items():
-    if any(arg.startswith(f'--config.{FOLD}=') for arg in folds[0].overrides):
+    _check_same_data(runs[: len(folds)], folds)
+    if len(folds) > 1:
       result = pool([run.workdir for run in folds])
     else:
-      result = _read(folds[0].workdir / report.RESULTS_FILE)
+      result = folds[0].result()
     found.setdefault(row, {})[seed] = {
       name: result[name] for name in ('track_accuracy', 'num_tracks')
     }
@@ -95,7 +100,15 @@ def compare(
   return rows
 
 
-def _markdown(rows: list[dict[str, Any]]) -> list[str]:
+def markdown(rows: list[dict[str, Any]]) -> str:
+  """Returns a Markdown table of track accuracies.
+
+  Its intervals are over seeds: how far the randomness of training moves the
+  score on these very tracks.
+
+  Args:
+    rows: of `compare`.
+  """
   cells = []
   for row in rows:
     line = [
@@ -112,7 +125,7 @@ def _markdown(rows: list[dict[str, Any]]) -> list[str]:
   header = [*_HEADER, *(['paired difference'] if len(rows) > 1 else [])]
   table = report.table(header, cells, ' | ')
   rule = '-|-'.join('-' * len(part) for part in table[0].split(' | '))
-  return [f'| {line} |' for line in (table[0], rule, *table[1:])]
+  return '\n'.join(f'| {line} |' for line in (table[0], rule, *table[1:]))
 
 
 def _percent(value: float | None) -> str:
@@ -130,8 +143,13 @@ def _difference(found: dict[str, Any] | None) -> str:
   return f'{found["mean"]:+.1%}' + (f' ({interval})' if interval else '')
 
 
-def _read(path: pathlib.Path) -> dict[str, Any]:
-  try:
-    return dict(json.loads(path.read_text(encoding='utf-8')))
-  except (OSError, TypeError, ValueError) as error:
-    raise DataError(f'{path}: {error}; run the sweep again') from error
+def _check_same_data(first: list[Run], folds: list[Run]) -> None:
+  """Sees that a row was measured on the tracks of the first one."""
+  for run, other in zip(folds, first, strict=True):
+    for name in ('split', 'protocol', 'num_tracks'):
+      found, wanted = run.result().get(name), other.result().get(name)
+      if found != wanted:
+        raise DataError(
+          f'{run.workdir}: its {name} is {found}, that of {other.workdir} '
+          f'{wanted}; rows are compared on the same tracks only'
+        )
