@@ -43,8 +43,8 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
   try:
     rest = flags.FLAGS(argv)
     flags.FLAGS.validate_all_flags()
-    if 'config' in flags.FLAGS:
-      _ = flags.FLAGS.config  # only now is a failure to load it raised
+    if 'config' in flags.FLAGS and not isinstance(flags.FLAGS.config, str):
+      _ = flags.FLAGS.config.seed  # only now is a failure to load it raised
     if len(rest) > 1:
       raise flags.UnrecognizedFlagError(rest[1], ' '.join(rest[1:]))
     return rest

@@ -1,13 +1,11 @@
 """Benchmarks run at toy size, so that none rots; figures mean nothing here."""
 
 import json
-import pathlib
 import subprocess
 import sys
 
 from tests.conftest import write_tone
-
-ROOT = pathlib.Path(__file__).parent.parent
+from tests.processes import ROOT, environment
 
 
 def _run(module, *args):
@@ -17,6 +15,7 @@ def _run(module, *args):
     text=True,
     check=False,
     cwd=ROOT,
+    env=environment(),
   )
   assert done.returncode == 0, done.stderr
   return json.loads(done.stdout.splitlines()[-1])
