@@ -116,6 +116,12 @@ class Trainer:
       out_shardings=replicated(self._mesh),
     )
     self._forward = make_forward(self._model, config.windows, self._mesh)
+    # Computed there: a key of this process's device could not be put on all.
+    make_key = jax.jit(
+      lambda: jax.random.fold_in(jax.random.key(config.seed), 1),
+      out_shardings=replicated(self._mesh),
+    )
+    self._key = make_key()  # of the run; steps fold theirs from it
     self._checkpoints = Checkpoints(workdir / 'checkpoints')
     self._begun = self._restored(self._checkpoints)
 
@@ -203,7 +209,6 @@ class Trainer:
     """Returns the state after what is left of an epoch, and its line."""
     train, epoch = self._config.train, progress.epoch + 1
     every = train.checkpoint_every_steps
-    key = self._key()
     sums = replicate(WindowSums.of(progress.sums), self._mesh)
     begun, start_s = progress.steps_done, time.monotonic()
     bar = tqdm(
@@ -215,7 +220,9 @@ class Trainer:
       disable=None,
     )
     for done, batch in enumerate(bar, begun + 1):
-      state, step_sums = self._step(state, shard_batch(batch, self._mesh), key)
+      state, step_sums = self._step(
+        state, shard_batch(batch, self._mesh), self._key
+      )
       sums = sums.merge(step_sums)
       # The epoch's end has a checkpoint of its own, after the evaluation.
       if every and done % every == 0 and done < self._steps_per_epoch:
@@ -230,15 +237,6 @@ class Trainer:
       'examples_per_s': num_examples / seconds,
       'learning_rate': float(self._learning_rate(int(state.step) - 1)),
     }
-
-  def _key(self) -> jax.Array:
-    """Returns the key of the run, on all devices; steps fold theirs from it."""
-    # Computed there: a key of this process's device could not be put on all.
-    make = jax.jit(
-      lambda: jax.random.fold_in(jax.random.key(self._config.seed), 1),
-      out_shardings=replicated(self._mesh),
-    )
-    return make()
 
   def _batches(self, epoch: int, steps_done: int) -> Iterator[dict]:
     """Yields this process's rows of the batches that an epoch has left."""
