@@ -133,7 +133,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
 
 def _prepare(folder):
   """More tracks than a run has: it is to be killed half-way."""
-  more = '--config.data.synthetic.tracks_per_artist=4'
+  more = '--config.data.synthetic.tracks_per_artist=8'
   folder = f'--config.data.prepared_dir={folder}'
   return [*PREPARE, FLAGS[0], more, '--config.data.num_workers=2', folder]
 
@@ -155,7 +155,7 @@ def two(tmp_path_factory):
 
 def test_two_preparations_at_once_make_one_set_of_records(two):
   folder, said = two
-  assert said.count('preparing 160 tracks') == 1
+  assert said.count('preparing 320 tracks') == 1
   assert len(list(folder.glob('**/index.csv'))) == 1
 
 
@@ -171,7 +171,7 @@ def test_preparation_is_whole_or_absent(two, tmp_path):
   for _ in range(2):
     process = Process(_prepare(tmp_path))
     process.wait_for(lambda: list(tmp_path.glob('**/incomplete*/*')))
-    time.sleep(chance.uniform(0, 0.5))
+    time.sleep(chance.uniform(0, 0.3))
     process.kill()
     assert not list(tmp_path.glob('**/1.*'))
   process = Process(_prepare(tmp_path))
