@@ -151,6 +151,8 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     meta = json.loads(_read(path, _MAX_JSON_BYTES))
   except FileNotFoundError as error:
     raise DataError(f'{path}: no such file; train first') from error
+  except DataError:  # a ValueError, too
+    raise
   except (OSError, RecursionError, ValueError) as error:
     raise DataError(f'{path}: cannot be read ({error})') from error
   if not isinstance(meta, dict) or meta.get('format_version') != FORMAT_VERSION:
@@ -171,6 +173,8 @@ def _read_weights(
     data = _read(path, _MAX_WEIGHTS_BYTES)
   except OSError as error:
     raise DataError(f'{path}: {error.strerror}') from error
+  except DataError:
+    raise
   except ValueError as error:  # no name for a file
     raise DataError(f'{directory / JSON_FILE}: weights: {error}') from error
   if hashlib.sha256(data).hexdigest() != meta.get('weights_sha256'):
