@@ -21,6 +21,7 @@ setuptools.setup(
   python_requires='>=3.11',
   install_requires=[
     'absl-py>=2.1',
+    'filelock>=3.12',  # JAX's cache of compiled code, kept under a size
     'flax>=0.12',
     'importlib_resources>=6.0',  # tfds imports it and does not declare it
     'jax>=0.10',

@@ -25,6 +25,9 @@ from mgc_jax import cli
 
 def main() -> None:
   """Runs the mode that the flags name, alone or as one of several processes."""
+  from mgc_jax import runtime
+
+  runtime.set_up()
   if not flags.FLAGS.distributed:
     _run()
     return

@@ -27,6 +27,7 @@ from mgc_jax.datasets.sources import list_tracks
 from mgc_jax.datasets.track import Track
 from mgc_jax.errors import DataError
 from mgc_jax.lock import exclusive
+from mgc_jax.runtime import user_cache_dir
 
 # By name: run as a command, this module's own is __main__.
 _logger = logging.getLogger('mgc_jax.datasets.prepare')
@@ -90,8 +91,7 @@ def records_dir(config: ConfigDict) -> pathlib.Path:
   """Returns the folder under which records lie, absolute."""
   if config.data.prepared_dir:
     return pathlib.Path(config.data.prepared_dir).absolute()
-  cache = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-  return pathlib.Path(cache).absolute() / 'mgc_jax' / 'prepared'
+  return user_cache_dir() / 'prepared'
 
 
 def source_fingerprint(tracks: list[Track], config: ConfigDict) -> str:

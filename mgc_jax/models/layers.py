@@ -9,6 +9,9 @@ import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
 from mgc_jax.errors import ConfigError
+from mgc_jax.models.convolution import max_pool
+from mgc_jax.models.dropout import Dropout
+from mgc_jax.models.pooled_convolution import conv_max_pool
 
 Dtype = Any
 
@@ -16,6 +19,33 @@ Dtype = Any
 def activation(name: str) -> Callable[[jax.Array], jax.Array]:
   """Returns an activation of flax.linen by name: relu, elu, gelu, ..."""
   return getattr(nn, name)
+
+
+# Grow with their argument, so that the maximum can be taken first: the same
+# values and gradients, of a quarter of the elements.
+_MONOTONE = ('relu', 'elu', 'tanh')
+
+
+class Conv(nn.Module):
+  """Convolution of feature maps with the batch last; see `convolution`."""
+
+  num_filters: int
+  kernel_size: int
+  padding: str
+  use_bias: bool
+  dtype: Dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, pool: tuple[int, int]) -> jax.Array:
+    """Maps f[C, T, F, B] to f[num_filters, T', F', B], pooled by maximum."""
+    size = (self.kernel_size, self.kernel_size)
+    shape = (*size, len(x), self.num_filters)
+    kernel = self.param('kernel', nn.initializers.lecun_normal(), shape)
+    x = conv_max_pool(x, kernel.astype(self.dtype), self.padding, pool)
+    if not self.use_bias:
+      return x
+    bias = self.param('bias', nn.initializers.zeros, (self.num_filters,))
+    return x + bias.astype(self.dtype)[:, None, None, None]
 
 
 class ConvBlock(nn.Module):
@@ -29,24 +59,28 @@ class ConvBlock(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-    """Maps f[B, T, F, channels] to f[B, T', F', num_filters]."""
+    """Maps f[C, T, F, B] to f[num_filters, T', F', B]."""
     settings = self.settings
-    size = settings.kernel_size
     normed = settings.norm == 'batch'
-    x = nn.Conv(
+    # The earlier the maximum is taken, the less is left to do.
+    early = settings.activation in _MONOTONE
+    x = Conv(
       self.num_filters,
-      (size, size),
-      padding=settings.padding,
-      use_bias=not normed,
-      dtype=self.dtype,
-    )(x)
+      settings.kernel_size,
+      settings.padding,
+      not normed,
+      self.dtype,
+    )(x, self.pool if early and not normed else (1, 1))
     if normed:
       x = nn.BatchNorm(
-        use_running_average=not train, momentum=0.9, dtype=self.dtype
+        use_running_average=not train, momentum=0.9, axis=0, dtype=self.dtype
       )(x)
+    if early and normed:
+      x = max_pool(x, self.pool)
     x = activation(settings.activation)(x)
-    x = nn.max_pool(x, self.pool, strides=self.pool)
-    return nn.Dropout(self.dropout, deterministic=not train)(x)
+    if not early:
+      x = max_pool(x, self.pool)
+    return Dropout(self.dropout, deterministic=not train)(x)
 
 
 class ConvStack(nn.Module):
@@ -81,7 +115,7 @@ class ConvStack(nn.Module):
         f'config.model.cnn: pools and padding leave nothing of a window of '
         f'{windows.shape[2:]} (frames, bands): {x.shape[1:3]}'
       )
-    x = read_out_map(x, settings.readout)
+    x = read_out_map(x.transpose(3, 1, 2, 0), settings.readout)
     return x.reshape(batch, num_windows, *x.shape[1:])
 
 
@@ -107,13 +141,13 @@ class WindowLstm(nn.Module):
     batch, num_windows, num_steps, _ = steps.shape
     x = steps.reshape(batch, num_windows * num_steps, -1).astype(self.dtype)
     # One mask for all steps: a new one each step would break the memory.
-    x = nn.Dropout(
+    x = Dropout(
       settings.input_dropout, broadcast_dims=(1,), deterministic=not train
     )(x)
     size = settings.hidden_size
-    hidden_mask = nn.Dropout(
-      settings.recurrent_dropout, deterministic=not train
-    )(jnp.ones((batch, size), self.dtype))
+    hidden_mask = Dropout(settings.recurrent_dropout, deterministic=not train)(
+      jnp.ones((batch, size), self.dtype)
+    )
     scan = nn.scan(
       _MaskedLstmStep,
       variable_broadcast='params',
@@ -126,7 +160,7 @@ class WindowLstm(nn.Module):
     _, x = scan(size, self.dtype)(state, x, hidden_mask)
     x = x.reshape(batch, num_windows, num_steps, size)
     x = read_out_steps(x, settings.readout)
-    return nn.Dropout(settings.output_dropout, deterministic=not train)(x)
+    return Dropout(settings.output_dropout, deterministic=not train)(x)
 
 
 class _MaskedLstmStep(nn.Module):
@@ -157,7 +191,7 @@ class Head(nn.Module):
     settings = self.settings
     for size, rate in zip(settings.sizes, settings.dropout, strict=True):
       x = activation(settings.activation)(nn.Dense(size, dtype=self.dtype)(x))
-      x = nn.Dropout(rate, deterministic=not train)(x)
+      x = Dropout(rate, deterministic=not train)(x)
     return nn.Dense(self.num_genres, dtype=self.dtype)(x).astype(jnp.float32)
 
 
@@ -187,11 +221,11 @@ def read_out_steps(x: jax.Array, how: str) -> jax.Array:
 
 
 def _fold(x: jax.Array, frames: int, bands: int) -> jax.Array:
-  """Turns f[B, T, F] into f[B, T/frames, F/bands, frames x bands] (cut)."""
+  """Turns f[B, T, F] into f[frames x bands, T/frames, F/bands, B] (cut)."""
   batch, num_frames, num_bands = x.shape
   t, f = num_frames // frames, num_bands // bands
   x = x[:, : t * frames, : f * bands].reshape(batch, t, frames, f, bands)
-  return x.transpose(0, 1, 3, 2, 4).reshape(batch, t, f, frames * bands)
+  return x.transpose(2, 4, 1, 3, 0).reshape(frames * bands, t, f, batch)
 
 
 def fold_steps(x: jax.Array, frames: int) -> jax.Array:

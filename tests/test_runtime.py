@@ -1,0 +1,102 @@
+"""Processes keep memory and compiled code, in bounds, and safely."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.processes import ROOT, environment
+
+STEP = """
+import json, resource, sys, time
+from mgc_jax import runtime
+if sys.argv[1] == 'set_up':
+  runtime.set_up()
+import jax, jax.numpy as jnp
+
+def memory(name):
+  for line in open('/proc/self/status'):
+    if line.startswith(name):
+      return int(line.split()[1]) / 1024
+
+def faults():
+  return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+@jax.jit
+def step(x, w):  # buffers of 128 MiB between two products
+  return jnp.tanh(x @ w) @ w
+
+x, w = jnp.ones((2**18, 128)), jnp.eye(128)
+for _ in range(3):
+  x = jax.block_until_ready(step(x, w))
+before, peak = faults(), memory('VmHWM')
+for _ in range(6):
+  x = step(x, w)
+jax.block_until_ready(x)
+print(json.dumps({
+  'faults': faults() - before, 'more_mib': memory('VmHWM') - peak
+}))
+"""
+
+
+def _run(code, *args, **env):
+  done = subprocess.run(
+    [sys.executable, '-c', code, *args],
+    capture_output=True,
+    text=True,
+    check=False,
+    cwd=ROOT,
+    env=environment(**env),
+    timeout=300,
+  )
+  assert done.returncode == 0, done.stderr
+  return done
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='of glibc')
+def test_memory_is_kept_and_does_not_grow():
+  plain = json.loads(_run(STEP, 'plain').stdout)
+  kept = json.loads(_run(STEP, 'set_up').stdout)
+  assert kept['faults'] < plain['faults'] / 4
+  assert kept['more_mib'] < 64
+
+
+COMPILE = """
+from mgc_jax import runtime
+runtime.set_up()
+import jax, jax.numpy as jnp
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+found = []
+jax.monitoring.register_event_listener(lambda name, **_: found.append(name))
+print(float(jax.jit(lambda x: (x @ x).sum())(jnp.ones((5, 5)))))
+print(found.count('/jax/compilation_cache/cache_hits'))
+"""
+
+
+def _hits(tmp_path):
+  env = environment(XDG_CACHE_HOME=tmp_path)
+  del env['JAX_COMPILATION_CACHE_DIR']
+  done = subprocess.run(
+    [sys.executable, '-c', COMPILE],
+    capture_output=True,
+    text=True,
+    check=False,
+    cwd=ROOT,
+    env=env,
+    timeout=300,
+  )
+  assert done.returncode == 0, done.stderr
+  result, hits = done.stdout.split()
+  assert float(result) == 125.0
+  return int(hits)
+
+
+def test_compiled_code_is_kept_in_the_users_cache(tmp_path):
+  assert _hits(tmp_path) == 0
+  files = list((tmp_path / 'mgc_jax' / 'compiled').glob('*/*-cache'))
+  assert files
+  assert _hits(tmp_path) > 0
+  for path in files:  # killed while writing
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+  assert _hits(tmp_path) == 0
