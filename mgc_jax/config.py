@@ -141,6 +141,9 @@ def _data() -> ConfigDict:
   # Folder under which records lie, each set in a sub-folder named after the
   # fingerprint of its source, files and features. Unset: the user's cache.
   data.prepared_dir = placeholder(str)
+  # Where the training side lies: none streams it from disk; device holds it in
+  # the device's memory, float16; auto does that where it fits easily.
+  data.cache = 'auto'
   data.allow_missing = False  # go on with over 10 % of the tracks left out
   data.num_workers = 0  # processes that decode; 0: one per core
   data.min_duration_s = 1.0  # a shorter track is left out, and reported

@@ -13,7 +13,7 @@ _CACHE_BYTES = 1 << 30  # of compiled code; the least recently used goes first
 _MIN_COMPILE_S = 0.5  # faster compilations are not worth a file
 
 # Of glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 
 def set_up() -> None:
@@ -33,11 +33,11 @@ def keep_memory() -> None:
 
   if platform.libc_ver()[0] == 'glibc':
     mallopt = ctypes.CDLL(None).mallopt
-    mallopt(_M_ARENA_MAX, 1)  # one heap that all threads share
-    mallopt(_M_MMAP_MAX, 0)  # large blocks come from it too
+    mallopt(_M_MMAP_MAX, 0)  # large blocks come from the heap
     mallopt(_M_TRIM_THRESHOLD, -1)  # and what is free there stays
     mallopt(_M_TOP_PAD, 64 << 20)
-  # One step at a time: queued ones would each have their buffers.
+  # Steps run in this thread, whose heap is the one that can grow at will, and
+  # one at a time: queued ones would each have their buffers.
   jax.config.update('jax_cpu_enable_async_dispatch', False)
 
 

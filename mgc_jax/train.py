@@ -4,7 +4,6 @@ import functools
 import logging
 import pathlib
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -18,6 +17,7 @@ from mgc_jax.checkpoint import Checkpoints
 from mgc_jax.datasets.splits import Split
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.evaluate import make_forward, score_examples
+from mgc_jax.feed import Resident, Streamed, is_resident, resident_bytes
 from mgc_jax.finetune import start_from_bundle
 from mgc_jax.metrics import WindowSums
 from mgc_jax.metrics_log import MetricsLog
@@ -27,10 +27,9 @@ from mgc_jax.partition import (
   check_batch_size,
   data_mesh,
   is_writer,
-  process_part,
+  of_writer,
   replicate,
   replicated,
-  shard_batch,
 )
 from mgc_jax.progress import Progress
 from mgc_jax.train_state import TrainState, create_state, train_step
@@ -108,13 +107,6 @@ class Trainer:
     self._model = create_model(config)
     self._tx = create_optimizer(train, self._steps_per_epoch)
     self._learning_rate = learning_rate(train, self._steps_per_epoch)
-    self._step = jax.jit(
-      functools.partial(
-        train_step, model=self._model, tx=self._tx, config=self._config
-      ),
-      donate_argnums=0,
-      out_shardings=replicated(self._mesh),
-    )
     self._forward = make_forward(self._model, config.windows, self._mesh)
     # Computed there: a key of this process's device could not be put on all.
     make_key = jax.jit(
@@ -124,6 +116,7 @@ class Trainer:
     self._key = make_key()  # of the run; steps fold theirs from it
     self._checkpoints = Checkpoints(workdir / 'checkpoints')
     self._begun = self._restored(self._checkpoints)
+    self._feed = self._make_feed()
 
   def run(self) -> None:
     """Trains to the end, from the latest checkpoint where there is one.
@@ -211,22 +204,25 @@ class Trainer:
     every = train.checkpoint_every_steps
     sums = replicate(WindowSums.of(progress.sums), self._mesh)
     begun, start_s = progress.steps_done, time.monotonic()
+    order = epoch_order(
+      len(self._train), train.batch_size, self._config.seed, epoch
+    ).reshape(-1, train.batch_size)
     bar = tqdm(
-      self._batches(epoch, begun),
-      f'epoch {epoch + 1}/{train.num_epochs}',
-      self._steps_per_epoch,
+      desc=f'epoch {epoch + 1}/{train.num_epochs}',
+      total=self._steps_per_epoch,
       initial=begun,
       leave=False,
       disable=None,
     )
-    for done, batch in enumerate(bar, begun + 1):
-      state, step_sums = self._step(
-        state, shard_batch(batch, self._mesh), self._key
-      )
-      sums = sums.merge(step_sums)
-      # The epoch's end has a checkpoint of its own, after the evaluation.
-      if every and done % every == 0 and done < self._steps_per_epoch:
-        checkpoints.save(state, progress.within_epoch(done, sums.to_list()))
+    steps, done = self._feed.run(state, sums, order[begun:], self._key), begun
+    with bar:
+      for state, sums, count in steps:
+        bar.update(count)
+        done += count
+        # The epoch's end has a checkpoint of its own, after the evaluation.
+        due = every and done // every > (done - count) // every
+        if due and done < self._steps_per_epoch:
+          checkpoints.save(state, progress.within_epoch(done, sums.to_list()))
     found = sums.compute()  # waits for the devices
     seconds = time.monotonic() - start_s
     num_examples = (self._steps_per_epoch - begun) * train.batch_size
@@ -238,23 +234,22 @@ class Trainer:
       'learning_rate': float(self._learning_rate(int(state.step) - 1)),
     }
 
-  def _batches(self, epoch: int, steps_done: int) -> Iterator[dict]:
-    """Yields this process's rows of the batches that an epoch has left."""
-    train = self._config.train
-    order = epoch_order(
-      len(self._train), train.batch_size, self._config.seed, epoch
-    )
+  def _make_feed(self) -> Streamed | Resident:
+    """Puts the training side where `config.data.cache` says."""
     weights = None
-    if train.class_weights:
+    if self._config.train.class_weights:
       label = self._index.label[self._train.rows]
       weights = genre_weights(label, len(self._index.genres))
-    return self._reader.batches(
-      self._train,
-      order[steps_done * train.batch_size :],
-      train.batch_size,
-      weights,
-      process_part(),
+    needed = resident_bytes(self._train, self._index.band_sums.shape[-1])
+    if jax.default_backend() == 'cpu':
+      needed *= jax.local_device_count()  # of one memory
+    resident = is_resident(self._config.data.cache, needed)
+    step = functools.partial(
+      train_step, model=self._model, tx=self._tx, config=self._config
     )
+    # One process decides: free memory may differ.
+    feed = Resident if of_writer(resident) else Streamed
+    return feed(step, self._reader, self._train, weights, self._mesh)
 
   def _validate(self, state: TrainState) -> dict[str, float]:
     """Scores the validation side; nothing where it is empty."""

@@ -32,6 +32,7 @@ _FREE_FIELDS = (
   'data.num_workers',
   'data.prepared_dir',
   'data.allow_missing',
+  'data.cache',
   'data.root',
   'model.num_genres',  # filled from the data
   'train.checkpoint_every_steps',

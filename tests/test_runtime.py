@@ -28,7 +28,7 @@ def step(x, w):  # buffers of 128 MiB between two products
   return jnp.tanh(x @ w) @ w
 
 x, w = jnp.ones((2**18, 128)), jnp.eye(128)
-for _ in range(3):
+for _ in range(12):
   x = jax.block_until_ready(step(x, w))
 before, peak = faults(), memory('VmHWM')
 for _ in range(6):
@@ -58,7 +58,7 @@ def _run(code, *args, **env):
 def test_memory_is_kept_and_does_not_grow():
   plain = json.loads(_run(STEP, 'plain').stdout)
   kept = json.loads(_run(STEP, 'set_up').stdout)
-  assert kept['faults'] < plain['faults'] / 4
+  assert kept['faults'] < plain['faults'] / 10
   assert kept['more_mib'] < 64
 
 

@@ -1,0 +1,117 @@
+"""Streamed from disk or resident on the device: the same training."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import FrozenConfigDict
+
+from mgc_jax import bundle as bundles
+from mgc_jax import feed
+from mgc_jax.datasets.prepare import prepare
+from mgc_jax.datasets.splits import make_splits
+from mgc_jax.errors import ConfigError
+from mgc_jax.feed import Resident, Streamed, is_resident, resident_bytes
+from mgc_jax.input_pipeline import Reader
+from mgc_jax.metrics import WindowSums
+from mgc_jax.models import create_model
+from mgc_jax.optim import create_optimizer
+from mgc_jax.partition import data_mesh, replicate
+from mgc_jax.train import Trainer, epoch_order, genre_weights
+from mgc_jax.train_state import create_state, train_step
+
+
+@pytest.fixture
+def run(tiny_config):
+  """Trains 5 steps by a feed; returns the state, sums and counts."""
+  config = tiny_config
+  config.model.name = 'lstm'
+  config.model.dense.dropout = (0.3,)
+  prepared = prepare(config)
+  train = make_splits(prepared, config).sides['train']
+  reader, mesh = Reader(prepared.index), data_mesh()
+  model, tx = create_model(config), create_optimizer(config.train, 5)
+  frozen = FrozenConfigDict(config)
+  step = functools.partial(train_step, model=model, tx=tx, config=frozen)
+  mean, std = reader.index.band_stats(train.rows)
+  weights = genre_weights(reader.index.label, 10) * np.arange(1, 11)
+  order = np.resize(epoch_order(len(train), 8, 0, 0), (5, 8))
+
+  def of(make, order=order):
+    state = create_state(model, tx, frozen, mean, std)
+    start = replicate((state, WindowSums.of([])), mesh)
+    key = replicate(jax.random.key(0), mesh)
+    fed = make(step, reader, train, weights, mesh)
+    advanced = list(fed.run(*start, order, key))
+    state, sums, _ = advanced[-1]
+    counts = [count for *_, count in advanced]
+    return jax.device_get(state), sums.to_list(), counts
+
+  return of
+
+
+def test_both_paths_give_the_same_bits(run):
+  streamed, resident = run(Streamed), run(Resident)
+  jax.tree.map(np.testing.assert_array_equal, streamed[0], resident[0])
+  assert streamed[1:] == resident[1:]
+  assert streamed[2] == [1] * 5
+
+
+def test_pieces_of_an_epoch_give_the_same_weights(run, monkeypatch):
+  monkeypatch.setattr(feed, '_STEPS_PER_PIECE', 3)
+  streamed = run(Streamed)
+  pieces = run(functools.partial(Resident, in_pieces=True))
+  close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+  jax.tree.map(close, streamed[0], pieces[0])
+  close(streamed[1], pieces[1])
+  assert pieces[2] == [3, 2]
+
+
+def test_all_pieces_compile_once(run, monkeypatch):
+  monkeypatch.setattr(feed, '_STEPS_PER_PIECE', 2)
+  made = []
+
+  def make(*args):
+    made.append(Resident(*args, in_pieces=True))
+    return made[-1]
+
+  assert run(make)[2] == [2, 2, 1]
+  assert made[0]._piece._cache_size() == 1
+
+
+@pytest.mark.parametrize('cache', ['device', 'auto'])
+def test_a_run_ends_with_the_same_bundle(tiny_config, tmp_path, cache):
+  prepared = prepare(tiny_config)
+  digests = []
+  for value in ('none', cache):
+    tiny_config.data.cache = value
+    split = make_splits(prepared, tiny_config)
+    folder = tmp_path / value
+    folder.mkdir()
+    trainer = Trainer(tiny_config, folder, split, Reader(prepared.index))
+    assert isinstance(trainer._feed, Streamed if value == 'none' else Resident)
+    trainer.run()
+    digests.append(bundles.digest(folder / 'bundle'))
+  assert digests[0] == digests[1]
+
+
+def test_bytes_are_those_of_the_loaded_frames(tiny_config):
+  prepared = prepare(tiny_config)
+  train = make_splits(prepared, tiny_config).sides['train']
+  reader = Reader(prepared.index)
+  data = feed._load(reader, train, None, data_mesh())
+  assert data['frames'].nbytes == resident_bytes(train, 20)
+  batch = next(reader.batches(train, np.arange(len(train)), len(train)))
+  for name, rows in batch.items():
+    np.testing.assert_array_equal(data[name], rows)
+
+
+def test_what_does_not_fit_is_refused_or_streamed(monkeypatch):
+  monkeypatch.setattr(feed, 'free_bytes', lambda: 1000 << 20)
+  assert is_resident('device', 700 << 20)
+  assert not is_resident('none', 1)
+  assert not is_resident('auto', 300 << 20)
+  assert is_resident('auto', 200 << 20)
+  with pytest.raises(ConfigError, match=r'config.data.cache=device.*0.88 GiB'):
+    is_resident('device', 900 << 20)
