@@ -8,8 +8,9 @@ import pytest
 
 from mgc_jax.config import base_config
 from mgc_jax.errors import ConfigError
-from mgc_jax.models import create_model
-from mgc_jax.models.layers import WindowLstm, fold_steps, read_out_map
+from mgc_jax.models import create_model, layers
+from mgc_jax.models.layers import read_out_map
+from mgc_jax.models.recurrence import WindowLstm, fold_steps
 
 NAMES = ('cnn', 'lstm', 'crnn')
 B, W, T, F = 2, 3, 32, 20
@@ -107,13 +108,59 @@ def test_scan_equals_a_plain_loop_over_the_cell(tiny_config):
   variables = lstm.init(jax.random.key(0), x, False)
   found = lstm.apply(variables, x, False).reshape(steps, steps, size)
   cell = nn.OptimizedLSTMCell(size)
-  (params,) = jax.tree.leaves(
-    variables['params'], is_leaf=lambda tree: 'hi' in tree
-  )
+  params = _cell_params(variables['params'])
   state = (jnp.zeros((steps, size)),) * 2
   for i in range(steps):
     state, hidden = cell.apply({'params': params}, state, x[:, 0, i])
     np.testing.assert_allclose(found[:, i], hidden, atol=1e-5)
+
+
+def _cell_params(params):
+  """Turns those of WindowLstm into those of flax's cell."""
+  found = {}
+  for i, gate in enumerate('ifgo'):
+    size = len(params['recurrence']['kernel'])
+    at = slice(i * size, (i + 1) * size)
+    found['i' + gate] = {'kernel': params['input_kernel'][:, at]}
+    found['h' + gate] = {
+      'kernel': params['recurrence']['kernel'][:, at],
+      'bias': params['bias'][at],
+    }
+  return found
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize('batch', [3, 64])  # by hand, and differentiated by jax
+def test_gradients_of_the_scan_equal_those_of_the_loop(
+  batch, dtype, tiny_config
+):
+  settings = tiny_config.model.lstm
+  settings.update(readout='flatten', output_dropout=0.0)
+  size, steps = settings.hidden_size, 7
+  lstm = WindowLstm(settings, jnp.dtype(dtype))
+  x = jax.random.normal(jax.random.key(0), (batch, 1, steps, F))
+  params = lstm.init(jax.random.key(1), x, False)['params']
+  pull = jax.random.normal(jax.random.key(2), (batch, 1, steps * size))
+
+  def scanned(params, x):
+    return (lstm.apply({'params': params}, x, True) * pull).sum()
+
+  def looped(params, x):
+    cell = nn.OptimizedLSTMCell(size, dtype=jnp.dtype(dtype))
+    state, outputs = (jnp.zeros((batch, size)),) * 2, []
+    for i in range(steps):
+      state, hidden = cell.apply(
+        {'params': _cell_params(params)}, state, x[:, 0, i]
+      )
+      outputs.append(hidden)
+    return (jnp.stack(outputs, 1).reshape(batch, 1, -1) * pull).sum()
+
+  found = jax.jit(jax.grad(scanned, argnums=(0, 1)))(params, x)
+  wanted = jax.grad(looped, argnums=(0, 1))(params, x)
+  tolerance = {'float32': 1e-5, 'bfloat16': 5e-2}[dtype]
+  for a, b in zip(*map(jax.tree.leaves, (found, wanted)), strict=True):
+    assert a.dtype == b.dtype
+    np.testing.assert_allclose(a, b, atol=tolerance * np.abs(b).max())
 
 
 def test_recurrent_dropout_uses_one_mask_for_all_steps(tiny_config):
@@ -169,6 +216,41 @@ def test_too_much_pooling_is_named(tiny_config):
   tiny_config.model.cnn.pool_frames = (16, 16)
   with pytest.raises(ConfigError, match='config.model.cnn: pools'):
     _init(_config('cnn', tiny_config))
+
+
+def test_parts_of_a_batch_change_nothing(tiny_config, monkeypatch):
+  config = _config('crnn', tiny_config)
+  config.model.cnn.norm = 'none'
+  model, variables = _init(config)
+
+  def loss(params):
+    return (model.apply({'params': params}, _windows()) ** 2).sum()
+
+  def graded():
+    return jax.jit(jax.value_and_grad(loss))(variables['params'])
+
+  whole = graded()
+  monkeypatch.setattr(layers, '_WINDOWS_AT_ONCE', 4)  # of 6: 4 and 2
+  parts = graded()
+  close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6)
+  jax.tree.map(close, parts, whole)
+
+
+def test_batches_are_normalised_as_a_whole(tiny_config, monkeypatch):
+  model, variables = _init(_config('cnn', tiny_config))
+
+  def stats():
+    return model.apply(
+      variables,
+      _windows(),
+      train=True,
+      rngs={'dropout': jax.random.key(0)},
+      mutable=['batch_stats'],
+    )[1]
+
+  whole = stats()
+  monkeypatch.setattr(layers, '_WINDOWS_AT_ONCE', 4)
+  jax.tree.map(np.testing.assert_array_equal, stats(), whole)
 
 
 def test_unknown_model_is_named(tiny_config):

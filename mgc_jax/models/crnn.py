@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
-from mgc_jax.models.layers import ConvStack, Head, WindowLstm
+from mgc_jax.models.layers import ConvStack, Head
+from mgc_jax.models.recurrence import WindowLstm
 
 
 class Crnn(nn.Module):

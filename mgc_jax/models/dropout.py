@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from mgc_jax.models.convolution import is_native
+
 _ROUNDS = 13  # the fewest that pass all tests of randomness (Salmon et al.)
 _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _PARITY = np.uint32(0x1BD11BDA)
@@ -33,7 +35,7 @@ class Dropout(nn.Module):
       1 if i in self.broadcast_dims else n for i, n in enumerate(x.shape)
     ]
     key = self.make_rng('dropout')
-    if jax.default_backend() != 'cpu':
+    if is_native():
       keep = jax.random.bernoulli(key, 1.0 - self.rate, shape)
       return jnp.where(keep, x / (1.0 - self.rate), jnp.zeros_like(x))
     threshold = round(self.rate * _LEVELS)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
 from mgc_jax.errors import ConfigError
-from mgc_jax.models.convolution import max_pool
+from mgc_jax.models.convolution import is_native, max_pool
 from mgc_jax.models.dropout import Dropout
 from mgc_jax.models.pooled_convolution import conv_max_pool
 
@@ -24,6 +24,8 @@ def activation(name: str) -> Callable[[jax.Array], jax.Array]:
 # Grow with their argument, so that the maximum can be taken first: the same
 # values and gradients, of a quarter of the elements.
 _MONOTONE = ('relu', 'elu', 'tanh')
+
+_WINDOWS_AT_ONCE = 32  # on CPU; docs/PERFORMANCE.md
 
 
 class Conv(nn.Module):
@@ -105,77 +107,30 @@ class ConvStack(nn.Module):
     batch, num_windows = windows.shape[:2]
     x = windows.reshape(-1, *windows.shape[2:]).astype(self.dtype)
     x = _fold(x, settings.fold_frames, settings.fold_bands)
-    for i, num_filters in enumerate(settings.filters):
-      pool = (settings.pool_frames[i], settings.pool_bands[i])
-      x = ConvBlock(
-        num_filters, pool, settings.dropout[i], settings, self.dtype
-      )(x, train)
-    if 0 in x.shape:
-      raise ConfigError(
-        f'config.model.cnn: pools and padding leave nothing of a window of '
-        f'{windows.shape[2:]} (frames, bands): {x.shape[1:3]}'
+    pools = zip(settings.pool_frames, settings.pool_bands, strict=True)
+    blocks = [
+      ConvBlock(num_filters, pool, rate, settings, self.dtype)
+      for num_filters, pool, rate in zip(
+        settings.filters, pools, settings.dropout, strict=True
       )
-    x = read_out_map(x.transpose(3, 1, 2, 0), settings.readout)
+    ]
+    # Smaller maps are cheaper on CPU; batches are normalised as a whole.
+    in_parts = not is_native() and not (train and settings.norm == 'batch')
+    size = _WINDOWS_AT_ONCE if in_parts else x.shape[-1]
+    vectors = []
+    for start in range(0, x.shape[-1], size):
+      part = x[..., start : start + size]
+      for block in blocks:
+        part = block(part, train)
+      if 0 in part.shape:
+        raise ConfigError(
+          f'config.model.cnn: pools and padding leave nothing of a window of '
+          f'{windows.shape[2:]} (frames, bands): {part.shape[1:3]}'
+        )
+      part = part.transpose(3, 1, 2, 0)
+      vectors.append(read_out_map(part, settings.readout))
+    x = jnp.concatenate(vectors)
     return x.reshape(batch, num_windows, *x.shape[1:])
-
-
-class WindowLstm(nn.Module):
-  """An LSTM over the steps of all windows in order; state crosses windows."""
-
-  settings: FrozenConfigDict  # config.model.lstm
-  dtype: Dtype = jnp.float32
-
-  @nn.compact
-  def __call__(self, steps: jax.Array, train: bool) -> jax.Array:
-    """Scans an excerpt's windows, from a zero state.
-
-    Args:
-      steps: f[B, W, S, D], S steps in each of W windows.
-      train: whether dropout acts.
-
-    Returns:
-      f[B, W, R]: read-out of each window's steps; that of window w depends on
-      windows 0..w. R is H, 2 H for mean_max, or S x H for flatten.
-    """
-    settings = self.settings
-    batch, num_windows, num_steps, _ = steps.shape
-    x = steps.reshape(batch, num_windows * num_steps, -1).astype(self.dtype)
-    # One mask for all steps: a new one each step would break the memory.
-    x = Dropout(
-      settings.input_dropout, broadcast_dims=(1,), deterministic=not train
-    )(x)
-    size = settings.hidden_size
-    hidden_mask = Dropout(settings.recurrent_dropout, deterministic=not train)(
-      jnp.ones((batch, size), self.dtype)
-    )
-    scan = nn.scan(
-      _MaskedLstmStep,
-      variable_broadcast='params',
-      split_rngs={'params': False},
-      # The default axis is 0, and silently wrong where B equals the steps.
-      in_axes=(1, nn.broadcast),
-      out_axes=1,
-    )
-    state = (jnp.zeros((batch, size), self.dtype),) * 2
-    _, x = scan(size, self.dtype)(state, x, hidden_mask)
-    x = x.reshape(batch, num_windows, num_steps, size)
-    x = read_out_steps(x, settings.readout)
-    return Dropout(settings.output_dropout, deterministic=not train)(x)
-
-
-class _MaskedLstmStep(nn.Module):
-  """An LSTM step whose recurrent input is masked (Keras's dropout)."""
-
-  hidden_size: int
-  dtype: Dtype
-
-  @nn.compact
-  def __call__(
-    self, state: tuple[jax.Array, jax.Array], x: jax.Array, mask: jax.Array
-  ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-    cell, hidden = state
-    step = nn.OptimizedLSTMCell(self.hidden_size, dtype=self.dtype)
-    return step((cell, hidden * mask), x)
 
 
 class Head(nn.Module):
@@ -208,29 +163,9 @@ def read_out_map(x: jax.Array, how: str) -> jax.Array:
   return jnp.concatenate([mean, over_bands.max(axis=1, keepdims=True)], axis=-1)
 
 
-def read_out_steps(x: jax.Array, how: str) -> jax.Array:
-  """Turns f[B, W, S, H] into f[B, W, R]; see config.model.lstm."""
-  if how == 'last':
-    return x[:, :, -1]
-  if how == 'flatten':
-    return x.reshape(*x.shape[:2], -1)
-  mean = x.mean(axis=2)
-  if how == 'mean':
-    return mean
-  return jnp.concatenate([mean, x.max(axis=2)], axis=-1)
-
-
 def _fold(x: jax.Array, frames: int, bands: int) -> jax.Array:
   """Turns f[B, T, F] into f[frames x bands, T/frames, F/bands, B] (cut)."""
   batch, num_frames, num_bands = x.shape
   t, f = num_frames // frames, num_bands // bands
   x = x[:, : t * frames, : f * bands].reshape(batch, t, frames, f, bands)
   return x.transpose(2, 4, 1, 3, 0).reshape(frames * bands, t, f, batch)
-
-
-def fold_steps(x: jax.Array, frames: int) -> jax.Array:
-  """Turns f[B, W, T, F] into f[B, W, T/frames, frames x F] (cut)."""
-  batch, num_windows, num_frames, num_bands = x.shape
-  steps = num_frames // frames
-  x = x[:, :, : steps * frames]
-  return x.reshape(batch, num_windows, steps, frames * num_bands)

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
-from mgc_jax.models.layers import Head, WindowLstm, fold_steps
+from mgc_jax.models.layers import Head
+from mgc_jax.models.recurrence import WindowLstm, fold_steps
 
 
 class Lstm(nn.Module):
