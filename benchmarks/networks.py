@@ -1,0 +1,51 @@
+"""The six networks that are timed: the seed's three and ours."""
+
+import importlib
+
+from ml_collections import ConfigDict
+
+NAMES = ('seed/cnn', 'seed/lstm', 'seed/crnn', 'cnn', 'lstm', 'crnn')
+
+
+def network_config(name: str, toy: bool = False) -> ConfigDict:
+  """Returns a network's configuration, with nothing random before the network.
+
+  Args:
+    name: of `NAMES`; `configs/<name>.py`.
+    toy: a small network of the same kind.
+
+  Returns:
+    The configuration. Excerpts are as long as their windows, which are cut one
+    after another; no augmentation; a constant learning rate. Where it is toy
+    the networks are tiny.
+  """
+  config = importlib.import_module(f'configs.{name.replace("/", ".")}')
+  config = config.get_config()
+  config.windows.hop_frames = config.windows.num_frames
+  config.augment.update(
+    random_crop=False,
+    gain_db=0.0,
+    num_time_masks=0,
+    num_band_masks=0,
+    mixup_alpha=0.0,
+  )
+  config.train.schedule = 'constant'
+  config.train.warmup_epochs = 0.0
+  if toy:
+    config.train.batch_size = 4
+    config.features.num_bands = 112
+    config.windows.num_frames = config.windows.hop_frames = 118
+    config.model.cnn.filters = (4, 5, 6, 7, 8)
+    config.model.lstm.hidden_size = 9
+  return config
+
+
+def batch_shape(config: ConfigDict) -> tuple[int, int, int, int]:
+  """Returns (B, W, T, F) of a batch of windows."""
+  windows = config.windows
+  return (
+    config.train.batch_size,
+    windows.num_windows,
+    windows.num_frames,
+    config.features.num_bands,
+  )

@@ -1,0 +1,1 @@
+"""The same networks in PyTorch and in Keras, to be timed against JAX's."""

@@ -1,0 +1,82 @@
+"""Our own networks and training step, with the calls that the peers have."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from benchmarks.peers.jax_variants import leave_out
+from mgc_jax.models import create_model
+from mgc_jax.optim import create_optimizer
+from mgc_jax.train_state import create_state, train_step
+
+
+class JaxPeer:
+  """A network, its optimiser, and the calls that are timed."""
+
+  def __init__(self, config: ConfigDict, batch_shape: tuple, variant: str):
+    """Builds the network, with random weights.
+
+    Args:
+      config: the whole configuration, of `network_config`.
+      batch_shape: (B, W, T, F) of the windows.
+      variant: of `jax_variants.leave_out`.
+    """
+    leave_out(variant)
+    self._config = frozen = FrozenConfigDict(config)
+    model, tx = create_model(config), create_optimizer(config.train, 1)
+    bands = np.zeros(batch_shape[-1], np.float32)
+    # Standardising by mean 0 and deviation 1 changes nothing.
+    self._state = create_state(model, tx, frozen, bands, bands + 1)
+    self.num_params = sum(x.size for x in jax.tree.leaves(self._state.params))
+    step = functools.partial(train_step, model=model, tx=tx, config=frozen)
+    self._step = jax.jit(step, donate_argnums=0)
+    self._forward = jax.jit(model.apply)
+    self._key = jax.random.key(0)
+
+  def weights(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Returns params and batch_stats, f32[...] by names joined with '/'."""
+    state = jax.device_get(self._state)
+    return tuple(
+      flatten_dict(tree, sep='/') for tree in (state.params, state.batch_stats)
+    )
+
+  def load(
+    self, params: dict[str, np.ndarray], batch_stats: dict[str, np.ndarray]
+  ) -> None:
+    """Takes over what `weights` returned."""
+    params, batch_stats = (
+      unflatten_dict(jax.tree.map(jnp.asarray, flat), sep='/')
+      for flat in (params, batch_stats)
+    )
+    self._state = self._state.replace(params=params, batch_stats=batch_stats)
+
+  def logits(self, windows: np.ndarray) -> np.ndarray:
+    """Maps f32[B, W, T, F] windows to f32[B, W, C], in evaluation mode."""
+    return np.asarray(self._forward(self._state.variables(), windows))
+
+  def place(self, windows: np.ndarray, label: np.ndarray) -> Any:
+    """Converts f32[B, W, T, F] windows and their excerpts' i64[B] labels."""
+    size, num_windows, length, _ = windows.shape
+    num_frames = num_windows * length
+    batch = {
+      'frames': windows.reshape(size, num_frames, -1),
+      'num_frames': np.full(size, num_frames, np.int32),
+      'label': label.astype(np.int32),
+      'weight': np.ones(size, np.float32),
+    }
+    return jax.device_put((batch, windows))
+
+  def train_step(self, placed: Any) -> None:
+    """Takes one step of the optimiser on what `place` returned."""
+    self._state, sums = self._step(self._state, placed[0], self._key)
+    jax.block_until_ready(sums)
+
+  def infer(self, placed: Any) -> None:
+    """Computes the logits of what `place` returned, in evaluation mode."""
+    logits = self._forward(self._state.variables(), placed[1])
+    jax.block_until_ready(logits)

@@ -1,0 +1,203 @@
+"""The networks of `config.model` in PyTorch, written as its users write them.
+
+Float32 alone, and the activations relu and elu.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from ml_collections import ConfigDict, FrozenConfigDict
+from torch import nn
+from torch.nn import functional
+
+_ACTIVATIONS = {'relu': nn.ReLU, 'elu': nn.ELU}
+
+
+class TorchPeer:
+  """A network, its optimiser, and the calls that are timed.
+
+  Where `config.model.lstm.recurrent_dropout` is not zero it does less work
+  than JAX's: nn.LSTM has no dropout of the hidden state, so that is left out.
+  """
+
+  def __init__(self, config: ConfigDict, batch_shape: tuple, variant: str):
+    """Builds the network, with random weights.
+
+    Args:
+      config: `config.model` and `config.train` are read.
+      batch_shape: (B, W, T, F) of the windows.
+      variant: eager; channels_last, the convolutions' layout in memory; or
+        compile, which is channels_last and torch.compile of the network.
+    """
+    if variant not in ('eager', 'channels_last', 'compile'):
+      raise ValueError(f'variant={variant}: no such way to run PyTorch')
+    self._network = _Network(config.model, batch_shape, variant != 'eager')
+    self._call = self._network
+    if variant == 'compile':
+      self._call = torch.compile(self._network)
+    self._train = train = config.train
+    self._params = [p for p in self._network.parameters() if p.requires_grad]
+    self.num_params = sum(p.numel() for p in self._params)
+    kernels = [p for p in self._params if p.ndim > 1]
+    vectors = [p for p in self._params if p.ndim <= 1]
+    decayed = {'params': kernels}
+    kind = torch.optim.Adam
+    if train.optimizer == 'adamw':
+      kind, decayed['weight_decay'] = torch.optim.AdamW, train.weight_decay
+    groups = [decayed, {'params': vectors, 'weight_decay': 0.0}]
+    # Fused is not PyTorch's default on CPU, but its fastest.
+    self._optimizer = kind(groups, lr=train.learning_rate, fused=True)
+
+  def load(
+    self, params: dict[str, np.ndarray], batch_stats: dict[str, np.ndarray]
+  ) -> None:
+    """Takes flax's weights over, f32[...] by their names joined with '/'."""
+    values, targets = params | batch_stats, self._network.targets()
+    if set(values) != set(targets):
+      names = sorted(set(values) ^ set(targets))
+      raise ValueError(f'weights of flax and of PyTorch differ: {names}')
+    with torch.no_grad():
+      for name, tensor in targets.items():
+        tensor.copy_(torch.tensor(np.asarray(values[name])))
+
+  def logits(self, windows: np.ndarray) -> np.ndarray:
+    """Maps f32[B, W, T, F] windows to f32[B, W, C], in evaluation mode."""
+    return self._evaluate(torch.from_numpy(windows)).numpy()
+
+  def place(self, windows: np.ndarray, label: np.ndarray) -> Any:
+    """Converts f32[B, W, T, F] windows and their excerpts' i64[B] labels."""
+    labels = np.repeat(label, windows.shape[1])
+    return torch.from_numpy(windows), torch.from_numpy(labels)
+
+  def train_step(self, placed: Any) -> None:
+    """Takes one step of the optimiser on what `place` returned."""
+    windows, labels = placed
+    self._network.train()
+    self._optimizer.zero_grad()
+    logits = self._call(windows).flatten(0, 1)
+    smoothing = self._train.label_smoothing
+    functional.cross_entropy(
+      logits, labels, label_smoothing=smoothing
+    ).backward()
+    if self._train.clip_norm:
+      nn.utils.clip_grad_norm_(self._params, self._train.clip_norm)
+    self._optimizer.step()
+
+  def infer(self, placed: Any) -> None:
+    """Computes the logits of what `place` returned, in evaluation mode."""
+    self._evaluate(placed[0])
+
+  @torch.inference_mode()
+  def _evaluate(self, windows: torch.Tensor) -> torch.Tensor:
+    self._network.eval()
+    return self._call(windows)
+
+
+class _Network(nn.Module):
+  """Maps f32[B, W, T, F] windows to f32[B, W, C] logits."""
+
+  def __init__(self, model: ConfigDict, batch_shape: tuple, last: bool):
+    super().__init__()
+    self.model = model = FrozenConfigDict(model)
+    self.convs, self.rests = nn.ModuleList(), nn.ModuleList()
+    self.lstm, cnn = None, model.cnn
+    channels = cnn.fold_frames * cnn.fold_bands
+    for i, size in enumerate(cnn.filters if model.name != 'lstm' else ()):
+      pad, normed = cnn.padding.lower(), cnn.norm == 'batch'
+      self.convs.append(
+        nn.Conv2d(channels, size, cnn.kernel_size, padding=pad, bias=not normed)
+      )
+      rest = [nn.BatchNorm2d(size)] if normed else []
+      rest.append(_ACTIVATIONS[cnn.activation]())
+      rest.append(nn.MaxPool2d((cnn.pool_frames[i], cnn.pool_bands[i])))
+      self.rests.append(nn.Sequential(*rest, nn.Dropout(cnn.dropout[i])))
+      channels = size
+    self.layout = torch.channels_last if last else torch.contiguous_format
+    self.to(memory_format=self.layout)
+    with torch.no_grad():  # one excerpt tells the sizes of the next layers
+      size = self._steps(torch.zeros(1, *batch_shape[1:])).shape[-1]
+      if model.name != 'cnn':
+        self.lstm = nn.LSTM(size, model.lstm.hidden_size, batch_first=True)
+        # The sum of its two biases counts, and others have one.
+        self.lstm.bias_hh_l0.zero_().requires_grad_(False)
+      size = self._body(torch.zeros(1, *batch_shape[1:])).shape[-1]
+    head = []
+    for units, rate in zip(model.dense.sizes, model.dense.dropout, strict=True):
+      head += [nn.Linear(size, units), _ACTIVATIONS[model.dense.activation]()]
+      head, size = head + [nn.Dropout(rate)], units
+    self.head = nn.Sequential(*head, nn.Linear(size, model.num_genres))
+
+  def forward(self, windows: torch.Tensor) -> torch.Tensor:
+    return self.head(self._body(windows))
+
+  def _steps(self, x: torch.Tensor) -> torch.Tensor:
+    """Maps f32[B, W, T, F] to f32[B, W, S, D], as ConvStack does."""
+    model, (b, w, t, f) = self.model, x.shape
+    if model.name == 'lstm':
+      if model.lstm.bands_as_steps:
+        return x.transpose(2, 3)
+      frames = model.lstm.frames_per_step
+      return x[:, :, : t // frames * frames].reshape(b, w, t // frames, -1)
+    frames, bands = model.cnn.fold_frames, model.cnn.fold_bands
+    x = x[:, :, : t // frames * frames, : f // bands * bands]
+    x = x.reshape(b * w, t // frames, frames, f // bands, bands)
+    x = x.permute(0, 2, 4, 1, 3).flatten(1, 2)
+    x = x.contiguous(memory_format=self.layout)
+    for conv, rest in zip(self.convs, self.rests, strict=True):
+      x = rest(conv(x))
+    x = x.permute(0, 2, 3, 1)  # as flax's: time, band, channel
+    if model.cnn.readout in ('steps', 'flatten'):
+      steps = x.shape[1] if model.cnn.readout == 'steps' else 1
+      return x.reshape(b, w, steps, -1)
+    return _mean_max(x.mean(2), model.cnn.readout).reshape(b, w, 1, -1)
+
+  def _body(self, windows: torch.Tensor) -> torch.Tensor:
+    """Maps f32[B, W, T, F] to f32[B, W, R]."""
+    x, settings = self._steps(windows), self.model.lstm
+    b, w, s, _ = x.shape
+    if self.lstm is None:
+      return x.flatten(2)
+    x = x.flatten(1, 2)
+    if self.training and settings.input_dropout:
+      # One mask for all steps.
+      x = x * functional.dropout(
+        torch.ones_like(x[:, :1]), settings.input_dropout
+      )
+    x = self.lstm(x)[0].reshape(b * w, s, -1)
+    if settings.readout in ('last', 'flatten'):
+      x = x[:, -1] if settings.readout == 'last' else x.flatten(1)
+    else:
+      x = _mean_max(x, settings.readout)
+    x = x.reshape(b, w, -1)
+    return functional.dropout(x, settings.output_dropout, self.training)
+
+  def targets(self) -> dict[str, torch.Tensor]:
+    """Returns the weights under flax's names, as views with flax's axes."""
+    found = {}
+    for i, (conv, rest) in enumerate(zip(self.convs, self.rests, strict=True)):
+      name = f'ConvStack_0/ConvBlock_{i}/'
+      found[name + 'Conv_0/kernel'] = conv.weight.permute(2, 3, 1, 0)
+      if conv.bias is not None:
+        found[name + 'Conv_0/bias'] = conv.bias
+        continue
+      norm, name = rest[0], name + 'BatchNorm_0/'
+      found |= {name + 'scale': norm.weight, name + 'bias': norm.bias}
+      found |= {
+        name + 'mean': norm.running_mean,
+        name + 'var': norm.running_var,
+      }
+    if self.lstm is not None:
+      found['WindowLstm_0/input_kernel'] = self.lstm.weight_ih_l0.T
+      found['WindowLstm_0/recurrence/kernel'] = self.lstm.weight_hh_l0.T
+      found['WindowLstm_0/bias'] = self.lstm.bias_ih_l0
+    for i, dense in enumerate(x for x in self.head if hasattr(x, 'weight')):
+      found[f'Head_0/Dense_{i}/kernel'] = dense.weight.T
+      found[f'Head_0/Dense_{i}/bias'] = dense.bias
+    return found
+
+
+def _mean_max(x: torch.Tensor, how: str) -> torch.Tensor:
+  """Reads f32[N, S, D] out over its steps: f32[N, D], or [N, 2 D]."""
+  mean = x.mean(1)
+  return mean if how == 'mean' else torch.cat([mean, x.amax(1)], -1)

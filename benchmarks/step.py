@@ -1,0 +1,172 @@
+"""A training step and inference, against PyTorch and Keras on TensorFlow.
+
+Six networks: those of the published description in configs/seed/, and ours.
+All frameworks get the same windows, batch and number of cores; networks are
+checked to have the same number of parameters and, with the same weights, the
+same logits. Ours is the whole step of training, which cuts and standardises
+the windows besides; the others are given them.
+
+  python -m benchmarks.step
+  python -m benchmarks.step --networks=seed/cnn --ablation
+"""
+
+import contextlib
+import pathlib
+import tempfile
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
+from benchmarks.networks import NAMES
+from benchmarks.peers import jax_variants
+from benchmarks.worker import Worker
+
+_OURS = 'jax/default'
+_PEERS = (
+  'torch/eager',
+  'torch/channels_last',
+  'torch/compile',
+  'keras/default',
+)
+# One allocator for all. It keeps what is freed, as glibc does for ours.
+_JEMALLOC = (
+  '/usr/lib/x86_64-linux-gnu/libjemalloc.so.2',
+  '/usr/lib/aarch64-linux-gnu/libjemalloc.so.2',
+)
+_KEEPS = 'dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always'
+_LOGIT_TOLERANCE = 2e-3  # of logits up to some 1; sums in another order
+
+
+def compare(
+  network: str,
+  peers: Sequence[str],
+  *,
+  env: dict[str, str],
+  rounds: int,
+  seconds: float,
+  toy: bool,
+) -> dict:
+  """Times ours and the others, in turn.
+
+  Args:
+    network: of `networks.NAMES`.
+    peers: framework and variant; the first is compared with the others.
+    env: of their processes.
+    rounds: how often each is timed.
+    seconds: how long each time, at least.
+    toy: tiny networks.
+
+  Returns:
+    `train` and `infer`, each with windows a second by peer, and the ratio of
+    the first to every other; `peak_mib` by peer.
+
+  Raises:
+    RuntimeError: two do not compute the same.
+  """
+  with contextlib.ExitStack() as stack:
+    workers = {}
+    for peer in peers:
+      workers[peer] = Worker(network, peer, toy, **env)
+      stack.callback(workers[peer].close)
+    check_same(network, workers)
+    found: dict = {'peak_mib': {}}
+    for what in ('train', 'infer'):
+
+      def measure(peer: str, what: str = what) -> float:
+        answer = workers[peer].ask(what, seconds=seconds)
+        found['peak_mib'][peer] = answer['peak_mib']
+        return answer['windows_per_s']
+
+      figures = in_turn({p: lambda p=p: measure(p) for p in peers}, rounds)
+      ours = figures[peers[0]]
+      found[what] = {
+        'windows_per_s': {p: spread(x) for p, x in figures.items()},
+        'ratio': {p: ratio(ours, figures[p]) for p in peers[1:]},
+      }
+  return found
+
+
+def check_same(network: str, workers: dict[str, Worker]) -> None:
+  """Raises where the number of parameters or logits differ.
+
+  Args:
+    network: for the message.
+    workers: by framework and variant; the first one's weights are given to all.
+  """
+  first, *others = workers.values()
+  with tempfile.TemporaryDirectory() as folder:
+    path = str(pathlib.Path(folder) / 'weights.npz')
+    first.ask('save', path=path)
+    wanted = np.array(first.ask('logits', path=None)['logits'])
+    for name, worker in zip(list(workers)[1:], others, strict=True):
+      if worker.num_params != first.num_params:
+        raise RuntimeError(
+          f'{network}: {name} has {worker.num_params} parameters, ours '
+          f'{first.num_params}'
+        )
+      found = np.array(worker.ask('logits', path=path)['logits'])
+      error = np.abs(found - wanted).max()
+      if not error <= _LOGIT_TOLERANCE * max(1.0, np.abs(wanted).max()):
+        raise RuntimeError(f'{network}: logits of {name} are {error} away')
+
+
+def _report(network: str, allocator: str, found: dict) -> None:
+  for what in ('train', 'infer'):
+    speeds = found[what]['windows_per_s']
+    ours = next(iter(speeds))
+    rest = [x for x in speeds if x != ours]
+    fastest = max(rest, key=lambda x: speeds[x]['median'])
+    found[what]['fastest'] = fastest
+    print(
+      f'{network} {what}, {allocator}: '
+      f'{told(found[what]["ratio"][fastest])} {fastest}, the fastest peer'
+    )
+    for peer in speeds:
+      times = '' if peer == ours else told(found[what]['ratio'][peer])
+      peak = found['peak_mib'][peer]
+      speed = speeds[peer]['median']
+      print(f'    {peer:26}{speed:9.0f} windows/s {peak:7.0f} MiB  {times}')
+
+
+def main() -> None:
+  """Prints a ratio to the fastest peer, then to each."""
+  flags = parser(__doc__)
+  flags.add_argument('--networks', help='by default all; in toys seed/crnn')
+  flags.add_argument('--rounds', type=int, default=3)
+  flags.add_argument('--seconds', type=float, default=1.5, help='of a round')
+  flags.add_argument(
+    '--ablation',
+    action='store_true',
+    help='instead of the others, ours without each of its means',
+  )
+  args = flags.parse_args()
+  rounds, seconds = (1, 0.1) if args.toy else (args.rounds, args.seconds)
+  allocators: dict[str, dict[str, str]] = {'as they come': {}}
+  library = next((x for x in _JEMALLOC if pathlib.Path(x).exists()), None)
+  if library and not args.ablation:
+    allocators['all on jemalloc'] = {
+      'LD_PRELOAD': library,
+      'MALLOC_CONF': _KEEPS,
+    }
+  elif not args.ablation:
+    print('no jemalloc (Debian: libjemalloc2): default allocators only')
+  results: dict = {}
+  networks = ('seed/crnn',) if args.toy else NAMES
+  if args.networks:
+    networks = args.networks.split(',')
+  for network in networks:
+    for allocator, env in allocators.items():
+      peers = (_OURS, *_PEERS)
+      if args.ablation:
+        peers = (_OURS, *(f'jax/{x}' for x in jax_variants.LEFT_OUT))
+      found = compare(
+        network, peers, env=env, rounds=rounds, seconds=seconds, toy=args.toy
+      )
+      _report(network, allocator, found)
+      results.setdefault(network, {})[allocator] = found
+  tell({'networks': results}, args.json)
+
+
+if __name__ == '__main__':
+  main()
