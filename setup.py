@@ -41,6 +41,8 @@ setuptools.setup(
     'tqdm>=4.66',
   ],
   extras_require={
+    # Keras comes with tensorflow. On CPU install torch==2.13.0 before.
+    'bench': ['torch>=2.6'],
     'test': [
       'hypothesis>=6.100',
       'jsonschema>=4.20',

@@ -1,25 +1,33 @@
-"""The input pipeline alone against the training step, in windows a second.
+"""The input pipeline: windows a second, and what an epoch loses by it.
 
-python -m benchmarks.input_pipeline
+tf.data alone against the training step; then whole epochs, the training side
+streamed from disk and resident on the device, in turn. The host's share is the
+part of an epoch in which no step runs.
+
+  python -m benchmarks.input_pipeline
 """
 
-import argparse
 import functools
-import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
+from mgc_jax import runtime
 from mgc_jax.config import base_config
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.splits import make_splits
+from mgc_jax.feed import Resident, Streamed
 from mgc_jax.input_pipeline import Reader
+from mgc_jax.metrics import WindowSums
 from mgc_jax.models import create_model
 from mgc_jax.optim import create_optimizer
+from mgc_jax.partition import data_mesh, replicate
 from mgc_jax.train import epoch_order
 from mgc_jax.train_state import create_state, train_step
 
@@ -33,34 +41,70 @@ def pipeline_windows_per_s(batches: Iterator, windows: int) -> float:
   return count / (time.perf_counter() - start_s)
 
 
-def step_windows_per_s(
-  config: ConfigDict, batch: dict, num_steps: int, windows: int
-) -> float:
-  """Repeats the training step on one batch; compilation is not timed."""
-  model, tx = create_model(config), create_optimizer(config.train, 10)
-  frozen = FrozenConfigDict(config)
-  bands = np.zeros(config.features.num_bands, np.float32)
-  state = create_state(model, tx, frozen, bands, bands + 1)
-  step = jax.jit(
-    functools.partial(train_step, model=model, tx=tx, config=frozen),
-    donate_argnums=0,
-  )
-  placed, key = jax.device_put(batch), jax.random.key(0)
-  state, _ = step(state, placed, key)
-  jax.block_until_ready(state)
-  start_s = time.perf_counter()
-  for _ in range(num_steps):
-    state, _ = step(state, placed, key)
-  jax.block_until_ready(state)
-  seconds = time.perf_counter() - start_s
-  return num_steps * len(batch['label']) * windows / seconds
+class Epochs:
+  """Trains epoch after epoch by one feed."""
+
+  def __init__(
+    self, feed: type, config: ConfigDict, reader: Reader, train: Any
+  ):
+    """Compiles the step.
+
+    Args:
+      feed: Streamed or Resident.
+      config: whole and valid.
+      reader: of the records.
+      train: the examples.
+    """
+    self._size, self._num = config.train.batch_size, len(train)
+    model, tx = create_model(config), create_optimizer(config.train, 10)
+    frozen, mesh = FrozenConfigDict(config), data_mesh()
+    step = functools.partial(train_step, model=model, tx=tx, config=frozen)
+    self._feed = feed(step, reader, train, None, mesh)
+    if jax.default_backend() == 'cpu':  # steps run inside the call
+      self._feed._step = self._timed(self._feed._step)
+    mean, std = reader.index.band_stats(train.rows)
+    self._state, self._sums, self._key = replicate(
+      (
+        create_state(model, tx, frozen, mean, std),
+        WindowSums.of([]),
+        jax.random.key(0),
+      ),
+      mesh,
+    )
+    self.host_shares: list[float] = []
+    self.run()
+    self.host_shares.clear()
+
+  def run(self) -> float:
+    """Trains for an epoch; returns the examples a second."""
+    order = epoch_order(self._num, self._size, 0, len(self.host_shares))
+    order = order.reshape(-1, self._size)
+    self._step_s, start_s = 0.0, time.perf_counter()
+    sums = replicate(self._sums, data_mesh())
+    steps = self._feed.run(self._state, sums, order, self._key)
+    *_, (self._state, sums, _) = steps
+    sums.compute()  # waits
+    seconds = time.perf_counter() - start_s
+    self.host_shares.append(1 - self._step_s / seconds)
+    return order.size / seconds
+
+  def _timed(self, step: Callable) -> Callable:
+    def timed(*args: Any) -> Any:
+      start_s = time.perf_counter()
+      found = jax.block_until_ready(step(*args))
+      self._step_s += time.perf_counter() - start_s
+      return found
+
+    return timed
 
 
 def main() -> None:
-  """Prints a ratio for each model."""
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument('--toy', action='store_true', help='seconds, no meaning')
-  toy = parser.parse_args().toy
+  """Prints the ratios for each model."""
+  flags = parser(__doc__)
+  flags.add_argument('--rounds', type=int, default=5)
+  args = flags.parse_args()
+  toy, rounds = args.toy, 1 if args.toy else args.rounds
+  runtime.set_up()
   config = base_config()
   config.data.synthetic.num_artists = 3
   config.data.synthetic.tracks_per_artist = 1 if toy else 4
@@ -68,31 +112,41 @@ def main() -> None:
     config.data.synthetic.duration_s = 6.0
     config.windows.num_frames = config.windows.hop_frames = 32
     config.model.cnn.filters = (4,) * 5
-  windows, epochs, num_steps = config.windows.num_windows, 1 if toy else 20, 8
+  windows, size = config.windows.num_windows, config.train.batch_size
+  results = {}
   with tempfile.TemporaryDirectory() as folder:
     config.data.prepared_dir = folder
     prepared = prepare(config)
     train = make_splits(prepared, config).sides['train']
-    size = config.train.batch_size
     order = np.concatenate(
-      [epoch_order(len(train), size, 0, epoch) for epoch in range(epochs)]
+      [epoch_order(len(train), size, 0, e) for e in range(1 if toy else 20)]
     )
     reader = Reader(prepared.index)
-    batch = next(reader.batches(train, order, size))
-    results = {}
+    alone = pipeline_windows_per_s(reader.batches(train, order, size), windows)
+    print(f'tf.data alone: {alone:.0f} windows/s', flush=True)
     for name in ('cnn', 'lstm', 'crnn')[2 * toy :]:
       config.model.name = name
-      step = step_windows_per_s(config, batch, 1 if toy else num_steps, windows)
-      pipeline = pipeline_windows_per_s(
-        reader.batches(train, order, size), windows
-      )
-      ratio = pipeline / step
-      results[name] = {'ratio': ratio, 'pipeline': pipeline, 'step': step}
+      feeds = {
+        'streamed': Epochs(Streamed, config, reader, train),
+        'resident': Epochs(Resident, config, reader, train),
+      }
+      speeds = in_turn({k: feed.run for k, feed in feeds.items()}, rounds)
+      result = {
+        'resident_to_streamed': ratio(speeds['resident'], speeds['streamed']),
+        'pipeline_to_epoch': alone / np.median(speeds['resident']) / windows,
+        'host_share': {k: spread(f.host_shares) for k, f in feeds.items()},
+        'examples_per_s': {k: spread(x) for k, x in speeds.items()},
+      }
+      results[name] = result
+      shares = {k: x['median'] for k, x in result['host_share'].items()}
       print(
-        f'{name}: the pipeline delivers {ratio:.1f} x what the step takes '
-        f'({pipeline:.0f} against {step:.0f} windows/s)'
+        f'{name}: resident {told(result["resident_to_streamed"])} streamed; '
+        f'host {shares["resident"]:.1%} of an epoch resident, '
+        f'{shares["streamed"]:.1%} streamed; the pipeline could deliver '
+        f'{result["pipeline_to_epoch"]:.0f} x what training takes',
+        flush=True,
       )
-  print(json.dumps(results))
+  tell({'pipeline_windows_per_s': alone, 'models': results}, args.json)
 
 
 if __name__ == '__main__':

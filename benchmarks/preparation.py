@@ -2,13 +2,13 @@
 
 Both do the same work: load at one rate, the middle 30 s, log-mels, float16 on
 disk. The time of the first tracks is subtracted on both sides, which leaves
-out process start and compilation.
+out process start and compilation. With no --root, made-up music is written as
+MP3s first.
 
   python -m benchmarks.preparation --root=$DATA/emotify_mp3
 """
 
-import argparse
-import json
+import functools
 import os
 import pathlib
 import subprocess
@@ -18,9 +18,12 @@ import time
 
 import librosa
 import numpy as np
+import soundfile
 
+from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
 from mgc_jax.config import base_config
 from mgc_jax.datasets.prepare import prepare
+from mgc_jax.datasets.sources import synthetic
 
 _WARM_UP_TRACKS = 2
 _WINDOW_FRAMES = 128
@@ -104,34 +107,71 @@ def _tree_bytes(pid: int) -> int:
   return total
 
 
+def write_music(root: pathlib.Path, seconds: float, num_artists: int) -> None:
+  """Writes some of the synthetic corpus as `<root>/<genre>/<name>.mp3`.
+
+  Args:
+    root: an empty folder.
+    seconds: of each track.
+    num_artists: of each of two genres, with two tracks each.
+  """
+  config = base_config()
+  sizes = config.data.synthetic
+  sizes.num_artists, sizes.tracks_per_artist = num_artists, 2
+  sizes.duration_s = seconds
+  for track in synthetic.list_tracks(config.data):
+    if track.genre in synthetic.GENRES[:2]:
+      name = track.track_id.removeprefix('synthetic/').split('/', 1)[1]
+      path = root / track.genre / f'{name.replace("/", "-")}.mp3'
+      path.parent.mkdir(parents=True, exist_ok=True)
+      soundfile.write(path, synthetic.render(track.path, 44100), 44100)
+
+
 def main() -> None:
   """Prints the ratio, then the peak."""
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument('--root', type=pathlib.Path, required=True)
-  parser.add_argument('--rounds', type=int, default=3)
-  parser.add_argument('--max_tracks', type=int)
-  args = parser.parse_args()
-  root = args.root.resolve()
-  paths = sorted(root.glob('*/*.mp3'))[: args.max_tracks]
-  net_s = {'librosa': [], 'mgc_jax': []}
-  for method in net_s:
+  flags = parser(__doc__)
+  flags.add_argument('--root', type=pathlib.Path, help='<root>/*/*.mp3')
+  flags.add_argument('--rounds', type=int, default=3)
+  flags.add_argument('--max_tracks', type=int)
+  args = flags.parse_args()
+  if args.root:
+    _compare(args.root.resolve(), args.rounds, args.max_tracks, args.json)
+    return
+  with tempfile.TemporaryDirectory() as folder:
+    root = pathlib.Path(folder).resolve()
+    write_music(root, *((3.0, 2) if args.toy else (30.0, 15)))
+    _compare(root, 1 if args.toy else args.rounds, None, args.json)
+
+
+def _compare(
+  root: pathlib.Path,
+  rounds: int,
+  max_tracks: int | None,
+  json_path: pathlib.Path | None,
+) -> None:
+  paths = sorted(root.glob('*/*.mp3'))[:max_tracks]
+  methods = ('librosa', 'mgc_jax')
+  for method in methods:
     seconds_of(method, paths[:_WARM_UP_TRACKS])  # imports, compilation
-  for _ in range(args.rounds):
-    for method, found in net_s.items():
-      whole = seconds_of(method, paths)
-      found.append(whole - seconds_of(method, paths[:_WARM_UP_TRACKS]))
-  medians = {method: float(np.median(found)) for method, found in net_s.items()}
+
+  def net_s(method: str) -> float:
+    whole = seconds_of(method, paths)
+    return whole - seconds_of(method, paths[:_WARM_UP_TRACKS])
+
+  calls = {method: functools.partial(net_s, method) for method in methods}
+  seconds = in_turn(calls, rounds)
   result = {
-    'ratio': medians['librosa'] / medians['mgc_jax'],
-    'ratios': np.divide(net_s['librosa'], net_s['mgc_jax']).tolist(),
+    'ratio': ratio(seconds['librosa'], seconds['mgc_jax']),
     'num_tracks': len(paths),
-    'seconds': medians,
+    'seconds': {method: spread(x) for method, x in seconds.items()},
     'peak_gib': peak_gib(root),
   }
-  print(f'mgc_jax, 2 processes, is {result["ratio"]:.2f} x as fast as a')
-  print('one-process librosa loop doing the same work')
+  print(
+    f'{len(paths)} tracks: mgc_jax with 2 processes {told(result["ratio"])} a '
+    'one-process librosa loop doing the same work'
+  )
   print(f'peak memory of the whole preparation: {result["peak_gib"]:.2f} GiB')
-  print(json.dumps(result))
+  tell(result, json_path)
 
 
 if __name__ == '__main__':

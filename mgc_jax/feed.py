@@ -15,14 +15,14 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
-from mgc_jax.datasets.splits import Examples
 from mgc_jax.errors import ConfigError
 from mgc_jax.memory import free_bytes
 from mgc_jax.metrics import WindowSums
 from mgc_jax.partition import process_part, replicate, replicated, shard_batch
 from mgc_jax.train_state import TrainState
 
-if TYPE_CHECKING:  # tensorflow: not needed to train from another reader
+if TYPE_CHECKING:  # decoding and tensorflow: not needed with another reader
+  from mgc_jax.datasets.splits import Examples
   from mgc_jax.input_pipeline import Reader
 
 _logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Streamed:
     self,
     step: Step,
     reader: 'Reader',
-    examples: Examples,
+    examples: 'Examples',
     genre_weights: np.ndarray | None,
     mesh: Mesh,
   ):
@@ -98,7 +98,7 @@ class Resident:
     self,
     step: Step,
     reader: 'Reader',
-    examples: Examples,
+    examples: 'Examples',
     genre_weights: np.ndarray | None,
     mesh: Mesh,
     in_pieces: bool | None = None,
@@ -155,7 +155,7 @@ class Resident:
       yield state, sums, count
 
 
-def resident_bytes(examples: Examples, num_bands: int) -> int:
+def resident_bytes(examples: 'Examples', num_bands: int) -> int:
   """Returns what the examples take on a device."""
   longest = int(examples.num_frames.max())
   return len(examples) * longest * num_bands * np.dtype(np.float16).itemsize
@@ -187,7 +187,7 @@ def is_resident(cache: str, needed: int) -> bool:
 
 def _load(
   reader: 'Reader',
-  examples: Examples,
+  examples: 'Examples',
   genre_weights: np.ndarray | None,
   mesh: Mesh,
 ) -> dict[str, jax.Array]:

@@ -1,29 +1,115 @@
 """Benchmarks run at toy size, so that none rots; figures mean nothing here."""
 
+import importlib.util
 import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import write_tone
 from tests.processes import ROOT, environment
 
+needs_torch = pytest.mark.skipif(
+  importlib.util.find_spec('torch') is None, reason="install '.[bench]'"
+)
 
-def _run(module, *args):
-  done = subprocess.run(
-    [sys.executable, '-m', module, *map(str, args)],
+
+def _run(*args):
+  return subprocess.run(
+    [sys.executable, '-m', *map(str, args)],
     capture_output=True,
     text=True,
     check=False,
     cwd=ROOT,
     env=environment(),
   )
+
+
+def _figures(tmp_path, module, *args):
+  done = _run(f'benchmarks.{module}', f'--json={tmp_path / "f.json"}', *args)
   assert done.returncode == 0, done.stderr
-  return json.loads(done.stdout.splitlines()[-1])
+  found = json.loads((tmp_path / 'f.json').read_text())
+  where = found['environment']
+  assert where['cores'] >= 1 and where['processor']
+  assert where['versions']['jax'] in done.stdout
+  return found
 
 
-def test_input_pipeline():
-  found = _run('benchmarks.input_pipeline', '--toy')
-  assert found['crnn']['ratio'] > 0
+@needs_torch
+def test_step_against_the_peers(tmp_path):
+  found = _figures(tmp_path, 'step', '--toy')['networks']['seed/crnn']
+  for by_allocator in found.values():
+    for what in ('train', 'infer'):
+      speeds = by_allocator[what]['windows_per_s']
+      assert len(speeds) == 5
+      assert all(x['min'] > 0 for x in speeds.values())
+      fastest = by_allocator[what]['fastest']
+      ratio = speeds['jax/default']['median'] / speeds[fastest]['median']
+      assert by_allocator[what]['ratio'][fastest]['median'] == ratio
+
+
+@needs_torch
+@pytest.mark.parametrize('network', ['seed/cnn', 'seed/lstm', 'cnn', 'lstm'])
+def test_peers_compute_the_same(network):
+  from benchmarks.step import check_same
+  from benchmarks.worker import Worker
+
+  workers = {
+    name: Worker(network, name, toy=True)
+    for name in ('jax/default', 'torch/eager', 'keras/default')
+  }
+  check_same(network, workers)
+  for worker in workers.values():
+    worker.close()
+
+
+@needs_torch
+def test_peers_that_compute_something_else_are_refused():
+  from benchmarks.step import check_same
+  from benchmarks.worker import Worker
+
+  workers = {
+    'jax/default': Worker('crnn', 'jax/default', toy=True),
+    'torch/eager': Worker('seed/crnn', 'torch/eager', toy=True),
+  }
+  with pytest.raises(RuntimeError, match='torch/eager has .* parameters'):
+    check_same('crnn', workers)
+  for worker in workers.values():
+    worker.close()
+
+
+def test_ablation(tmp_path):
+  args = ('--toy', '--ablation', '--networks=lstm')
+  found = _figures(tmp_path, 'step', *args)['networks']['lstm']
+  ratios = found['as they come']['train']['ratio']
+  assert {'jax/differentiated_scan', 'jax/fresh_memory', 'jax/all'} < set(
+    ratios
+  )
+
+
+def test_convolution(tmp_path):
+  (found,) = _figures(tmp_path, 'convolution', '--toy')['layers'].values()
+  assert found['both']['ratio']['ours']['median'] == 1
+  assert found['both']['ms']['ours']['median'] > 0
+
+
+def test_input_pipeline(tmp_path):
+  found = _figures(tmp_path, 'input_pipeline', '--toy')
+  assert found['pipeline_windows_per_s'] > 0
+  assert 0 < found['models']['crnn']['host_share']['resident']['median'] < 1
+
+
+def test_startup(tmp_path):
+  found = _figures(tmp_path, 'startup', '--toy')['networks']['crnn']
+  assert found['seconds']['filled']['median'] > 0.5
+
+
+def test_profile(tmp_path):
+  found = _figures(tmp_path, 'profile', '--toy', '--network=crnn')
+  rows = found['operations']
+  assert any('backward WindowLstm_0' in row['origin'] for row in rows)
+  assert rows[0]['ms'] >= rows[-1]['ms'] > 0
 
 
 def test_preparation(tmp_path):
@@ -32,6 +118,50 @@ def test_preparation(tmp_path):
       frequency_hz = 300.0 + 40 * i + len(genre)
       path = tmp_path / genre / f'{i}.mp3'
       write_tone(path, 3.0, 22050, frequency_hz=frequency_hz)
-  found = _run('benchmarks.preparation', f'--root={tmp_path}', '--rounds=1')
+  args = (f'--root={tmp_path}', '--rounds=1')
+  found = _figures(tmp_path, 'preparation', *args)
   assert found['num_tracks'] == 6
   assert 0 < found['peak_gib'] < 2
+
+
+def test_accelerator(tmp_path):
+  found = _figures(tmp_path, 'accelerator', '--toy', '--no_compile')
+  assert found['ceilings']['float32_flops'] > found['ceilings']['bytes'] > 0
+  assert set(found['networks']) == {'crnn float32 4', 'crnn bfloat16 4'}
+  assert 0 < found['epochs']['float32']['host_share'] < 1
+
+
+def test_accelerator_needs_no_decoders_and_no_tensorflow():
+  absent = ('tensorflow', 'keras', 'soundfile', 'soxr', 'librosa', 'orbax')
+  code = (
+    'import sys\n'
+    f'for name in {absent}: sys.modules[name] = None\n'
+    'import benchmarks.accelerator'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    cwd=ROOT,
+    env=environment(),
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
+
+
+def test_all_names_what_it_does_not_know():
+  done = _run('benchmarks', '--only=step,speed')
+  assert done.returncode == 2
+  assert 'no benchmark is called speed' in done.stderr
+
+
+def test_all_goes_on_past_one_that_fails(tmp_path):
+  file = tmp_path / 'file'
+  file.mkdir()
+  (file / 'profile.json').mkdir()  # in the way of its figures
+  done = _run(
+    'benchmarks', '--toy', '--only=profile,preparation', f'--to={file}'
+  )
+  assert done.returncode == 1
+  assert 'failed: profile' in done.stderr
+  assert json.loads((file / 'preparation.json').read_text())['num_tracks'] == 8

@@ -256,3 +256,18 @@ def test_batches_are_normalised_as_a_whole(tiny_config, monkeypatch):
 def test_unknown_model_is_named(tiny_config):
   with pytest.raises(ConfigError, match='config.model.name=svm'):
     create_model(_config('svm', tiny_config))
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_elu_equals_that_of_flax(dtype):
+  x = jnp.linspace(-9, 9, 401).astype(dtype)
+  tolerance = {'float32': 2e-7, 'bfloat16': 8e-3}[dtype]
+  for function, wanted in (
+    (layers.elu, nn.elu),
+    (jax.vmap(jax.grad(layers.elu)), jax.vmap(jax.grad(nn.elu))),
+  ):
+    found = function(x)
+    assert found.dtype == x.dtype
+    np.testing.assert_allclose(
+      *(np.asarray(y, np.float32) for y in (found, wanted(x))), atol=tolerance
+    )

@@ -73,10 +73,37 @@ class JaxPeer:
 
   def train_step(self, placed: Any) -> None:
     """Takes one step of the optimiser on what `place` returned."""
-    self._state, sums = self._step(self._state, placed[0], self._key)
-    jax.block_until_ready(sums)
+    self._state, self._last = self._step(self._state, placed[0], self._key)
 
   def infer(self, placed: Any) -> None:
     """Computes the logits of what `place` returned, in evaluation mode."""
-    logits = self._forward(self._state.variables(), placed[1])
-    jax.block_until_ready(logits)
+    self._last = self._forward(self._state.variables(), placed[1])
+
+  def wait(self) -> None:
+    """Waits for the device; calls before return at once but on CPU."""
+    jax.block_until_ready(self._last)
+
+  def num_compilations(self) -> dict[str, int]:
+    """Returns how often step and inference were compiled."""
+    return {
+      'the step': self._step._cache_size(),
+      'inference': self._forward._cache_size(),
+    }
+
+  def flops_and_bytes(self, placed: Any, what: str) -> tuple[float, float]:
+    """Returns the arithmetic of `train` or `infer`, and the bytes it touches.
+
+    As XLA counts them before it optimises: bytes are those of every operation
+    by itself, so that fused ones pass the memory's own speed.
+    """
+    cost = self._lowered(placed, what).cost_analysis()
+    return cost['flops'], cost['bytes accessed']
+
+  def program(self, placed: Any, what: str) -> str:
+    """Returns the compiled program of `train` or `infer` as HLO text."""
+    return self._lowered(placed, what).compile().as_text()
+
+  def _lowered(self, placed: Any, what: str) -> jax.stages.Lowered:
+    if what == 'train':
+      return self._step.lower(self._state, placed[0], self._key)
+    return self._forward.lower(self._state.variables(), placed[1])

@@ -79,11 +79,15 @@ class KerasPeer:
 
   def train_step(self, placed: Any) -> None:
     """Takes one step of the optimiser on what `place` returned."""
-    self._network.train_function(placed[0])
+    self._last = self._network.train_function(placed[0])
 
   def infer(self, placed: Any) -> None:
     """Computes the logits of what `place` returned, in evaluation mode."""
-    self._evaluate(placed[1])
+    self._last = self._evaluate(placed[1])
+
+  def wait(self) -> None:
+    """Waits for the result of the last call."""
+    tf.nest.map_structure(lambda x: x.numpy(), self._last)
 
 
 def _optimizer(

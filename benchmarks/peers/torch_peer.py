@@ -1,6 +1,6 @@
 """The networks of `config.model` in PyTorch, written as its users write them.
 
-Float32 alone, and the activations relu and elu.
+The activations relu and elu.
 """
 
 from typing import Any
@@ -21,19 +21,31 @@ class TorchPeer:
   than JAX's: nn.LSTM has no dropout of the hidden state, so that is left out.
   """
 
-  def __init__(self, config: ConfigDict, batch_shape: tuple, variant: str):
+  def __init__(
+    self,
+    config: ConfigDict,
+    batch_shape: tuple,
+    variant: str,
+    device: str = 'cpu',
+  ):
     """Builds the network, with random weights.
 
     Args:
-      config: `config.model` and `config.train` are read.
+      config: `config.model` and `config.train` are read; in bfloat16 products
+        and convolutions are automatically cast, as PyTorch's users do it.
       batch_shape: (B, W, T, F) of the windows.
       variant: eager; channels_last, the convolutions' layout in memory; or
         compile, which is channels_last and torch.compile of the network.
+      device: cpu or cuda.
     """
     if variant not in ('eager', 'channels_last', 'compile'):
       raise ValueError(f'variant={variant}: no such way to run PyTorch')
-    self._network = _Network(config.model, batch_shape, variant != 'eager')
-    self._call = self._network
+    self._device = torch.device(device)
+    made = _Network(config.model, batch_shape, variant != 'eager')
+    self._call = self._network = made.to(self._device)
+    self._cast = torch.autocast(
+      device, torch.bfloat16, enabled=config.model.dtype == 'bfloat16'
+    )
     if variant == 'compile':
       self._call = torch.compile(self._network)
     self._train = train = config.train
@@ -63,23 +75,25 @@ class TorchPeer:
 
   def logits(self, windows: np.ndarray) -> np.ndarray:
     """Maps f32[B, W, T, F] windows to f32[B, W, C], in evaluation mode."""
-    return self._evaluate(torch.from_numpy(windows)).numpy()
+    on_device = torch.from_numpy(windows).to(self._device)
+    return self._evaluate(on_device).float().cpu().numpy()
 
   def place(self, windows: np.ndarray, label: np.ndarray) -> Any:
     """Converts f32[B, W, T, F] windows and their excerpts' i64[B] labels."""
     labels = np.repeat(label, windows.shape[1])
-    return torch.from_numpy(windows), torch.from_numpy(labels)
+    both = torch.from_numpy(windows), torch.from_numpy(labels)
+    return tuple(x.to(self._device) for x in both)
 
   def train_step(self, placed: Any) -> None:
     """Takes one step of the optimiser on what `place` returned."""
     windows, labels = placed
     self._network.train()
     self._optimizer.zero_grad()
-    logits = self._call(windows).flatten(0, 1)
     smoothing = self._train.label_smoothing
-    functional.cross_entropy(
-      logits, labels, label_smoothing=smoothing
-    ).backward()
+    with self._cast:
+      logits = self._call(windows).flatten(0, 1)
+      loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+    loss.backward()
     if self._train.clip_norm:
       nn.utils.clip_grad_norm_(self._params, self._train.clip_norm)
     self._optimizer.step()
@@ -91,7 +105,13 @@ class TorchPeer:
   @torch.inference_mode()
   def _evaluate(self, windows: torch.Tensor) -> torch.Tensor:
     self._network.eval()
-    return self._call(windows)
+    with self._cast:
+      return self._call(windows)
+
+  def wait(self) -> None:
+    """Waits for the device; calls before return at once on a GPU."""
+    if self._device.type == 'cuda':
+      torch.cuda.synchronize()
 
 
 class _Network(nn.Module):

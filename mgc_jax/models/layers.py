@@ -18,7 +18,25 @@ Dtype = Any
 
 def activation(name: str) -> Callable[[jax.Array], jax.Array]:
   """Returns an activation of flax.linen by name: relu, elu, gelu, ..."""
-  return getattr(nn, name)
+  return elu if name == 'elu' else getattr(nn, name)
+
+
+@jax.custom_jvp
+def elu(x: jax.Array) -> jax.Array:
+  """Exponential linear unit (Clevert et al. 2015) of f[...].
+
+  As `nn.elu` to 1e-7, by an exponential in place of `expm1`, which XLA computes
+  at twice the time; the gradient is made from the result.
+  """
+  return jnp.where(x > 0, x, jnp.exp(jnp.minimum(x, 0)) - 1)
+
+
+@elu.defjvp
+def _elu_jvp(
+  primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+  y = elu(*primals)
+  return y, tangents[0] * jnp.where(y > 0, 1, y + 1)
 
 
 # Grow with their argument, so that the maximum can be taken first: the same

@@ -1,0 +1,66 @@
+"""Every benchmark, one after another, each in a process of its own.
+
+  python -m benchmarks --toy
+  python -m benchmarks --to=figures
+
+Text goes to standard output, and with --to each benchmark's figures to a JSON
+file. The peers need the extra: pip install torch==2.13.0 (PyTorch's CPU build),
+then pip install -e '.[bench]'. On an accelerator: --only=accelerator. For the
+preparation of your own music: python -m benchmarks.preparation --root=DIR
+"""
+
+import argparse
+import pathlib
+import subprocess
+import sys
+import time
+
+ALL = (
+  'step',
+  'convolution',
+  'profile',
+  'input_pipeline',
+  'startup',
+  'preparation',
+)
+ON_ACCELERATORS = ('accelerator',)
+
+
+def main() -> int:
+  """Runs them; returns 1 if one failed."""
+  parser = argparse.ArgumentParser(
+    prog='python -m benchmarks',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  parser.add_argument('--toy', action='store_true', help='tiny: no meaning')
+  parser.add_argument('--to', type=pathlib.Path, help='folder of the figures')
+  parser.add_argument(
+    '--only', help='some of ' + ', '.join(ALL + ON_ACCELERATORS)
+  )
+  args = parser.parse_args()
+  names = ALL + ON_ACCELERATORS if args.toy else ALL
+  if args.only:
+    names = args.only.split(',')
+    if unknown := set(names) - {*ALL, *ON_ACCELERATORS}:
+      parser.error(f'--only: no benchmark is called {", ".join(unknown)}')
+  if args.to:
+    args.to.mkdir(parents=True, exist_ok=True)
+  failed = []
+  for name in names:
+    command = [sys.executable, '-m', f'benchmarks.{name}']
+    command += ['--toy'] * args.toy
+    if args.to:
+      command.append(f'--json={args.to / name}.json')
+    print(f'== {name}', flush=True)
+    start_s = time.monotonic()
+    if subprocess.run(command, check=False).returncode:
+      failed.append(name)
+    print(f'== {name}: {time.monotonic() - start_s:.0f} s\n', flush=True)
+  if failed:
+    print(f'failed: {", ".join(failed)}', file=sys.stderr)
+  return bool(failed)
+
+
+if __name__ == '__main__':
+  sys.exit(main())

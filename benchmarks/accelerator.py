@@ -1,0 +1,182 @@
+"""The networks on an accelerator, against its ceilings and against PyTorch.
+
+Needs jax, flax, optax and ml_collections; PyTorch where it is installed; no
+tensorflow. First the device's own ceilings, measured: a large matrix product,
+a copy. Then the six networks by precision and batch; then an epoch of the
+published size (18,225 windows, of its C-RNN) that lies on the device. Runs on
+CPU as well, where only --toy is of use.
+
+  python -m benchmarks.accelerator
+"""
+
+import functools
+import importlib.util
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import FrozenConfigDict
+
+from benchmarks.device_epoch import time_epochs
+from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
+from benchmarks.networks import NAMES, batch_shape, network_config
+from benchmarks.peers.jax_peer import JaxPeer
+from mgc_jax import runtime
+
+_DTYPES = ('float32', 'bfloat16')
+
+
+def seconds_of(
+  call: Callable[[], Any], wait: Callable[[], Any], at_least_s: float
+) -> float:
+  """Returns the seconds of a call; many are begun before the last is awaited.
+
+  Args:
+    call: begins the work.
+    wait: waits for what the last call began.
+    at_least_s: of the calls together.
+  """
+  count = 1
+  while True:
+    start_s = time.perf_counter()
+    for _ in range(count):
+      call()
+    wait()
+    seconds = time.perf_counter() - start_s
+    if seconds >= at_least_s:
+      return seconds / count
+    count = max(2 * count, int(count * at_least_s / seconds))
+
+
+def ceilings(toy: bool) -> dict[str, float]:
+  """Measures the device: FLOP/s of a product by dtype, bytes/s of a copy."""
+  size = 256 if toy else 8192
+  at_least_s = 0.01 if toy else 1.0
+  found = {}
+
+  def measure(function: Callable, *args: jax.Array) -> float:
+    last = [function(*args)]
+
+    def call() -> None:
+      last[0] = function(*args)
+
+    return seconds_of(call, lambda: jax.block_until_ready(last), at_least_s)
+
+  for dtype in _DTYPES:
+    x = jnp.ones((size, size), dtype)
+    seconds = measure(jax.jit(jnp.matmul), x, x)
+    found[f'{dtype}_flops'] = 2 * size**3 / seconds
+  x = jnp.ones((4 * size, size), jnp.float32)
+  found['bytes'] = 2 * x.nbytes / measure(jax.jit(lambda x: x + 1), x)
+  return found
+
+
+def peers(
+  config: FrozenConfigDict, shape: tuple, compiled: bool
+) -> dict[str, Any]:
+  """Makes ours, and PyTorch's where it is installed and has the device."""
+  made: dict[str, Any] = {'jax': JaxPeer(config, shape, 'default')}
+  if importlib.util.find_spec('torch'):
+    import torch
+
+    from benchmarks.peers.torch_peer import TorchPeer
+
+    device = 'cuda' if jax.default_backend() == 'gpu' else 'cpu'
+    if device == 'cpu' or torch.cuda.is_available():
+      for variant in ('eager', 'compile')[: 1 + compiled]:
+        made[f'torch/{variant}'] = TorchPeer(config, shape, variant, device)
+  return made
+
+
+def compare(
+  network: str, dtype: str, batch_size: int, limits: dict, args: Any
+) -> dict:
+  """Times one network at one precision and batch, all frameworks in turn."""
+  config = network_config(network, args.toy)
+  config.model.dtype, config.train.batch_size = dtype, batch_size
+  shape = batch_shape(config)
+  windows = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+  label = np.arange(batch_size) % config.model.num_genres
+  made = peers(config, shape, not args.no_compile)
+  placed = {name: peer.place(windows, label) for name, peer in made.items()}
+  found: dict[str, Any] = {}
+  for what, method in (('train', 'train_step'), ('infer', 'infer')):
+
+    def measure(name: str, method: str = method) -> float:
+      peer = made[name]
+      call = functools.partial(getattr(peer, method), placed[name])
+      seconds = seconds_of(call, peer.wait, 0.01 if args.toy else 0.3)
+      return shape[0] * shape[1] / seconds
+
+    calls = {name: functools.partial(measure, name) for name in made}
+    in_turn(calls, 1)  # compiles
+    speeds = in_turn(calls, 1 if args.toy else args.rounds)
+    flops, touched = made['jax'].flops_and_bytes(placed['jax'], what)
+    steps_per_s = np.median(speeds['jax']) / (shape[0] * shape[1])
+    found[what] = {
+      'windows_per_s': {name: spread(x) for name, x in speeds.items()},
+      'ratio': {
+        name: ratio(speeds['jax'], x)
+        for name, x in speeds.items()
+        if name != 'jax'
+      },
+      'flops_per_s': flops * steps_per_s,
+      'of_flops_ceiling': flops * steps_per_s / limits[f'{dtype}_flops'],
+      'bytes_per_s': touched * steps_per_s,
+      'of_bytes_ceiling': touched * steps_per_s / limits['bytes'],
+    }
+    ratios = [f'{told(x)} {name}' for name, x in found[what]['ratio'].items()]
+    print(
+      f'{network} {what} {dtype} batch {batch_size}: '
+      f'{np.median(speeds["jax"]):.0f} windows/s, '
+      f"{found[what]['of_flops_ceiling']:.0%} of the product's FLOP/s, "
+      f"{found[what]['of_bytes_ceiling']:.0%} of the copy's bytes/s; "
+      + ', '.join(ratios),
+      flush=True,
+    )
+  return found
+
+
+def main() -> None:
+  """Prints ceilings, then a line for each measurement."""
+  flags = parser(__doc__)
+  flags.add_argument('--networks', help='by default all; in toys crnn')
+  flags.add_argument('--batch_sizes', default='32,128,512', help='excerpts')
+  flags.add_argument('--rounds', type=int, default=3)
+  flags.add_argument('--epochs', type=int, default=5)
+  flags.add_argument('--no_compile', action='store_true', help='of PyTorch')
+  args = flags.parse_args()
+  # PyTorch needs memory of the same device.
+  os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
+  runtime.set_up()
+  device = jax.devices()[0].device_kind
+  limits = ceilings(args.toy)
+  print(f'{device}: ' + ', '.join(f'{k} {x:.3g}/s' for k, x in limits.items()))
+  networks, sizes = ('crnn',) if args.toy else NAMES, args.batch_sizes
+  if args.networks:
+    networks = args.networks.split(',')
+  results: dict[str, Any] = {}
+  for network in networks:
+    for dtype in _DTYPES:
+      for size in (4,) if args.toy else map(int, sizes.split(',')):
+        found = compare(network, dtype, size, limits, args)
+        results[f'{network} {dtype} {size}'] = found
+  num_epochs = 1 if args.toy else args.epochs
+  epochs = {x: time_epochs(x, args.toy, num_epochs) for x in _DTYPES}
+  tell(
+    {
+      'device': device,
+      'ceilings': limits,
+      'networks': results,
+      'epochs': epochs,
+    },
+    args.json,
+  )
+
+
+if __name__ == '__main__':
+  main()
