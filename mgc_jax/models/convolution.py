@@ -47,9 +47,30 @@ def native_conv(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
   )
 
 
+def computed_once(x: jax.Array) -> jax.Array:
+  """Returns f[...] as it is, and keeps XLA from computing it for each use.
+
+  XLA's CPU compiler fuses what makes a map into every patch that reads it, an
+  exponential as well, and drops `lax.optimization_barrier` before it does. It
+  fuses nothing into a loop's operands; this one writes an element over itself.
+  """
+
+  def touch(i: jax.Array, x: jax.Array) -> jax.Array:
+    at = (i, *(0,) * (x.ndim - 1))
+    element = lax.dynamic_slice(x, at, (1,) * x.ndim)
+    return lax.dynamic_update_slice(x, element, at)
+
+  # Two rounds, because a loop of one is no loop to the compiler.
+  return lax.fori_loop(0, 2, touch, x)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def product_conv(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
   """As `conv`, by matrix products; its gradients too."""
+  return _convolve(computed_once(x), kernel, padding)
+
+
+def _convolve(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
   x = _pad(x, _before(kernel, padding), _after(kernel, padding))
   if len(x) >= FEW_CHANNELS:
     return _columns_then_rows(x, kernel)
@@ -77,7 +98,8 @@ def _columns_then_rows(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def _conv_forward(
   x: jax.Array, kernel: jax.Array, padding: str
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-  return product_conv(x, kernel, padding), (x, kernel)
+  x = computed_once(x)
+  return _convolve(x, kernel, padding), (x, kernel)
 
 
 def _conv_backward(
