@@ -7,6 +7,7 @@ once, which is checked.
   python -m benchmarks.startup
 """
 
+import functools
 import json
 import os
 import subprocess
@@ -14,14 +15,17 @@ import sys
 import tempfile
 import time
 
+import jax
 import numpy as np
 
 from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
 from benchmarks.networks import NAMES, batch_shape, network_config
 
 
-def seconds_to_first_step(network: str, toy: bool, **env: str) -> float:
-  """Runs a process; returns the seconds from its start to the step's end.
+def seconds_to_first_step(
+  network: str, toy: bool, **env: str
+) -> tuple[float, int]:
+  """Runs a process; returns seconds to the step's end, and hits of the cache.
 
   Args:
     network: of `networks.NAMES`.
@@ -40,7 +44,8 @@ def seconds_to_first_step(network: str, toy: bool, **env: str) -> float:
     check=True,
     text=True,
   )
-  return json.loads(done.stdout)['first_step_s'] - start_s
+  found = json.loads(done.stdout)
+  return found['first_step_s'] - start_s, found['cache_hits']
 
 
 def _child(network: str, toy: bool) -> None:
@@ -48,6 +53,8 @@ def _child(network: str, toy: bool) -> None:
   from mgc_jax import runtime
 
   runtime.set_up()
+  events: list[str] = []
+  jax.monitoring.register_event_listener(lambda name, **_: events.append(name))
   from benchmarks.peers.jax_peer import JaxPeer
 
   config = network_config(network, toy)
@@ -65,7 +72,45 @@ def _child(network: str, toy: bool) -> None:
   for name, count in peer.num_compilations().items():
     if count != 1:
       raise RuntimeError(f'{network}: {name} was compiled {count} times')
-  print(json.dumps({'first_step_s': first_step_s}))
+  hits = events.count('/jax/compilation_cache/cache_hits')
+  print(json.dumps({'first_step_s': first_step_s, 'cache_hits': hits}))
+
+
+def compare(network: str, rounds: int, toy: bool) -> dict:
+  """Times processes without the cache, with an empty and with a filled one.
+
+  Args:
+    network: of `networks.NAMES`.
+    rounds: processes of each kind.
+    toy: a tiny network.
+
+  Returns:
+    `seconds` by kind, `cache_hits` by kind, and the `ratio` of no cache to a
+    filled one.
+  """
+  hits: dict[str, int] = {}
+  with tempfile.TemporaryDirectory() as full:
+
+    def measure(kind: str) -> float:
+      with tempfile.TemporaryDirectory() as empty:
+        seconds, hits[kind] = seconds_to_first_step(
+          network,
+          toy,
+          JAX_COMPILATION_CACHE_DIR=full if kind == 'filled' else empty,
+          JAX_ENABLE_COMPILATION_CACHE=str(kind != 'none').lower(),
+        )
+        return seconds
+
+    measure('filled')
+    kinds = ('none', 'empty', 'filled')
+    seconds = in_turn(
+      {kind: functools.partial(measure, kind) for kind in kinds}, rounds
+    )
+  return {
+    'seconds': {kind: spread(x) for kind, x in seconds.items()},
+    'cache_hits': hits,
+    'ratio': ratio(seconds['none'], seconds['filled']),
+  }
 
 
 def main() -> None:
@@ -79,36 +124,14 @@ def main() -> None:
     return
   results = {}
   for network in NAMES[-1:] if args.toy else NAMES:
-    with tempfile.TemporaryDirectory() as full:
-
-      def measure(
-        folder: str | None, network: str = network, on: bool = True
-      ) -> float:
-        with tempfile.TemporaryDirectory() as empty:
-          return seconds_to_first_step(
-            network,
-            args.toy,
-            JAX_COMPILATION_CACHE_DIR=folder or empty,
-            JAX_ENABLE_COMPILATION_CACHE=str(on).lower(),
-          )
-
-      measure(full)
-      seconds = in_turn(
-        {
-          'none': lambda: measure(None, on=False),
-          'empty': lambda: measure(None),
-          'filled': lambda full=full: measure(full),
-        },
-        1 if args.toy else args.rounds,
-      )
-    gain = ratio(seconds['none'], seconds['filled'])
-    results[network] = {
-      'seconds': {name: spread(x) for name, x in seconds.items()},
-      'ratio': gain,
-    }
-    times = ', '.join(f'{k} {np.median(x):.1f} s' for k, x in seconds.items())
-    print(f'{network}: the first step {told(gain)} sooner from the cache')
-    print(f'    cache: {times}', flush=True)
+    found = compare(network, 1 if args.toy else args.rounds, args.toy)
+    results[network] = found
+    times = [f'{k} {x["median"]:.1f} s' for k, x in found['seconds'].items()]
+    print(
+      f'{network}: the first step {told(found["ratio"])} sooner from the cache '
+      f'({", ".join(times)})',
+      flush=True,
+    )
   tell({'networks': results}, args.json)
 
 

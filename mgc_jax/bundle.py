@@ -23,7 +23,7 @@ from mgc_jax.config import base_config, validate
 from mgc_jax.errors import DataError
 from mgc_jax.models import create_model
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 JSON_FILE = 'bundle.json'
 _SECTIONS = ('features', 'windows', 'model')
 _MAX_WEIGHTS_BYTES = 1 << 30

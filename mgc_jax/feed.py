@@ -16,9 +16,14 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from mgc_jax.errors import ConfigError
-from mgc_jax.memory import free_bytes
+from mgc_jax.memory import free_bytes, free_host_bytes
 from mgc_jax.metrics import WindowSums
-from mgc_jax.partition import process_part, replicate, replicated, shard_batch
+from mgc_jax.partition import (
+  process_part,
+  put_on_all,
+  replicated,
+  shard_batch,
+)
 from mgc_jax.train_state import TrainState
 
 if TYPE_CHECKING:  # decoding and tensorflow: not needed with another reader
@@ -139,7 +144,7 @@ class Resident:
     """As `Streamed.run`."""
     order = order.astype(np.int32)
     if not self._in_pieces:
-      for ids in replicate(list(order), self._mesh):
+      for ids in put_on_all(list(order), self._mesh):
         batch = self._take(self._data, ids)
         state, found = self._step(state, batch, key)
         sums = sums.merge(found)
@@ -150,7 +155,7 @@ class Resident:
       # Of one shape, so that the last piece does not compile anew.
       ids = np.resize(piece, (_STEPS_PER_PIECE, order.shape[1]))
       count = len(piece)
-      placed = replicate((ids, np.int32(count)), self._mesh)
+      placed = put_on_all((ids, np.array(count, np.int32)), self._mesh)
       state, sums = self._piece(state, sums, self._data, *placed, key)
       yield state, sums, count
 
@@ -166,20 +171,28 @@ def is_resident(cache: str, needed: int) -> bool:
 
   Args:
     cache: `config.data.cache`.
-    needed: bytes, of `resident_bytes`.
+    needed: bytes on a device, of `resident_bytes`.
+
+  Returns:
+    Whether it is to lie there.
 
   Raises:
     ConfigError: it is to lie on the device, and does not fit.
   """
   if cache == 'none':
     return False
-  free = free_bytes()
+  # It passes through the host's memory as one array.
+  if jax.default_backend() == 'cpu':
+    needed *= 1 + jax.local_device_count()
+    free = free_host_bytes()
+  else:
+    free = min(free_bytes(), free_host_bytes())
   if cache == 'auto':
     return needed <= free * _AUTO_SHARE
   if needed > free * _MAX_SHARE:
     raise ConfigError(
-      f'config.data.cache=device: the training side takes {needed / 2**30:.2f} '
-      f'GiB, and of the {free / 2**30:.2f} GiB that are free on the device '
+      'config.data.cache=device: to load the training side takes '
+      f'{needed / 2**30:.2f} GiB, and of the {free / 2**30:.2f} GiB free '
       f'{_MAX_SHARE:.0%} may be used; set config.data.cache=none to stream it'
     )
   return True
@@ -207,7 +220,7 @@ def _load(
       if name not in whole:
         whole[name] = np.empty((size, *rows.shape[1:]), rows.dtype)
       whole[name][at] = rows[: at.stop - at.start]
-  return replicate(whole, mesh)
+  return put_on_all(whole, mesh)
 
 
 def _take(data: dict[str, jax.Array], ids: jax.Array) -> dict[str, jax.Array]:

@@ -76,11 +76,32 @@ def is_writer() -> bool:
   return jax.process_index() == 0
 
 
+def put_on_all(tree: PyTree, mesh: Mesh) -> PyTree:
+  """As `replicate`, of numpy arrays that are large: they are not compared.
+
+  Args:
+    tree: the same in every process.
+    mesh: of `data_mesh`.
+  """
+  sharding = replicated(mesh)
+  return jax.tree.map(
+    lambda x: jax.make_array_from_process_local_data(sharding, x, x.shape),
+    tree,
+  )
+
+
 def of_writer(value: bool) -> bool:
   """Returns the value that the writing process passes, in every process."""
   if jax.process_count() == 1:
     return value
   return bool(multihost_utils.broadcast_one_to_all(np.array(value)))
+
+
+def in_every_process(value: bool) -> bool:
+  """Returns whether all processes pass True."""
+  if jax.process_count() == 1:
+    return value
+  return bool(multihost_utils.process_allgather(np.array(value)).all())
 
 
 def check_same(name: str, digest: str) -> None:

@@ -38,7 +38,8 @@ def keep_memory() -> None:
     mallopt(_M_TOP_PAD, 64 << 20)
   # Steps run in this thread, whose heap is the one that can grow at will, and
   # one at a time: queued ones would each have their buffers.
-  jax.config.update('jax_cpu_enable_async_dispatch', False)
+  if 'JAX_CPU_ENABLE_ASYNC_DISPATCH' not in os.environ:
+    jax.config.update('jax_cpu_enable_async_dispatch', False)
 
 
 def keep_compiled() -> None:
@@ -48,7 +49,8 @@ def keep_compiled() -> None:
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
     folder = user_cache_dir() / 'compiled' / _machine()
     jax.config.update('jax_compilation_cache_dir', str(folder))
-    jax.config.update('jax_compilation_cache_max_size', _CACHE_BYTES)
+    if 'JAX_COMPILATION_CACHE_MAX_SIZE' not in os.environ:
+      jax.config.update('jax_compilation_cache_max_size', _CACHE_BYTES)
   if 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS' not in os.environ:
     jax.config.update(
       'jax_persistent_cache_min_compile_time_secs', _MIN_COMPILE_S

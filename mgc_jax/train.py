@@ -26,8 +26,8 @@ from mgc_jax.optim import create_optimizer, learning_rate
 from mgc_jax.partition import (
   check_batch_size,
   data_mesh,
+  in_every_process,
   is_writer,
-  of_writer,
   replicate,
   replicated,
 )
@@ -116,16 +116,18 @@ class Trainer:
     self._key = make_key()  # of the run; steps fold theirs from it
     self._checkpoints = Checkpoints(workdir / 'checkpoints')
     self._begun = self._restored(self._checkpoints)
-    self._feed = self._make_feed()
 
   def run(self) -> None:
     """Trains to the end, from the latest checkpoint where there is one.
 
     Raises:
+      ConfigError: the training side is to lie on the device, and does not fit.
       DataError: the run was begun on other data, a record is damaged, or what
         is to be saved cannot be written.
     """
     checkpoints, state, progress = self._checkpoints, *self._begun
+    if not progress.is_finished(self._config.train):
+      self._feed = self._make_feed()
     # A line may have been written for an epoch whose checkpoint was not.
     log = MetricsLog(self._workdir / METRICS_FILE, progress.epoch)
     while not progress.is_finished(self._config.train):
@@ -140,6 +142,7 @@ class Trainer:
       log.append(line)
       checkpoints.save(state, progress)
     checkpoints.close()
+    self._feed = None  # what it holds is not needed to evaluate
     if progress.is_out_of_patience(self._config.train):
       best = progress.best_epoch + 1
       _logger.info('no better epoch than %d; stopped', best)
@@ -241,14 +244,16 @@ class Trainer:
       label = self._index.label[self._train.rows]
       weights = genre_weights(label, len(self._index.genres))
     needed = resident_bytes(self._train, self._index.band_sums.shape[-1])
-    if jax.default_backend() == 'cpu':
-      needed *= jax.local_device_count()  # of one memory
-    resident = is_resident(self._config.data.cache, needed)
+    # Free memory may differ from process to process.
+    resident = in_every_process(is_resident(self._config.data.cache, needed))
+    where = (
+      f'on the device, {needed / 2**20:.0f} MiB' if resident else 'streamed'
+    )
+    _logger.info('training side: %s', where)
     step = functools.partial(
       train_step, model=self._model, tx=self._tx, config=self._config
     )
-    # One process decides: free memory may differ.
-    feed = Resident if of_writer(resident) else Streamed
+    feed = Resident if resident else Streamed
     return feed(step, self._reader, self._train, weights, self._mesh)
 
   def _validate(self, state: TrainState) -> dict[str, float]:

@@ -5,8 +5,13 @@ import json
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import pytest
 
+from benchmarks.flops import count_flops
+from benchmarks.peers.jax_variants import LEFT_OUT
+from mgc_jax.models.convolution import native_conv
 from tests.conftest import write_tone
 from tests.processes import ROOT, environment
 
@@ -82,10 +87,65 @@ def test_peers_that_compute_something_else_are_refused():
 def test_ablation(tmp_path):
   args = ('--toy', '--ablation', '--networks=lstm')
   found = _figures(tmp_path, 'step', *args)['networks']['lstm']
-  ratios = found['as they come']['train']['ratio']
-  assert {'jax/differentiated_scan', 'jax/fresh_memory', 'jax/all'} < set(
-    ratios
+  assert set(found['as they come']['train']['ratio']) == {
+    f'jax/{name}' for name in LEFT_OUT
+  }
+
+
+def test_what_is_left_out_changes_the_program():
+  """In processes of their own: a variant changes the modules for good."""
+  code = (
+    'import sys, numpy as np\n'
+    'from benchmarks.networks import batch_shape, network_config\n'
+    'from benchmarks.peers.jax_peer import JaxPeer\n'
+    "config = network_config('seed/crnn', True)\n"
+    'config.train.batch_size = 40\n'
+    'shape = batch_shape(config)\n'
+    'peer = JaxPeer(config, shape, sys.argv[1])\n'
+    'placed = peer.place(np.ones(shape, np.float32), np.zeros(40, np.int64))\n'
+    "text = peer.program(placed, 'train')\n"
+    "kinds = ('convolution', 'while', 'fusion', 'dot', 'concatenate')\n"
+    "print(*(text.count(f' {kind}(') for kind in kinds))"
   )
+  programs = {}
+  for variant in ('default', *LEFT_OUT):
+    done = subprocess.run(
+      [sys.executable, '-c', code, variant],
+      cwd=ROOT,
+      env=environment(),
+      capture_output=True,
+      text=True,
+      check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    programs[variant] = tuple(map(int, done.stdout.split()))
+  default = programs.pop('default')
+  assert default[0] == 0 < programs['matrix_products'][0]
+  assert programs['inputs_computed_once'][1] < default[1]
+  assert programs['parts_of_batches'][1] < default[1]
+  assert programs.pop('kept_memory') == default
+  assert default not in programs.values()
+
+
+@pytest.mark.parametrize('length', [1, 5])
+def test_arithmetic_is_counted_through_loops(length):
+  def function(x, w):
+    def step(x, _):
+      return x @ w, None
+
+    return jax.lax.scan(step, x, None, length=length)[0]
+
+  x, w = jnp.ones((3, 7)), jnp.ones((7, 7))
+  assert count_flops(jax.jit(function), x, w) == length * 2 * 3 * 7 * 7
+
+
+def test_arithmetic_of_a_convolution():
+  x, kernel = jnp.ones((4, 9, 8, 2)), jnp.ones((3, 3, 4, 5))
+
+  def function(x, kernel):
+    return native_conv(x, kernel, 'VALID')
+
+  assert count_flops(function, x, kernel) == 2 * (3 * 3 * 4) * 5 * 7 * 6 * 2
 
 
 def test_convolution(tmp_path):
@@ -103,6 +163,7 @@ def test_input_pipeline(tmp_path):
 def test_startup(tmp_path):
   found = _figures(tmp_path, 'startup', '--toy')['networks']['crnn']
   assert found['seconds']['filled']['median'] > 0.5
+  assert found['cache_hits']['filled'] > found['cache_hits']['empty'] == 0
 
 
 def test_profile(tmp_path):

@@ -135,22 +135,29 @@ def test_gradients_of_the_scan_equal_those_of_the_loop(
   batch, dtype, tiny_config
 ):
   settings = tiny_config.model.lstm
-  settings.update(readout='flatten', output_dropout=0.0)
+  settings.update(readout='flatten', output_dropout=0.0, recurrent_dropout=0.5)
   size, steps = settings.hidden_size, 7
   lstm = WindowLstm(settings, jnp.dtype(dtype))
   x = jax.random.normal(jax.random.key(0), (batch, 1, steps, F))
   params = lstm.init(jax.random.key(1), x, False)['params']
   pull = jax.random.normal(jax.random.key(2), (batch, 1, steps * size))
+  rngs = {'dropout': jax.random.key(3)}
+  _, seen = lstm.apply(
+    {'params': params}, x, True, rngs=rngs, capture_intermediates=True
+  )
+  (mask,) = seen['intermediates']['Dropout_1']['__call__']
+  assert 0 < (mask == 0).mean() < 1
 
   def scanned(params, x):
-    return (lstm.apply({'params': params}, x, True) * pull).sum()
+    return (lstm.apply({'params': params}, x, True, rngs=rngs) * pull).sum()
 
   def looped(params, x):
     cell = nn.OptimizedLSTMCell(size, dtype=jnp.dtype(dtype))
     state, outputs = (jnp.zeros((batch, size)),) * 2, []
     for i in range(steps):
+      masked = (state[0], state[1] * mask)
       state, hidden = cell.apply(
-        {'params': _cell_params(params)}, state, x[:, 0, i]
+        {'params': _cell_params(params)}, masked, x[:, 0, i]
       )
       outputs.append(hidden)
     return (jnp.stack(outputs, 1).reshape(batch, 1, -1) * pull).sum()
@@ -234,6 +241,26 @@ def test_parts_of_a_batch_change_nothing(tiny_config, monkeypatch):
   parts = graded()
   close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6)
   jax.tree.map(close, parts, whole)
+
+
+def test_parts_drop_different_elements(tiny_config, monkeypatch):
+  config = _config('cnn', tiny_config)
+  config.model.cnn.norm, config.model.dense.dropout = 'none', (0.0,)
+  config.model.cnn.dropout = (0.5, 0.5)
+  model, variables = _init(config)
+  monkeypatch.setattr(layers, '_WINDOWS_AT_ONCE', 1)
+  equal = jnp.broadcast_to(_windows()[:1, :1], (B, W, T, F))
+  rngs = {'dropout': jax.random.key(0)}
+  logits = model.apply(variables, equal, train=True, rngs=rngs)
+  assert len({float(x) for x in logits[..., 0].ravel()}) == B * W
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_jitted_model_can_be_differentiated(name, tiny_config):
+  model, variables = _init(_config(name, tiny_config))
+  forward = jax.jit(model.apply)
+  grads = jax.grad(lambda v: (forward(v, _windows()) ** 2).sum())(variables)
+  assert max(float(abs(x).max()) for x in jax.tree.leaves(grads)) > 0
 
 
 def test_batches_are_normalised_as_a_whole(tiny_config, monkeypatch):

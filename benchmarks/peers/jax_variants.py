@@ -16,7 +16,7 @@ from mgc_jax.models import (
 
 
 def _native_convolution() -> None:
-  for module in (convolution, pooled_convolution, layers):
+  for module in (convolution, pooled_convolution):
     module.is_native = lambda: True
 
 
@@ -24,8 +24,12 @@ def _jax_dropout() -> None:
   dropout.is_native = lambda: True
 
 
-def _differentiated_scan() -> None:
+def _products_in_the_loop() -> None:
   recurrence._MANY_EXCERPTS = 0
+
+
+def _inputs_computed_often() -> None:
+  convolution.computed_once = lambda x: x
 
 
 def _whole_batches() -> None:
@@ -33,11 +37,12 @@ def _whole_batches() -> None:
 
 
 WITHOUT: dict[str, Callable[[], None]] = {
-  'native_convolution': _native_convolution,
-  'jax_dropout': _jax_dropout,
-  'differentiated_scan': _differentiated_scan,
-  'whole_batches': _whole_batches,
-  'fresh_memory': lambda: None,
+  'matrix_products': _native_convolution,
+  'fused_dropout': _jax_dropout,
+  'hoisted_products': _products_in_the_loop,
+  'parts_of_batches': _whole_batches,
+  'inputs_computed_once': _inputs_computed_often,
+  'kept_memory': lambda: None,
 }
 LEFT_OUT = (*WITHOUT, 'all')
 
@@ -56,5 +61,5 @@ def leave_out(variant: str) -> None:
   for name, do in WITHOUT.items():
     if variant in (name, 'all'):
       do()
-  if variant not in ('fresh_memory', 'all'):
+  if variant not in ('kept_memory', 'all'):
     runtime.keep_memory()

@@ -3,6 +3,7 @@
 The activations relu and elu.
 """
 
+import os
 from typing import Any
 
 import numpy as np
@@ -41,13 +42,21 @@ class TorchPeer:
     if variant not in ('eager', 'channels_last', 'compile'):
       raise ValueError(f'variant={variant}: no such way to run PyTorch')
     self._device = torch.device(device)
+    if device == 'cuda':  # what JAX does by itself
+      torch.set_float32_matmul_precision('high')
+      torch.backends.cudnn.benchmark = True
+    elif hasattr(os, 'sched_getaffinity'):
+      torch.set_num_threads(len(os.sched_getaffinity(0)))
     made = _Network(config.model, batch_shape, variant != 'eager')
     self._call = self._network = made.to(self._device)
     self._cast = torch.autocast(
       device, torch.bfloat16, enabled=config.model.dtype == 'bfloat16'
     )
     if variant == 'compile':
-      self._call = torch.compile(self._network)
+      # Each network anew, of its own shapes; past its limit of programs torch
+      # would go on uncompiled.
+      torch._dynamo.reset()
+      self._call = torch.compile(self._network, dynamic=False)
     self._train = train = config.train
     self._params = [p for p in self._network.parameters() if p.requires_grad]
     self.num_params = sum(p.numel() for p in self._params)

@@ -107,6 +107,7 @@ def _conv_backward(
 ) -> tuple[jax.Array, jax.Array]:
   """Returns the gradients of input and kernel, from one set of patches."""
   x, kernel = saved
+  grad = computed_once(grad)
   rows, columns, channels, filters = kernel.shape
   before, after = _before(kernel, padding), _after(kernel, padding)
   # A convolution of the gradient with the kernel turned by 180 degrees.
@@ -143,7 +144,10 @@ def max_pool(x: jax.Array, pool: tuple[int, int]) -> jax.Array:
     f[C, T / frames, F / bands, B]. Where several values are the maximum the
     gradient goes to the first of them.
   """
-  return x if pool == (1, 1) else _max_pool(x, pool)
+  if pool == (1, 1):
+    return x
+  times, bands = (n // p * p for n, p in zip(x.shape[1:3], pool, strict=True))
+  return _max_pool(x[:, :times, :bands], pool)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -153,26 +157,21 @@ def _max_pool(x: jax.Array, pool: tuple[int, int]) -> jax.Array:
 
 def _pool_forward(
   x: jax.Array, pool: tuple[int, int]
-) -> tuple[jax.Array, tuple[jax.Array, jax.ShapeDtypeStruct]]:
-  shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
-  return _max_pool(x, pool), (first_maximum(_members(x, pool)), shape)
+) -> tuple[jax.Array, jax.Array]:
+  return _max_pool(x, pool), first_maximum(_members(x, pool))
 
 
 def _pool_backward(
-  pool: tuple[int, int],
-  saved: tuple[jax.Array, jax.ShapeDtypeStruct],
-  grad: jax.Array,
+  pool: tuple[int, int], chosen: jax.Array, grad: jax.Array
 ) -> tuple[jax.Array]:
-  chosen, x = saved
   number = jnp.arange(pool[0] * pool[1], dtype=chosen.dtype)
   number = number.reshape(pool[0], 1, pool[1], 1)
   spread = jnp.where(
     chosen[:, :, None, :, None] == number, grad[:, :, None, :, None], 0
   )
   channels, times, bands, batch = grad.shape
-  spread = spread.reshape(channels, times * pool[0], bands * pool[1], batch)
-  rest = (x.shape[1] - spread.shape[1], x.shape[2] - spread.shape[2])
-  return (_pad(spread, (0, 0), rest),)
+  shape = (channels, times * pool[0], bands * pool[1], batch)
+  return (spread.reshape(shape),)
 
 
 _max_pool.defvjp(_pool_forward, _pool_backward)
@@ -182,7 +181,6 @@ def _members(x: jax.Array, pool: tuple[int, int]) -> list[jax.Array]:
   """Returns each place of all pooling windows, f[C, T', F', B]."""
   channels, times, bands, batch = x.shape
   times, bands = times // pool[0], bands // pool[1]
-  x = x[:, : times * pool[0], : bands * pool[1]]
   x = x.reshape(channels, times, pool[0], bands, pool[1], batch)
   return [x[:, :, i, :, j] for i in range(pool[0]) for j in range(pool[1])]
 

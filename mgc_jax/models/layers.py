@@ -25,10 +25,11 @@ def activation(name: str) -> Callable[[jax.Array], jax.Array]:
 def elu(x: jax.Array) -> jax.Array:
   """Exponential linear unit (Clevert et al. 2015) of f[...].
 
-  As `nn.elu` to 1e-7, by an exponential in place of `expm1`, which XLA computes
-  at twice the time; the gradient is made from the result.
+  As `nn.elu` to 1e-7, by an exponential in place of `expm1`, which takes twice
+  the time on CPU; the gradient is made from the result.
   """
-  return jnp.where(x > 0, x, jnp.exp(jnp.minimum(x, 0)) - 1)
+  negative = jnp.exp(jnp.minimum(x, 0).astype(jnp.float32)) - 1
+  return jnp.where(x > 0, x, negative.astype(x.dtype))
 
 
 @elu.defjvp
@@ -44,6 +45,7 @@ def _elu_jvp(
 _MONOTONE = ('relu', 'elu', 'tanh')
 
 _WINDOWS_AT_ONCE = 32  # on CPU; docs/PERFORMANCE.md
+_MAX_PARTS = 8
 
 
 class Conv(nn.Module):
@@ -132,23 +134,48 @@ class ConvStack(nn.Module):
         settings.filters, pools, settings.dropout, strict=True
       )
     ]
-    # Smaller maps are cheaper on CPU; batches are normalised as a whole.
-    in_parts = not is_native() and not (train and settings.norm == 'batch')
-    size = _WINDOWS_AT_ONCE if in_parts else x.shape[-1]
+    _check_pools(settings, x.shape[1:3], windows.shape[2:])
+    size = _windows_at_once(x.shape[-1], train and settings.norm == 'batch')
     vectors = []
     for start in range(0, x.shape[-1], size):
       part = x[..., start : start + size]
       for block in blocks:
         part = block(part, train)
-      if 0 in part.shape:
-        raise ConfigError(
-          f'config.model.cnn: pools and padding leave nothing of a window of '
-          f'{windows.shape[2:]} (frames, bands): {part.shape[1:3]}'
-        )
       part = part.transpose(3, 1, 2, 0)
       vectors.append(read_out_map(part, settings.readout))
     x = jnp.concatenate(vectors)
     return x.reshape(batch, num_windows, *x.shape[1:])
+
+
+def _windows_at_once(num_windows: int, normed: bool) -> int:
+  """Returns how many windows go through the blocks at once.
+
+  On CPU smaller maps are cheaper. Batches are normalised as a whole, several
+  devices have parts already, and every part makes the program longer.
+  """
+  if is_native() or normed or jax.device_count() > 1:
+    return num_windows
+  return max(_WINDOWS_AT_ONCE, -(-num_windows // _MAX_PARTS))
+
+
+def _check_pools(
+  settings: FrozenConfigDict, size: tuple[int, int], window: tuple[int, int]
+) -> None:
+  """Raises `ConfigError` where the blocks leave nothing of a window.
+
+  Args:
+    settings: `config.model.cnn`.
+    size: frames and bands after folding.
+    window: before it; for the message.
+  """
+  cut = settings.kernel_size - 1 if settings.padding == 'VALID' else 0
+  for pool in zip(settings.pool_frames, settings.pool_bands, strict=True):
+    size = tuple((n - cut) // p for n, p in zip(size, pool, strict=True))
+    if min(size) < 1:
+      raise ConfigError(
+        f'config.model.cnn: pools and padding leave nothing of a window of '
+        f'{window} (frames, bands)'
+      )
 
 
 class Head(nn.Module):

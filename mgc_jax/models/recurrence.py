@@ -190,8 +190,10 @@ def _delayed(x: jax.Array) -> jax.Array:
 
 
 def _sigmoid(x: jax.Array) -> jax.Array:
-  # On CPU one tanh takes less than an exponential and a division.
-  return 0.5 * jnp.tanh(0.5 * x) + 0.5
+  # On CPU one tanh takes less than an exponential and a division. In bfloat16
+  # the sum would round small values to zero.
+  wide = x.astype(jnp.float32)
+  return (0.5 * jnp.tanh(0.5 * wide) + 0.5).astype(x.dtype)
 
 
 def _orthogonal_gates(
