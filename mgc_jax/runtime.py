@@ -47,7 +47,10 @@ def keep_compiled() -> None:
   import jax
 
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
-    folder = user_cache_dir() / 'compiled' / _machine()
+    try:
+      folder = user_cache_dir() / 'compiled' / _machine()
+    except RuntimeError:  # a user without a home folder
+      return
     jax.config.update('jax_compilation_cache_dir', str(folder))
     if 'JAX_COMPILATION_CACHE_MAX_SIZE' not in os.environ:
       jax.config.update('jax_compilation_cache_max_size', _CACHE_BYTES)
