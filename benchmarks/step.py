@@ -118,12 +118,15 @@ def _report(network: str, allocator: str, found: dict) -> None:
     rest = [x for x in speeds if x != ours]
     fastest = max(rest, key=lambda x: speeds[x]['median'])
     found[what]['fastest'] = fastest
+    ratios = found[what]['ratio']
+    best = f'{told(ratios[fastest])} {fastest}, the fastest peer'
+    alone = all(peer.startswith('jax/') for peer in speeds)
     print(
-      f'{network} {what}, {allocator}: '
-      f'{told(found[what]["ratio"][fastest])} {fastest}, the fastest peer'
+      f'{network} {what}, '
+      + ('ours, and without' if alone else f'{allocator}: {best}')
     )
     for peer in speeds:
-      times = '' if peer == ours else told(found[what]['ratio'][peer])
+      times = '' if peer == ours else told(ratios[peer])
       peak = found['peak_mib'][peer]
       speed = speeds[peer]['median']
       print(f'    {peer:26}{speed:9.0f} windows/s {peak:7.0f} MiB  {times}')
