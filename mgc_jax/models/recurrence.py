@@ -5,8 +5,8 @@ gradient of the recurrent weights after it: what is left inside the loop is the
 recurrent product and the gates. Differentiating the scan instead would add up
 that gradient step by step, for few excerpts half of a training step on CPU.
 
-For many excerpts it is the other way round there, and in evaluation: the
-products inside the loop find what they need in the processor's cache.
+For many excerpts it is the other way round there: the products inside the loop
+are large enough, and what they need is still in the processor's cache.
 """
 
 from typing import Any
@@ -60,7 +60,7 @@ class WindowLstm(nn.Module):
     bias = self.param('bias', nn.initializers.zeros, (4 * size,))
     project = (kernel.astype(self.dtype), bias.astype(self.dtype))
     inputs = x.swapaxes(0, 1)
-    hoisted = is_native() or (train and batch < _MANY_EXCERPTS)
+    hoisted = is_native() or batch < _MANY_EXCERPTS
     if hoisted:
       inputs, project = jnp.dot(inputs, project[0]) + project[1], None
     by_hand = hoisted and train
