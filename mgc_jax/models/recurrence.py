@@ -146,8 +146,8 @@ def _backward(
   """Returns the gradients of the kernel, of the input sums, and of the mask."""
   hidden, cell, gates, mask, kernel = saved
   turned = kernel.astype(hidden.dtype).T
-  # All that depends on no gradient comes before the loop, where it is computed
-  # by all cores: what the sums' gradients are, for those of cell and hidden.
+  # All that depends on no gradient is computed before the loop, at once: what
+  # the sums' gradients are, for those of cell and hidden.
   i, f, g, o = jnp.split(gates, 4, axis=-1)
   squashed = jnp.tanh(cell)
   of_cell = jnp.concatenate(
