@@ -29,11 +29,11 @@ def base_config() -> ConfigDict:
 def seed_config() -> ConfigDict:
   """Returns what the seed's three networks share: signal, blocks, training.
 
-  Windows are the seed's; its input was raw power, here it is decibels. Under
-  `config.data.protocol=window` an epoch is the seed's epoch; else each excerpt
-  gives one random window an epoch.
+  Windows are the seed's, and an epoch has each of them once; its input was raw
+  power, here it is decibels.
   """
   config = base_config()
+  config.data.examples = 'window'
   config.features.fft_samples = 1024
   config.features.hop_samples = 512
   config.windows.num_frames = 258  # 5.99 s, half overlapping
@@ -130,6 +130,9 @@ def _data() -> ConfigDict:
   # window: the seed's leaking split. Unset: given where there is a split
   # column, artist elsewhere.
   data.protocol = placeholder(str)
+  # What a row of a batch is. excerpt: windows are cut from it when training;
+  # window: one of its grid alone, as the seed had it (and protocol window has).
+  data.examples = 'excerpt'
   data.split_seed = 0  # which tracks go where; apart from config.seed
   data.valid_fraction = 0.1  # of the tracks (with folds: of the rest); 0: none
   data.test_fraction = 0.1  # of the tracks

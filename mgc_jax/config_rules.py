@@ -10,6 +10,7 @@ ACTIVATIONS = ('relu', 'elu', 'gelu', 'silu', 'tanh')
 SPLITS = ('train', 'valid', 'test')
 
 CHOICES = {
+  'data.examples': ('excerpt', 'window'),
   'data.cache': ('auto', 'device', 'none'),
   'data.protocol': (None, 'given', 'artist', 'track', 'window'),
   'features.excerpts': ('middle', 'all'),

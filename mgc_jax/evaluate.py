@@ -12,8 +12,10 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from tqdm import tqdm
 
 from mgc_jax import metrics
+from mgc_jax.calibration import negative_log_likelihood
 from mgc_jax.datasets.splits import Examples
 from mgc_jax.partition import process_part, replicated, shard_batch
+from mgc_jax.predictions import Predictions
 from mgc_jax.windows import cut, grid_size, grid_starts, standardise
 
 if TYPE_CHECKING:  # tensorflow: not needed to evaluate from another reader
@@ -89,48 +91,40 @@ def window_logits(
 
 
 def score(
-  logits: np.ndarray,
-  mask: np.ndarray,
-  label: np.ndarray,
-  track_id: np.ndarray,
-  genres: tuple[str, ...],
+  predictions: Predictions,
   temperature: float = 1.0,
   num_bootstrap: int = 2000,
 ) -> dict:
   """Scores windows and tracks.
 
   Args:
-    logits: f32[E, W, C].
-    mask: bool[E, W].
-    label: i64[E].
-    track_id: str[E], the track of each excerpt.
-    genres: names of the C genres.
+    predictions: of the examples.
     temperature: the logits are divided by it.
     num_bootstrap: resamplings for the interval.
 
   Returns:
     `metrics.window_scores` and `metrics.track_scores`, and `track_loss`.
   """
-  _, first, track = np.unique(track_id, return_index=True, return_inverse=True)
-  probabilities = metrics.track_probabilities(logits, mask, track, temperature)
-  truth = label[first]
-  chosen = probabilities[np.arange(len(truth)), truth]
+  probabilities = predictions.track_probabilities(temperature)
+  label = predictions.track_label()
+  logits = predictions.logits / temperature
   return {
-    **metrics.window_scores(logits / temperature, mask, label),
-    **metrics.track_scores(probabilities, truth, genres, num_bootstrap),
-    'track_loss': float(-np.log(np.maximum(chosen, 1e-12)).mean()),
+    **metrics.window_scores(logits, predictions.mask, predictions.label),
+    **metrics.track_scores(
+      probabilities, label, predictions.genres, num_bootstrap
+    ),
+    'track_loss': negative_log_likelihood(probabilities, label),
   }
 
 
-def score_examples(
+def predict_examples(
   forward: Callable,
   reader: 'Reader',
   examples: Examples,
   config: ConfigDict,
   mesh: Mesh,
-  temperature: float = 1.0,
-) -> dict:
-  """Runs a model over examples and scores them.
+) -> Predictions:
+  """Runs a model over examples.
 
   Args:
     forward: of `make_forward`, variables and bands bound.
@@ -138,10 +132,9 @@ def score_examples(
     examples: each is counted once.
     config: `config.eval` is read.
     mesh: whose devices share each batch.
-    temperature: the logits are divided by it.
 
   Returns:
-    What `score` returns.
+    What it answers; the same in every process.
   """
   order = np.arange(len(examples))
   size = config.eval.batch_size
@@ -154,12 +147,10 @@ def score_examples(
   )
   logits, mask = window_logits(forward, batches, len(order), mesh)
   index = reader.index
-  return score(
-    logits,
-    mask,
-    index.label[examples.rows],
-    index.track_id[examples.rows],
-    index.genres,
-    temperature,
-    config.eval.num_bootstrap,
+  return Predictions(
+    logits=logits,
+    mask=mask,
+    label=index.label[examples.rows],
+    track_id=index.track_id[examples.rows],
+    genres=index.genres,
   )

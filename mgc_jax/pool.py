@@ -1,7 +1,8 @@
 """Pools the folds of a cross-validation into one result.
 
 Each track is tested in one fold, so the folds' confusion matrices add up to
-that of the whole set.
+that of the whole set. How well the probabilities hold is measured likewise:
+each fold with the temperature that suits the others.
 
 Example:
   for k in 0 1 2 3 4; do
@@ -9,8 +10,12 @@ Example:
       --config.data.num_folds=5 --config.data.fold=$k
   done
   python -m mgc_jax.pool --workdirs=$(echo runs/fold? | tr ' ' ,)
+
+With --calibrate=runs/all/bundle that model, trained on all tracks, is given the
+temperature at which the folds' answers are likeliest.
 """
 
+import dataclasses
 import json
 import pathlib
 from typing import Any
@@ -18,7 +23,9 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from mgc_jax import cli, metrics, report
+from mgc_jax import bundle as bundles
+from mgc_jax import cli, metrics, predictions, report
+from mgc_jax.calibration import cross_calibration
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.workdir import CONFIG_FILE
 
@@ -30,12 +37,12 @@ def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
     workdirs: of the folds, each trained and evaluated on its test side.
 
   Returns:
-    The track-level fields of `results.json` over all folds, `num_folds`, and
-    `fold_track_accuracies`.
+    The track-level fields of `results.json` over all folds, `num_folds`,
+    `fold_track_accuracies`, and `calibration.cross_calibration`.
 
   Raises:
     ConfigError: they are not all the folds of one cross-validation.
-    DataError: a run has no result.
+    DataError: a run has no result, or its logits are missing.
   """
   configs = [_read(folder / CONFIG_FILE) for folder in workdirs]
   results = [_read(folder / report.RESULTS_FILE) for folder in workdirs]
@@ -65,6 +72,9 @@ def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
     'genres': genres,
     'num_folds': num_folds,
     'fold_track_accuracies': [result['track_accuracy'] for result in results],
+    'calibration': cross_calibration(
+      [predictions.read(folder) for folder in workdirs]
+    ),
   }
 
 
@@ -75,9 +85,37 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
     raise DataError(f'{path}: {error}; run this fold to its end') from error
 
 
+def calibrate(
+  bundle_dir: pathlib.Path, workdir: pathlib.Path, temperature: float
+) -> None:
+  """Sets the temperature of a model that was trained on all tracks.
+
+  Args:
+    bundle_dir: of the model.
+    workdir: of a fold, whose settings the model must have.
+    temperature: of `cross_calibration`.
+
+  Raises:
+    ConfigError: the bundle is not of the folds' model.
+    DataError: a bundle cannot be read, or written.
+  """
+  bundle, other = bundles.load(bundle_dir), bundles.load(workdir / 'bundle')
+  for section in ('features', 'windows', 'model'):
+    if bundle.config[section] != other.config[section]:
+      raise ConfigError(f'{bundle_dir}: other {section} than {workdir}')
+  if bundle.genres != other.genres:
+    raise ConfigError(f'{bundle_dir}: other genres than {workdir}')
+  changed = dataclasses.replace(bundle, temperature=temperature)
+  try:
+    bundles.save(changed, bundle_dir)
+  except OSError as error:
+    raise DataError(f'{bundle_dir}: cannot be written: {error}') from error
+
+
 def main() -> None:
   """Prints the pooled result."""
-  found = pool([pathlib.Path(folder) for folder in flags.FLAGS.workdirs])
+  workdirs = [pathlib.Path(folder) for folder in flags.FLAGS.workdirs]
+  found = pool(workdirs)
   low, high = found['track_accuracy_ci95']
   folds = ', '.join(f'{x:.1%}' for x in found['fold_track_accuracies'])
   print(
@@ -89,9 +127,17 @@ def main() -> None:
     f'macro F1         {found["macro_f1"]:.3f}'
   )
   print('\n'.join(report.genre_table(found['per_genre'])))
+  print('\n'.join(report.calibration_table(found['calibration'])))
+  if flags.FLAGS.calibrate:
+    bundle = pathlib.Path(flags.FLAGS.calibrate)
+    calibrate(bundle, workdirs[0], found['calibration']['temperature'])
+    print(f'{bundle}: has this temperature')
 
 
 if __name__ == '__main__':
   flags.DEFINE_list('workdirs', None, 'Folders of the folds: a,b,c.')
+  flags.DEFINE_string(
+    'calibrate', None, 'A bundle that is given the temperature of the folds.'
+  )
   flags.mark_flag_as_required('workdirs')
   cli.run(main)

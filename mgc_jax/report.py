@@ -98,6 +98,7 @@ def result_table(results: dict[str, Any]) -> str:
       f'macro F1         {results["macro_f1"]:.3f}',
       f'parameters       {results["num_params"]:,}',
       *genre_table(results['per_genre']),
+      *calibration_table(results['calibration']),
     ]
   )
 
@@ -113,6 +114,20 @@ def genre_table(per_genre: dict[str, dict[str, Any]]) -> list[str]:
     for genre, row in per_genre.items()
   ]
   return table(['genre', 'precision', 'recall', 'F1', 'tracks'], rows)
+
+
+def calibration_table(found: dict[str, Any]) -> list[str]:
+  """Returns lines of what `calibration.calibration` found."""
+  names = {
+    'expected calibration error': 'expected_calibration_error',
+    'negative log-likelihood': 'negative_log_likelihood',
+  }
+  rows = [
+    [title, *(f'{found[when][name]:.3f}' for when in ('before', 'after'))]
+    for title, name in names.items()
+  ]
+  title = f'at temperature {found["temperature"]:.2f}'
+  return table([title, 'before', 'after'], rows)
 
 
 def table(

@@ -11,7 +11,8 @@ import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mgc_jax import bundle as bundles
-from mgc_jax import report
+from mgc_jax import predictions, report
+from mgc_jax.calibration import calibration
 from mgc_jax.config import validate
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.prepare import Prepared, prepare
@@ -110,7 +111,7 @@ def evaluate_bundle(
   prepared: Prepared,
   split: Split,
 ) -> None:
-  """Writes and prints `results.json`, and draws curves and confusion.
+  """Writes and prints results, keeps the answers, draws curves and confusion.
 
   Every process has its part in scoring; one writes and prints.
 
@@ -120,6 +121,8 @@ def evaluate_bundle(
     prepared: the records.
     split: of the records.
   """
+  from mgc_jax.evaluate import score
+
   bundle = bundles.load(workdir / 'bundle')
   eval_split, examples = split.eval_examples(config.data.eval_split)
   key = {
@@ -140,9 +143,16 @@ def evaluate_bundle(
   # One process decides: those that score need each other.
   if not of_writer(known):
     index = _with_labels_of(bundle, prepared.index)
-    found = {**_score(bundle, config, index, examples), **key}
+    answers = _predict(bundle, config, index, examples)
+    temperature = bundle.temperature
+    found = {
+      **score(answers, temperature, config.eval.num_bootstrap),
+      'calibration': calibration(answers, temperature),
+      **key,
+    }
     if is_writer():
-      # The pictures first: where results are, everything is.
+      # Results last: where they are, everything is.
+      predictions.write(answers, workdir, temperature)
       _plot_results(workdir, found)
       report.write_json(path, found)
   if not is_writer():
@@ -172,13 +182,13 @@ def _warn_of_optimism(sides: list[str], train: ConfigDict) -> None:
     )
 
 
-def _score(
+def _predict(
   bundle: bundles.Bundle,
   config: ConfigDict,
   index: ExcerptIndex,
   examples: Examples,
-) -> dict[str, Any]:
-  from mgc_jax.evaluate import make_forward, score_examples
+) -> predictions.Predictions:
+  from mgc_jax.evaluate import make_forward, predict_examples
   from mgc_jax.input_pipeline import Reader
   from mgc_jax.models import create_model
   from mgc_jax.partition import check_batch_size, data_mesh
@@ -191,9 +201,7 @@ def _score(
     bundle.band_mean,
     bundle.band_std,
   )
-  return score_examples(
-    forward, Reader(index), examples, config, mesh, bundle.temperature
-  )
+  return predict_examples(forward, Reader(index), examples, config, mesh)
 
 
 def _read_results(path: pathlib.Path) -> dict[str, Any]:

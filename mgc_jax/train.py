@@ -16,7 +16,7 @@ from mgc_jax.bundle import Bundle
 from mgc_jax.checkpoint import Checkpoints
 from mgc_jax.datasets.splits import Split
 from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.evaluate import make_forward, score_examples
+from mgc_jax.evaluate import make_forward, predict_examples, score
 from mgc_jax.feed import Resident, Streamed, is_resident, resident_bytes
 from mgc_jax.finetune import start_from_bundle
 from mgc_jax.metrics import WindowSums
@@ -263,8 +263,11 @@ class Trainer:
     forward = functools.partial(
       self._forward, state.variables(), state.band_mean, state.band_std
     )
-    found = score_examples(
-      forward, self._reader, self._valid, self._config, self._mesh
+    found = score(
+      predict_examples(
+        forward, self._reader, self._valid, self._config, self._mesh
+      ),
+      num_bootstrap=self._config.eval.num_bootstrap,
     )
     names = ('loss', 'window_accuracy', 'track_loss', 'track_accuracy')
     return {name: found[name] for name in names}

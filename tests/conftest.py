@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from mgc_jax.bundle import Bundle
 from mgc_jax.config import base_config
+from mgc_jax.models import create_model
 
 RATE_HZ = 8000
 
@@ -110,3 +112,20 @@ def music_folder(tmp_path):
         tmp_path / 'music' / genre / f'{i}.wav', frequency_hz=frequency_hz
       )
   return tmp_path / 'music'
+
+
+@pytest.fixture
+def bundle(tiny_config):
+  """A model of random weights, for ten genres."""
+  shape = (1, 1, tiny_config.windows.num_frames, 20)
+  windows = jax.random.normal(jax.random.key(1), shape)
+  variables = create_model(tiny_config).init(jax.random.key(0), windows)
+  return Bundle(
+    tiny_config,
+    tuple('abcdefghij'),
+    jax.device_get(variables),
+    np.arange(20, dtype=np.float32),
+    np.ones(20, np.float32),
+    temperature=1.5,
+    info={'seed': 3},
+  )

@@ -6,10 +6,16 @@ import pytest
 
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.splits import Examples
-from mgc_jax.evaluate import make_forward, score, score_examples, window_logits
+from mgc_jax.evaluate import (
+  make_forward,
+  predict_examples,
+  score,
+  window_logits,
+)
 from mgc_jax.input_pipeline import Reader
 from mgc_jax.models import create_model
 from mgc_jax.partition import data_mesh
+from mgc_jax.predictions import Predictions
 from mgc_jax.windows import grid_size
 from tests.conftest import write_tone
 
@@ -38,14 +44,15 @@ def parts(folder_config, music_folder):
 def test_every_window_and_track_is_counted_exactly_once(parts, batch_size):
   config, index, examples, forward = parts
   config.eval.batch_size = batch_size
-  found = score_examples(forward, Reader(index), examples, config, data_mesh())
+  reader, mesh = Reader(index), data_mesh()
+  found = score(predict_examples(forward, reader, examples, config, mesh))
   length, hop = config.windows.num_frames, config.windows.hop_frames
   windows = [grid_size(int(n), length, hop) for n in index.num_frames]
   assert len(index) == 16 and len(set(windows)) > 2
   assert found['num_windows'] == sum(windows)
   assert found['num_tracks'] == 14
   config.eval.batch_size = 3
-  other = score_examples(forward, Reader(index), examples, config, data_mesh())
+  other = score(predict_examples(forward, reader, examples, config, mesh))
   assert other['loss'] == pytest.approx(found['loss'], rel=1e-5)
   assert other['confusion_matrix'] == found['confusion_matrix']
 
@@ -71,9 +78,8 @@ def test_excerpts_of_one_track_are_one_answer():
   logits[1] = [[0.0, 1.0], [9.0, 9.0]]  # track a, second: weakly genre 1
   logits[2] = [[0.0, 1.0], [0.0, 1.0]]  # track b: genre 1
   mask = np.array([[True, True], [True, False], [True, True]])
-  found = score(
-    logits, mask, np.array([0, 0, 1]), np.array(['a', 'a', 'b']), ('x', 'y')
-  )
+  label, track_id = np.array([0, 0, 1]), np.array(['a', 'a', 'b'])
+  found = score(Predictions(logits, mask, label, track_id, ('x', 'y')))
   assert found['num_tracks'] == 2 and found['num_windows'] == 5
   assert found['track_accuracy'] == 1.0
   assert found['window_accuracy'] == pytest.approx(4 / 5)
@@ -81,13 +87,13 @@ def test_excerpts_of_one_track_are_one_answer():
 
 def test_temperature_changes_losses_and_no_answer():
   rng = np.random.default_rng(0)
-  arguments = (
+  predictions = Predictions(
     rng.normal(size=(20, 2, 3)),
     np.ones((20, 2), bool),
     rng.integers(0, 3, 20),
     np.arange(20).astype(str),
     ('x', 'y', 'z'),
   )
-  one, two = (score(*arguments, temperature=t) for t in (1.0, 5.0))
+  one, two = (score(predictions, temperature=t) for t in (1.0, 5.0))
   assert one['window_accuracy'] == two['window_accuracy']
   assert one['loss'] > two['loss'] and one['track_loss'] > two['track_loss']

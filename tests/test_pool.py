@@ -1,9 +1,13 @@
 import json
 
+import numpy as np
 import pytest
 
+from mgc_jax import bundle as bundles
+from mgc_jax import predictions
 from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.pool import pool
+from mgc_jax.pool import calibrate, pool
+from mgc_jax.predictions import Predictions
 
 
 @pytest.fixture
@@ -23,7 +27,19 @@ def folds(tmp_path):
       split='test',
       track_accuracy=0.5 + 0.1 * k,
     )
+    predictions.write(_overconfident(k), folder, 1.0)
   return [tmp_path / f'fold{k}' for k in range(3)]
+
+
+def _overconfident(k):
+  """A fold of 40 tracks, of which three quarters are answered right."""
+  logits = np.zeros((40, 1, 2), np.float32)
+  answer = np.arange(40) % 2
+  logits[np.arange(40), 0, answer] = 9.0
+  label = np.where(np.arange(40) < 10, 1 - answer, answer)
+  track_id = np.array([f'{k}-{i}' for i in range(40)])
+  mask = np.ones((40, 1), bool)
+  return Predictions(logits, mask, label, track_id, ('jazz', 'rock'))
 
 
 def _write(folder, name, **content):
@@ -63,3 +79,36 @@ def test_a_fold_evaluated_on_another_side_is_named(folds):
   path.write_text(path.read_text().replace('"test"', '"valid"'))
   with pytest.raises(ConfigError, match='fold1: evaluated on valid, not test'):
     pool(folds)
+
+
+def test_the_temperature_makes_probabilities_hold(folds):
+  found = pool(folds)['calibration']
+  # Right in 3 of 4, sure by exp(9): at 9 / log 3 it is as sure as it is right.
+  assert found['temperature'] == pytest.approx(9 / np.log(3), rel=1e-2)
+  before, after = found['before'], found['after']
+  assert before['expected_calibration_error'] == pytest.approx(0.25, abs=1e-3)
+  assert after['expected_calibration_error'] == pytest.approx(0, abs=1e-3)
+  entropy = -0.75 * np.log(0.75) - 0.25 * np.log(0.25)
+  assert after['negative_log_likelihood'] == pytest.approx(entropy, rel=1e-4)
+
+
+def test_a_fold_without_logits_is_named(folds):
+  (folds[2] / predictions.LOGITS_FILE).unlink()
+  with pytest.raises(DataError, match='fold2/logits.npz.*evaluate this run'):
+    pool(folds)
+
+
+def test_a_model_of_the_same_settings_is_calibrated(bundle, tmp_path):
+  for name in ('fold0', 'whole'):
+    bundles.save(bundle, tmp_path / name / 'bundle')
+  calibrate(tmp_path / 'whole' / 'bundle', tmp_path / 'fold0', 2.5)
+  assert bundles.load(tmp_path / 'whole' / 'bundle').temperature == 2.5
+
+
+def test_another_model_is_not_calibrated(bundle, tmp_path):
+  bundles.save(bundle, tmp_path / 'fold0' / 'bundle')
+  bundle.config.windows.hop_frames += 1
+  bundles.save(bundle, tmp_path / 'other')
+  with pytest.raises(ConfigError, match='other: other windows than .*fold0'):
+    calibrate(tmp_path / 'other', tmp_path / 'fold0', 2.5)
+  assert bundles.load(tmp_path / 'other').temperature == 1.5

@@ -36,6 +36,7 @@ def test_counts_of_tracks_under_the_window_protocol(parts, folder_config):
 
 def test_result_table_shows_what_a_person_wants_to_know():
   row = {'precision': 0.5, 'recall': 0.25, 'f1': 1 / 3, 'support': 8}
+  scores = {'expected_calibration_error': 0.01, 'negative_log_likelihood': 1.5}
   text = report.result_table(
     {
       'protocol': 'artist',
@@ -49,10 +50,17 @@ def test_result_table_shows_what_a_person_wants_to_know():
       'macro_f1': 0.6,
       'num_params': 347834,
       'per_genre': {'jazz': row, 'rock': row},
+      'calibration': {
+        'temperature': 1.25,
+        'before': scores | {'expected_calibration_error': 0.123},
+        'after': scores,
+      },
     }
   )
   assert '62.5%  (95 % interval 40.0% to 80.0%)' in text
   assert '347,834' in text
+  assert 'at temperature 1.25         before  after' in text
+  assert 'expected calibration error   0.123  0.010' in text
   assert 'jazz        0.50    0.25  0.33       8' in text
 
 

@@ -92,6 +92,25 @@ def test_window_protocol_leaks_and_says_so(prepared, caplog):
   assert all(set(e.num_frames) == {20} for e in split.sides.values())
 
 
+def test_examples_may_be_the_windows_of_each_side(prepared):
+  whole = make_splits(prepared, _config())
+  split = make_splits(prepared, _config(examples='window'))
+  for side, examples in split.sides.items():
+    rows = whole.sides[side].rows
+    assert examples.rows.tolist() == np.repeat(rows, 9).tolist()
+    assert examples.starts.tolist() == list(range(0, 81, 10)) * len(rows)
+    assert set(examples.num_frames) == {20}
+  assert leaks(split, prepared.index, 'artist') == []
+
+
+def test_an_excerpt_shorter_than_a_window_is_one_example(prepared):
+  prepared.index.num_frames[3] = 7
+  split = make_splits(prepared, _config(examples='window', valid_fraction=0.0))
+  pooled = split.eval_examples('train,test')[1]
+  short = pooled.take(pooled.rows == 3)
+  assert (short.starts.tolist(), short.num_frames.tolist()) == ([0], [7])
+
+
 @pytest.mark.parametrize('protocol', ['artist', 'track', 'window'])
 def test_split_is_a_function_of_its_seed_alone(prepared, protocol):
   def rows(**data):

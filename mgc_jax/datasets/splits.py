@@ -35,6 +35,12 @@ class Examples:
     """Returns the number of examples."""
     return len(self.rows)
 
+  def take(self, chosen: np.ndarray) -> 'Examples':
+    """Returns some of them, by bool[n] or by their numbers."""
+    return Examples(
+      self.rows[chosen], self.starts[chosen], self.num_frames[chosen]
+    )
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -84,7 +90,7 @@ def make_splits(prepared: Prepared, config: ConfigDict) -> Split:
 
   Args:
     prepared: the records and their tracks.
-    config: `data`, and under the window protocol `windows`.
+    config: `data`, and where examples are windows `windows`.
 
   Returns:
     The split, checked for leaks.
@@ -111,9 +117,10 @@ def make_splits(prepared: Prepared, config: ConfigDict) -> Split:
         )
     else:
       side = _grouped(index, protocol, data)
-    split = Split(
-      protocol, {name: _excerpts(index, side == name) for name in SPLITS}
-    )
+    sides = {name: _excerpts(index, side == name) for name in SPLITS}
+    if data.examples == 'window':
+      sides = {k: _windows_of(v, config.windows) for k, v in sides.items()}
+    split = Split(protocol, sides)
     _check(split, index)
   return split
 
@@ -194,21 +201,24 @@ def _window_split(
     'into training and test, as the seed did. Its score is no estimate of '
     'anything; compare it with published numbers only.'
   )
-  rows, starts = [], []
-  for row, length in enumerate(index.num_frames):
-    last = max(0, int(length) - windows.num_frames)
-    for start in range(0, last + 1, windows.hop_frames):
-      rows.append(row)
-      starts.append(start)
-  rows, starts = np.array(rows), np.array(starts)
-  counts = np.eye(len(index.genres), dtype=int)[index.label[rows]]
+  examples = _windows_of(_excerpts(index, np.full(len(index), True)), windows)
+  counts = np.eye(len(index.genres), dtype=int)[index.label[examples.rows]]
   side = _sides_of_groups(counts, 'window', data)
-  lengths = np.minimum(windows.num_frames, index.num_frames[rows])
-  examples = [
-    Examples(rows[side == i], starts[side == i], lengths[side == i])
-    for i in range(len(SPLITS))
+  return Split(
+    'window', {name: examples.take(side == i) for i, name in enumerate(SPLITS)}
+  )
+
+
+def _windows_of(excerpts: Examples, windows: ConfigDict) -> Examples:
+  """Returns the windows of whole excerpts, each an example: the seed's grid."""
+  found = [
+    (row, start, min(windows.num_frames, length))
+    for row, length in zip(excerpts.rows, excerpts.num_frames, strict=True)
+    for start in range(
+      0, max(0, length - windows.num_frames) + 1, windows.hop_frames
+    )
   ]
-  return Split('window', dict(zip(SPLITS, examples, strict=True)))
+  return Examples(*np.array(found, int).reshape(-1, 3).T)
 
 
 def _check(split: Split, index: ExcerptIndex) -> None:

@@ -1,0 +1,107 @@
+"""What a model answered: logits of all windows, kept beside a run's results."""
+
+import csv
+import dataclasses
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+
+from mgc_jax import metrics
+from mgc_jax.datasets.track import printable
+from mgc_jax.errors import DataError
+
+LOGITS_FILE = 'logits.npz'
+CSV_FILE = 'predictions.csv'
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+  """Logits of E examples: excerpts, or windows, of tracks."""
+
+  logits: np.ndarray  # f32[E, W, C], of no temperature
+  mask: np.ndarray  # bool[E, W], True where a window is real
+  label: np.ndarray  # i64[E]
+  track_id: np.ndarray  # str[E]
+  genres: tuple[str, ...]  # names of the C genres
+
+  def tracks(self) -> np.ndarray:
+    """Returns str[tracks], the ids in the order of all that is per track."""
+    return np.unique(self.track_id)
+
+  def track_label(self) -> np.ndarray:
+    """Returns i64[tracks]."""
+    return self.label[np.unique(self.track_id, return_index=True)[1]]
+
+  def track_probabilities(self, temperature: float = 1.0) -> np.ndarray:
+    """Returns f64[tracks, C]: `metrics.track_probabilities`.
+
+    Args:
+      temperature: the logits are divided by it.
+    """
+    track = np.unique(self.track_id, return_inverse=True)[1]
+    return metrics.track_probabilities(
+      self.logits, self.mask, track, temperature
+    )
+
+
+def write(
+  predictions: Predictions, workdir: pathlib.Path, temperature: float
+) -> None:
+  """Writes `logits.npz`, and `predictions.csv` for people.
+
+  Args:
+    predictions: raw.
+    workdir: of the run.
+    temperature: of the probabilities in the table.
+  """
+  partial = workdir / f'{LOGITS_FILE}.partial'
+  with partial.open('wb') as file:
+    columns = dataclasses.asdict(predictions)
+    genres = np.array(columns.pop('genres'), dtype=str)
+    np.savez(file, genres=genres, **columns)
+  partial.replace(workdir / LOGITS_FILE)
+  partial = workdir / f'{CSV_FILE}.partial'
+  probabilities = predictions.track_probabilities(temperature)
+  genres = [printable(genre) for genre in predictions.genres]
+  with partial.open('w', newline='', encoding='utf-8') as file:
+    writer = csv.writer(file)
+    writer.writerow(['track_id', 'genre', 'answer', *genres])
+    for track, label, row in zip(
+      predictions.tracks(),
+      predictions.track_label(),
+      probabilities,
+      strict=True,
+    ):
+      numbers = [f'{value:.4f}' for value in row]
+      names = [printable(track), genres[label], genres[row.argmax()]]
+      writer.writerow([*names, *numbers])
+  partial.replace(workdir / CSV_FILE)
+
+
+def read(workdir: str | os.PathLike) -> Predictions:
+  """Reads `logits.npz` of a run.
+
+  Args:
+    workdir: of the run, evaluated.
+
+  Raises:
+    DataError: there is none, or it is damaged.
+  """
+  path = pathlib.Path(workdir) / LOGITS_FILE
+  try:
+    with np.load(path, allow_pickle=False) as columns:
+      found = {name: columns[name] for name in columns}
+    found['genres'] = tuple(map(str, found['genres']))
+    predictions = Predictions(**found)
+    num, width = predictions.mask.shape
+    shapes = [x.shape for x in (predictions.label, predictions.track_id)]
+    size = (num, width, len(predictions.genres))
+    if predictions.logits.shape != size or set(shapes) != {(num,)}:
+      raise ValueError('shapes do not fit')
+  except (OSError, TypeError, LookupError, ValueError, EOFError) as error:
+    raise DataError(f'{path}: {error}; evaluate this run again') from error
+  except zipfile.BadZipFile as error:
+    raise DataError(f'{path}: damaged ({error})') from error
+  return predictions
