@@ -16,6 +16,8 @@ _CURVES = (
   ('window accuracy', ('train_window_accuracy', 'valid_window_accuracy')),
   ('track accuracy', ('valid_track_accuracy',)),
 )
+# From the split that leaks most to the honest one.
+_LADDER_COLORS = ('tab:red', 'tab:orange', 'tab:green')
 
 
 def plot_curves(lines: list[dict[str, Any]], path: pathlib.Path) -> None:
@@ -108,6 +110,40 @@ def plot_distribution(
   axis.set(ylabel='tracks', title='tracks per genre and side')
   axis.tick_params(axis='x', rotation=45)
   axis.legend()
+  _save(figure, path)
+
+
+def plot_ladder(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
+  """Draws track accuracy by network and protocol, with its intervals.
+
+  Args:
+    rows: of `ladder.table.summarise`.
+    path: of the PNG.
+  """
+  networks = list(dict.fromkeys(row['network'] for row in rows))
+  protocols = list(dict.fromkeys(row['protocol'] for row in rows))
+  figure, axis = plt.subplots(figsize=(10, 4))
+  width = 0.8 / len(protocols)
+  for i, protocol in enumerate(protocols):
+    found = [
+      row['track_accuracy'] for row in rows if row['protocol'] == protocol
+    ]
+    mean = 100 * np.array([accuracy['mean'] for accuracy in found])
+    ends = 100 * np.array([accuracy['ci95'] for accuracy in found]).T
+    bars = axis.bar(
+      np.arange(len(networks)) + (i - (len(protocols) - 1) / 2) * width,
+      mean,
+      width,
+      yerr=np.maximum(0, [mean - ends[0], ends[1] - mean]),
+      color=_LADDER_COLORS[i % len(_LADDER_COLORS)],
+      ecolor='gray',
+      label=f'split by {protocol}',
+    )
+    axis.bar_label(bars, fmt='%.0f', label_type='center', color='white')
+  axis.set_xticks(range(len(networks)), networks)
+  axis.set(ylabel='tracks right, %', ylim=(0, 100))
+  axis.set_title('The same networks under three splits')
+  axis.legend(loc='lower right')
   _save(figure, path)
 
 

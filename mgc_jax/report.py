@@ -143,3 +143,10 @@ def table(
     )
     for row in cells
   ]
+
+
+def markdown_table(header: list[str], rows: list[list[Any]]) -> str:
+  """Returns a Markdown table of aligned columns."""
+  lines = table(header, rows, ' | ')
+  rule = '-|-'.join('-' * len(part) for part in lines[0].split(' | '))
+  return '\n'.join(f'| {line} |' for line in (lines[0], rule, *lines[1:]))

@@ -28,7 +28,7 @@ from mgc_jax.datasets.splits import make_splits
 from mgc_jax.datasets.track import Track, read_manifest
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.models import create_model
-from mgc_jax.sweep.__main__ import load_config
+from mgc_jax.sweep.runner import load_config
 from tests.conftest import tone, write_tone
 from tests.processes import ROOT, Process, unprivileged
 

@@ -123,9 +123,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
       line.append(_difference(row.get('difference')))
     cells.append(line)
   header = [*_HEADER, *(['paired difference'] if len(rows) > 1 else [])]
-  table = report.table(header, cells, ' | ')
-  rule = '-|-'.join('-' * len(part) for part in table[0].split(' | '))
-  return '\n'.join(f'| {line} |' for line in (table[0], rule, *table[1:]))
+  return report.markdown_table(header, cells)
 
 
 def _percent(value: float | None) -> str:

@@ -1,0 +1,95 @@
+"""Which runs the ladder consists of."""
+
+import itertools
+import pathlib
+
+from mgc_jax.errors import ConfigError
+from mgc_jax.sweep.plan import Run
+
+PROTOCOLS = ('window', 'track', 'artist')
+# By their config files.
+NETWORKS = ('seed/cnn', 'seed/lstm', 'seed/crnn', 'cnn', 'lstm', 'crnn')
+# Windows of 6 s at 12.9 frames a second, half overlapping: the seed's.
+_ALL = {
+  'data.examples': 'window',
+  'data.valid_fraction': '0.0',
+  'windows.num_frames': '77',
+  'windows.hop_frames': '38',
+  'windows.num_windows': '1',
+  'train.num_epochs': '15',
+  'train.select': 'last',
+  'train.patience_epochs': '0',
+  'train.checkpoint_every_steps': '0',
+}
+# Of so few frames the seed's blocks would leave nothing.
+_SEED_S = {
+  'model.cnn.padding': 'SAME',
+  'model.cnn.pool_frames': '(2,2,2,2,2)',
+  'model.cnn.pool_bands': '(2,2,2,2,2)',
+}
+_OURS = {'train.batch_size': '64'}  # windows; in the recipe 16 excerpts of 4
+
+
+def plan_ladder(
+  networks: list[str],
+  seeds: list[int],
+  overrides: list[str],
+  workdir: pathlib.Path,
+  test_fraction: float,
+  artist_split: str,
+) -> dict[tuple[str, str], list[Run]]:
+  """Returns the runs of each network and protocol.
+
+  Args:
+    networks: of `NETWORKS`.
+    seeds: of each; a random split has the seed of its run.
+    overrides: `--config.FIELD=VALUE`, of all runs, over what the ladder sets.
+    workdir: of the ladder; each run has a folder in it.
+    test_fraction: of the tracks, of random splits.
+    artist_split: `random`, or `given`.
+
+  Raises:
+    ConfigError: there is no such network, or an override has no value.
+  """
+  unknown = set(networks) - set(NETWORKS)
+  if unknown:
+    raise ConfigError(
+      f'--networks={",".join(sorted(unknown))}: must be of '
+      + ', '.join(NETWORKS)
+    )
+  given = {}
+  for override in overrides:
+    name, equals, value = override.removeprefix('--config.').partition('=')
+    if not equals:
+      raise ConfigError(f'{override}: needs a value, --config.FIELD=VALUE')
+    given[name] = value
+  found: dict[tuple[str, str], list[Run]] = {}
+  for network, protocol in itertools.product(networks, PROTOCOLS):
+    leads_to_given = protocol == 'artist' and artist_split == 'given'
+    fields = {
+      **_ALL,
+      **(_SEED_S if network.startswith('seed/') else _OURS),
+      'data.protocol': 'given' if leads_to_given else protocol,
+      'data.test_fraction': str(test_fraction),
+    }
+    found[network, protocol] = [
+      _run(network, seed, {**fields, **given}, workdir, protocol)
+      for seed in seeds
+    ]
+  return found
+
+
+def _run(
+  network: str,
+  seed: int,
+  fields: dict[str, str],
+  workdir: pathlib.Path,
+  protocol: str,
+) -> Run:
+  fields = {**fields, 'data.split_seed': str(seed), 'seed': str(seed)}
+  return Run(
+    network,
+    seed,
+    tuple(f'--config.{name}={value}' for name, value in fields.items()),
+    workdir / f'{network.replace("/", "-")}-{protocol}-seed{seed}',
+  )

@@ -1,0 +1,75 @@
+"""Runs `mgc_jax.main` for a sweep: settings in, a finished run out."""
+
+import ctypes
+import re
+import signal
+import subprocess
+import sys
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from mgc_jax import cli
+from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.sweep.plan import Run
+
+
+def load_config(path: str, overrides: tuple[str, ...]) -> ConfigDict:
+  """Returns the configuration that `mgc_jax.main` would have.
+
+  Args:
+    path: of the config file.
+    overrides: of a run.
+
+  Raises:
+    ConfigError: a field is wrong.
+  """
+  values = flags.FlagValues()
+  arguments = ['sweep', f'--config={path}', *overrides]
+  config_flags.DEFINE_config_file(
+    'config', lock_config=True, flag_values=values, sys_argv=arguments
+  )
+  try:
+    values(arguments)
+    return values.config
+  except cli.FLAG_ERRORS as error:
+    raise ConfigError(cli.flag_message(error)) from error
+
+
+def train(config: str, run: Run) -> None:
+  """Trains and evaluates one run, in a process of its own.
+
+  Args:
+    config: path of the config file.
+    run: to be begun, or resumed.
+
+  Raises:
+    DataError: it failed; it has said why.
+  """
+  command = [sys.executable, '-m', 'mgc_jax.main', f'--config={config}']
+  command += [*run.overrides, f'--workdir={run.workdir}']
+  # Its table is in results.json; what it logs is shown.
+  done = subprocess.run(
+    command,
+    stdout=subprocess.DEVNULL,
+    check=False,
+    preexec_fn=_end_with_parent if sys.platform == 'linux' else None,
+  )
+  if done.returncode:
+    raise DataError(
+      f'{run.workdir}: this run has ended with exit code {done.returncode}, '
+      'for the reason above; the same command continues'
+    )
+
+
+def _end_with_parent() -> None:
+  """Asks Linux to kill this process with the sweep; the run would go on."""
+  set_parent_death_signal = 1  # PR_SET_PDEATHSIG, linux/prctl.h
+  ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
+def take_overrides(argv: list[str]) -> list[str]:
+  """Removes `--config.FIELD=...` from the arguments and returns them."""
+  found = [arg for arg in argv if re.match(r'--?config\.', arg)]
+  argv[:] = [arg for arg in argv if arg not in found]
+  return [f'--{arg.lstrip("-")}' for arg in found]

@@ -1,0 +1,147 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from mgc_jax import plots, predictions
+from mgc_jax.errors import ConfigError
+from mgc_jax.ladder import table
+from mgc_jax.ladder.plan import NETWORKS, PROTOCOLS, plan_ladder
+from mgc_jax.predictions import Predictions
+from mgc_jax.sweep.plan import Run
+from mgc_jax.sweep.runner import load_config
+from tests.processes import ROOT, Process
+
+
+def _plan(tmp_path, networks=NETWORKS, overrides=(), artist_split='given'):
+  return plan_ladder(networks, [0, 3], overrides, tmp_path, 0.3, artist_split)
+
+
+def _config(run):
+  return load_config(f'{ROOT}/configs/{run.row}.py', run.overrides)
+
+
+def test_only_the_split_differs_between_the_rungs_of_a_network(tmp_path):
+  planned = _plan(tmp_path)
+  assert len(planned) == 18
+  folders = {run.workdir for runs in planned.values() for run in runs}
+  assert len(folders) == 36
+  for network in NETWORKS:
+    configs = [_config(planned[network, p][1]) for p in PROTOCOLS]
+    assert [c.data.protocol for c in configs] == ['window', 'track', 'given']
+    for config in configs:
+      assert config.seed == config.data.split_seed == 3
+      assert config.data.examples == 'window'
+      config.data.protocol = None
+    assert configs[0] == configs[1] == configs[2]
+
+
+def test_networks_differ_in_more_than_their_names(tmp_path):
+  planned = _plan(tmp_path)
+  seed_s, ours = (_config(planned[n, 'track'][0]) for n in ('seed/cnn', 'cnn'))
+  assert seed_s.model.cnn.padding == 'SAME'
+  assert seed_s.model.cnn.pool_bands[-1] == 2
+  assert seed_s.windows == ours.windows and seed_s.model != ours.model
+
+
+def test_an_override_is_of_all_runs_and_comes_last(tmp_path):
+  overrides = ['--config.train.num_epochs=2']
+  for runs in _plan(tmp_path, overrides=overrides).values():
+    assert _config(runs[0]).train.num_epochs == 2
+
+
+def test_what_is_wrong_is_named(tmp_path):
+  with pytest.raises(ConfigError, match='--networks=vit: must be of seed/cnn'):
+    _plan(tmp_path, networks=['cnn', 'vit'])
+  with pytest.raises(ConfigError, match='--config.seed: needs a value'):
+    _plan(tmp_path, overrides=['--config.seed'])
+
+
+def _finished(folder, right):
+  """A run whose tracks are answered right or wrong, one window each."""
+  folder.mkdir()
+  logits = np.zeros((len(right), 1, 2), np.float32)
+  logits[np.arange(len(right)), 0, 1 - np.array(right)] = 1.0
+  names = [f't{i}' for i in range(len(right))]
+  predictions.write(
+    Predictions(
+      logits,
+      np.ones((len(right), 1), bool),
+      np.zeros(len(right), int),
+      np.array(names),
+      ('jazz', 'rock'),
+    ),
+    folder,
+    1.0,
+  )
+  result = {
+    'track_accuracy': float(np.mean(right)),
+    'window_accuracy': 0.5,
+    'num_params': 1234,
+    'num_tracks': len(right),
+  }
+  (folder / 'results.json').write_text(json.dumps(result))
+
+
+def test_a_row_is_over_seeds_and_its_interval_over_tracks(tmp_path):
+  # One seed answers all right and one none: no track is better than another.
+  for seed, right in enumerate(([1] * 50, [0] * 50)):
+    _finished(tmp_path / str(seed), right)
+  runs = [Run('cnn', seed, (), tmp_path / str(seed)) for seed in range(2)]
+  row = table.summarise('cnn', 'track', runs)
+  assert row['track_accuracy']['mean'] == 0.5
+  assert row['track_accuracy']['std'] == pytest.approx(0.5**0.5)
+  assert row['track_accuracy']['ci95'] == [0.5, 0.5]
+  # Both agree, and half of the tracks are answered right: binomial.
+  for seed in range(2, 4):
+    _finished(tmp_path / str(seed), [1, 0] * 50)
+  runs = [Run('cnn', seed, (), tmp_path / str(seed)) for seed in range(2, 4)]
+  row = table.summarise('cnn', 'track', runs)
+  assert row['track_accuracy']['std'] == 0
+  assert row['track_accuracy']['ci95'] == pytest.approx([0.4, 0.6], abs=0.021)
+
+
+def test_the_picture_and_the_table_have_every_rung(tmp_path):
+  _finished(tmp_path / 'run', [1, 0, 1, 1])
+  runs = [Run('cnn', 0, (), tmp_path / 'run')]
+  rows = [
+    table.summarise(network, protocol, runs)
+    for network in NETWORKS
+    for protocol in PROTOCOLS
+  ]
+  lines = table.markdown(rows).splitlines()
+  assert len(lines) == 2 + len(NETWORKS)
+  assert lines[2].count('75.0%') == 3 and '1,234' in lines[2]
+  plots.plot_ladder(rows, tmp_path / 'ladder.png')
+  assert (tmp_path / 'ladder.png').read_bytes()[:4] == b'\x89PNG'
+
+
+def test_one_command_climbs_the_ladder(tmp_path):
+  """Of the smallest corpus and network; again it trains nothing."""
+  small = {
+    'train.num_epochs': 1,
+    'data.synthetic.num_artists': 4,
+    'data.synthetic.tracks_per_artist': 1,
+    'data.synthetic.duration_s': 6.0,
+    'data.prepared_dir': tmp_path / 'prepared',
+    'data.num_workers': 1,
+    'features.hop_samples': 1709,
+    'windows.num_frames': 40,
+    'windows.hop_frames': 18,
+    'model.lstm.hidden_size': 8,
+    'model.dense.sizes': '(8,)',
+    'model.dense.dropout': '(0.0,)',
+  }
+  command = ['-m', 'mgc_jax.ladder', '--networks=lstm', '--seeds=0']
+  command += [f'--configs={ROOT}/configs', f'--workdir={tmp_path}/ladder']
+  command += [f'--config.{name}={value}' for name, value in small.items()]
+  for attempt in range(2):
+    process = Process([sys.executable, *command])
+    assert process.wait() == 0, process.said
+    assert ('run 1 of 3' in process.said) == (attempt == 0)
+    assert '| lstm ' in process.said
+  rows = json.loads((tmp_path / 'ladder' / 'ladder.json').read_text())['rows']
+  assert [row['protocol'] for row in rows] == list(PROTOCOLS)
+  found = {path.name for path in (tmp_path / 'ladder').iterdir()}
+  assert {'ladder.md', 'ladder.png', 'lstm-window-seed0'} <= found
