@@ -162,12 +162,18 @@ def _features() -> ConfigDict:
   features.sample_rate_hz = 22050  # audio is resampled to it
   features.fft_samples = 2048  # length of the Hann window and of the transform
   features.hop_samples = 1024  # between frames; 46.4 ms at 22,050 Hz
+  # Of them as many are kept, evenly spaced over the excerpt; 0: all.
+  features.frames_per_s = 0.0
+  features.max_frames = 0  # and no more of an excerpt than so many; 0: any
   features.num_bands = 128  # mel bands, F; ready-made frames must have as many
   features.min_frequency_hz = 0.0  # lower edge of the first band
   features.max_frequency_hz = 11025.0  # upper edge of the last band
   features.dynamic_range_db = (
     80.0  # clipped that far under an excerpt's maximum
   )
+  # full_scale: 0 dB is the power of full-scale audio; range: each excerpt's own
+  # maximum is 0 dB, and its minimum -dynamic_range_db.
+  features.scaling = 'full_scale'
   features.excerpt_s = 30.0  # longest excerpt of a track
   features.excerpts = 'middle'  # middle: one of a track; all: one after another
   return features

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ml_collections import ConfigDict
 
 from mgc_jax.errors import ConfigError
+from mgc_jax.features import frame_rate_hz
 
 ACTIVATIONS = ('relu', 'elu', 'gelu', 'silu', 'tanh')
 SPLITS = ('train', 'valid', 'test')
@@ -13,6 +14,7 @@ CHOICES = {
   'data.examples': ('excerpt', 'window'),
   'data.cache': ('auto', 'device', 'none'),
   'data.protocol': (None, 'given', 'artist', 'track', 'window'),
+  'features.scaling': ('full_scale', 'range'),
   'features.excerpts': ('middle', 'all'),
   'model.name': ('cnn', 'lstm', 'crnn'),
   'model.dtype': ('float32', 'bfloat16'),
@@ -72,6 +74,8 @@ RULES: dict[str, _Rule] = {
   'features.sample_rate_hz': _between(1000, 400_000),
   'features.fft_samples': _between(16, 2**20),
   'features.hop_samples': _between(1, 2**20),
+  'features.frames_per_s': _between(0, 10**6),
+  'features.max_frames': _between(0, 10**7),
   'features.num_bands': _between(1, 4096),
   'features.min_frequency_hz': _at_least(0),
   'features.max_frequency_hz': _POSITIVE,
@@ -165,6 +169,7 @@ def _check_features(config: ConfigDict) -> None:
       f'config.features.fft_samples={features.fft_samples} do not fit into '
       'memory; use config.features.excerpts=all with shorter ones'
     )
+  num_frames = 1 + int(features.excerpt_s * frame_rate_hz(features))
   if windows.num_frames > num_frames:
     raise ConfigError(
       f'config.windows.num_frames={windows.num_frames}: longer than an '

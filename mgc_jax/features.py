@@ -28,8 +28,10 @@ def log_mel(waveform: np.ndarray, features: ConfigDict) -> np.ndarray:
     features: `config.features`.
 
   Returns:
-    f32[N, F] in dB relative to full-scale power, N = 1 + L // hop_samples,
-    clipped `features.dynamic_range_db` under the maximum.
+    f32[N, F] in dB, clipped `features.dynamic_range_db` under the maximum. Of
+    N = 1 + L // hop_samples frames `features.frames_per_s` may keep fewer. With
+    `features.scaling` full_scale 0 dB is full-scale power; with range it is the
+    waveform's own maximum, and its minimum is stretched to the whole range.
   """
   n_fft, hop = features.fft_samples, features.hop_samples
   padded = np.pad(waveform.astype(np.float32, copy=False), n_fft // 2)
@@ -46,8 +48,41 @@ def log_mel(waveform: np.ndarray, features: ConfigDict) -> np.ndarray:
     features.max_frequency_hz,
   )
   decibels = 10.0 * np.log10(np.maximum(mel, _AMIN_POWER))
-  floor_db = decibels.max() - features.dynamic_range_db
-  return np.maximum(decibels, floor_db).astype(np.float32)
+  range_db, top_db = features.dynamic_range_db, decibels.max()
+  decibels = np.maximum(decibels, top_db - range_db)
+  if features.scaling == 'range':
+    span_db = top_db - decibels.min()
+    # Silence is one value everywhere, and nothing stretches it.
+    decibels = (decibels - top_db) * (range_db / span_db if span_db else 1.0)
+  kept = _kept(len(decibels), len(waveform), features)
+  return decibels[kept].astype(np.float32)
+
+
+def frame_rate_hz(features: ConfigDict) -> float:
+  """Returns how many frames of a second there are.
+
+  Args:
+    features: `config.features`.
+  """
+  every = features.sample_rate_hz / features.hop_samples
+  return min(features.frames_per_s or every, every)
+
+
+def _kept(
+  num_frames: int, num_samples: int, features: ConfigDict
+) -> np.ndarray:
+  """Returns i64[kept], the numbers of evenly spaced frames.
+
+  Of 387, frame c is floor((c + 0.55) * (N - 2) / 387): in the middle of its
+  share of the excerpt.
+  """
+  rate = features.frames_per_s
+  count = max(1, round(num_samples / features.sample_rate_hz * rate))
+  count = min(count, features.max_frames or count)
+  if not rate or count >= num_frames:
+    return np.arange(num_frames)
+  places = (np.arange(count) + 0.55) * (num_frames - 2) / count
+  return np.maximum(0, places).astype(int)
 
 
 @functools.cache

@@ -11,6 +11,8 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 from ml_collections import ConfigDict  # noqa: E402
 
+from mgc_jax.features import frame_rate_hz  # noqa: E402
+
 _CURVES = (
   ('loss', ('train_loss', 'valid_loss')),
   ('window accuracy', ('train_window_accuracy', 'valid_window_accuracy')),
@@ -79,7 +81,7 @@ def plot_spectrograms(
     librosa.display.specshow(
       frames.astype(np.float32).T,
       sr=features.sample_rate_hz,
-      hop_length=features.hop_samples,
+      hop_length=features.sample_rate_hz / frame_rate_hz(features),
       fmin=features.min_frequency_hz,
       fmax=features.max_frequency_hz,
       x_axis='time',

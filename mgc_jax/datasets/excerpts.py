@@ -15,7 +15,7 @@ from mgc_jax import audio
 from mgc_jax.datasets.sources import synthetic
 from mgc_jax.datasets.track import Track
 from mgc_jax.errors import DataError
-from mgc_jax.features import log_mel
+from mgc_jax.features import frame_rate_hz, log_mel
 
 _MAX_HEADER_BYTES = 4096  # of a .npy file; 128 are usual
 # What numpy raises for a header that somebody made up.
@@ -95,15 +95,16 @@ def _signals(
   path: str, features: ConfigDict
 ) -> Iterator[tuple[np.ndarray, float, np.ndarray]]:
   """Yields f16[N, F], the duration in seconds, and what identifies it."""
-  rate, hop = features.sample_rate_hz, features.hop_samples
+  rate = features.sample_rate_hz
   # Beyond float16's range is infinite, and is refused.
   with np.errstate(over='ignore', invalid='ignore'):
     if path.endswith('.npy'):
       whole = _load_frames(path, features.num_bands)
-      length = 1 + int(features.excerpt_s * rate / hop)
+      frames_per_s = frame_rate_hz(features)
+      length = 1 + int(features.excerpt_s * frames_per_s)
       for part in _parts(whole, length, features.excerpts):
         frames = np.asarray(part, np.float16)
-        yield frames, len(frames) * hop / rate, frames
+        yield frames, len(frames) / frames_per_s, frames
       return
     if path.startswith(synthetic.SCHEME):
       length = round(features.excerpt_s * rate)
