@@ -218,6 +218,7 @@ def _model() -> ConfigDict:
   model.cnn.dropout = (0.0, 0.1, 0.1, 0.1, 0.1)  # rate after each block
   model.cnn.activation = 'relu'  # relu, elu, gelu, silu or tanh
   model.cnn.norm = 'batch'  # batch, or none
+  model.cnn.norm_momentum = 0.9  # of its averages: what a step leaves of them
   # How a block of [T', F', channels] becomes one vector: mean_max (mean over
   # bands, then mean and max over time), mean, or flatten. In a CRNN also
   # steps: one vector per time step, over which the LSTM then runs.
@@ -255,6 +256,9 @@ def _train() -> ConfigDict:
   train.weight_decay = 1e-3  # of kernels only
   train.clip_norm = 1.0  # of the gradient, globally; 0: off
   train.ema_decay = 0.0  # average of the weights per step; 0: off
+  # Count the statistics of batch normalisation anew before evaluation, from
+  # training windows as they are evaluated: nothing mixed, masked or dropped.
+  train.recount_batch_stats = True
   train.label_smoothing = 0.1
   train.class_weights = False  # weigh genres by the inverse of their number
   # Steps between checkpoints inside an epoch; each epoch's end has one anyway.

@@ -95,6 +95,7 @@ RULES: dict[str, _Rule] = {
   'model.cnn.fold_bands': _between(1, 10**3),
   'model.cnn.filters': _SIZES,
   'model.cnn.kernel_size': _between(1, 10**3),
+  'model.cnn.norm_momentum': _RATE,
   'model.cnn.pool_frames': _SIZES,
   'model.cnn.pool_bands': _SIZES,
   'model.cnn.dropout': _RATES,

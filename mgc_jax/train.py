@@ -12,6 +12,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from tqdm import tqdm
 
 from mgc_jax import bundle as bundles
+from mgc_jax.batch_stats import Recounter
 from mgc_jax.bundle import Bundle
 from mgc_jax.checkpoint import Checkpoints
 from mgc_jax.datasets.splits import Split
@@ -39,6 +40,7 @@ _logger = logging.getLogger(__name__)
 if TYPE_CHECKING:  # tensorflow: not needed to train from another reader
   from mgc_jax.input_pipeline import Reader
 
+PyTree = Any
 METRICS_FILE = 'metrics.jsonl'
 
 
@@ -107,6 +109,7 @@ class Trainer:
     self._model = create_model(config)
     self._tx = create_optimizer(train, self._steps_per_epoch)
     self._learning_rate = learning_rate(train, self._steps_per_epoch)
+    self._evaluated = Recounter(config, reader, self._train, self._mesh)
     self._forward = make_forward(self._model, config.windows, self._mesh)
     # Computed there: a key of this process's device could not be put on all.
     make_key = jax.jit(
@@ -132,13 +135,14 @@ class Trainer:
     log = MetricsLog(self._workdir / METRICS_FILE, progress.epoch)
     while not progress.is_finished(self._config.train):
       state, line = self._train_epoch(state, progress, checkpoints)
-      valid = self._validate(state)
+      variables = self._evaluated(state)
+      valid = self._validate(state, variables)
       line.update({f'valid_{name}': value for name, value in valid.items()})
       progress = progress.after_epoch(valid)
       # Bundle and line before the checkpoint: what a killed run has written
       # after its latest checkpoint, the resumed run writes again, the same.
       if self._config.train.select == 'last' or progress.is_best:
-        self._save_bundle(state, progress.epoch)
+        self._save_bundle(state, variables, progress.epoch)
       log.append(line)
       checkpoints.save(state, progress)
     checkpoints.close()
@@ -256,12 +260,12 @@ class Trainer:
     feed = Resident if resident else Streamed
     return feed(step, self._reader, self._train, weights, self._mesh)
 
-  def _validate(self, state: TrainState) -> dict[str, float]:
+  def _validate(self, state: TrainState, variables: PyTree) -> dict[str, float]:
     """Scores the validation side; nothing where it is empty."""
     if not len(self._valid):
       return {}
     forward = functools.partial(
-      self._forward, state.variables(), state.band_mean, state.band_std
+      self._forward, variables, state.band_mean, state.band_std
     )
     found = score(
       predict_examples(
@@ -272,14 +276,16 @@ class Trainer:
     names = ('loss', 'window_accuracy', 'track_loss', 'track_accuracy')
     return {name: found[name] for name in names}
 
-  def _save_bundle(self, state: TrainState, epoch: int) -> None:
+  def _save_bundle(
+    self, state: TrainState, variables: PyTree, epoch: int
+  ) -> None:
     if not is_writer():
       return
     config = ConfigDict(self._config)
     bundle = Bundle(
       config=config,
       genres=self._index.genres,
-      variables=jax.device_get(state.variables()),
+      variables=jax.device_get(variables),
       band_mean=np.asarray(state.band_mean),
       band_std=np.asarray(state.band_std),
       info={

@@ -95,7 +95,10 @@ class ConvBlock(nn.Module):
     )(x, self.pool if early and not normed else (1, 1))
     if normed:
       x = nn.BatchNorm(
-        use_running_average=not train, momentum=0.9, axis=0, dtype=self.dtype
+        use_running_average=not train,
+        momentum=settings.norm_momentum,
+        axis=0,
+        dtype=self.dtype,
       )(x)
     if early and normed:
       x = max_pool(x, self.pool)

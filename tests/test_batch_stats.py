@@ -1,0 +1,87 @@
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+
+from mgc_jax.batch_stats import Recounter
+from mgc_jax.datasets.prepare import prepare
+from mgc_jax.datasets.splits import make_splits
+from mgc_jax.input_pipeline import Reader
+from mgc_jax.models import create_model
+from mgc_jax.optim import create_optimizer
+from mgc_jax.partition import data_mesh
+from mgc_jax.train_state import create_state
+from mgc_jax.windows import cut, grid_size, grid_starts, standardise
+
+
+@pytest.fixture
+def parts(tiny_config):
+  """A configuration with all kinds of dropout, records, and a state."""
+  config = tiny_config
+  config.model.cnn.dropout = (0.5,) * len(config.model.cnn.filters)
+  config.model.cnn.norm = 'batch'
+  prepared = prepare(config)
+  examples = make_splits(prepared, config).sides['train']
+  mean, std = prepared.index.band_stats(examples.rows)
+  tx = create_optimizer(config.train, 1)
+  state = create_state(create_model(config), tx, config, mean, std)
+  return config, Reader(prepared.index), examples, state
+
+
+def test_statistics_are_those_of_the_windows_as_they_are_evaluated(parts):
+  config, reader, examples, state = parts
+  config.train.batch_size = len(examples)  # one batch: its own statistics
+  found = Recounter(config, reader, examples, data_mesh())(state)
+  outputs = {}
+
+  def keep_maps(next_fun, args, kwargs, context):
+    result = next_fun(*args, **kwargs)
+    if type(context.module).__name__ == 'Conv':
+      outputs.setdefault(context.module.path, []).append(result)
+    return result
+
+  (batch,) = reader.batches(
+    examples, np.arange(len(examples)), config.train.batch_size
+  )
+  windows = config.windows
+  count = grid_size(
+    batch['frames'].shape[1], windows.num_frames, windows.hop_frames
+  )
+  starts, _ = grid_starts(
+    batch['num_frames'], count, windows.num_frames, windows.hop_frames
+  )
+  inputs = standardise(
+    cut(batch['frames'], starts, windows.num_frames),
+    starts,
+    batch['num_frames'],
+    state.band_mean,
+    state.band_std,
+  )
+  with nn.intercept_methods(keep_maps):
+    create_model(config).apply(state.variables(), inputs)
+  maps = np.concatenate(next(iter(outputs.values())), axis=-1)
+  first = found['batch_stats']['ConvStack_0']['ConvBlock_0']['BatchNorm_0']
+  np.testing.assert_allclose(first['mean'], maps.mean((1, 2, 3)), atol=1e-4)
+  np.testing.assert_allclose(first['var'], maps.var((1, 2, 3)), rtol=1e-3)
+
+
+def test_the_state_and_its_weights_stay(parts):
+  config, reader, examples, state = parts
+  before = jax.device_get(state)
+  found = Recounter(config, reader, examples, data_mesh())(state)
+  jax.tree.map(np.testing.assert_array_equal, before, jax.device_get(state))
+  assert found['params'] is state.variables()['params']
+
+
+def test_it_says_the_same_twice(parts):
+  config, reader, examples, state = parts
+  recounter = Recounter(config, reader, examples, data_mesh())
+  one, two = (jax.device_get(recounter(state)) for _ in range(2))
+  jax.tree.map(np.testing.assert_array_equal, one, two)
+
+
+def test_it_can_be_switched_off(parts):
+  config, reader, examples, state = parts
+  config.train.recount_batch_stats = False
+  found = Recounter(config, reader, examples, data_mesh())(state)
+  assert found['batch_stats'] is state.batch_stats
