@@ -23,7 +23,7 @@ def network_config(name: str, toy: bool = False) -> ConfigDict:
   config = config.get_config()
   config.windows.hop_frames = config.windows.num_frames
   config.augment.update(
-    random_crop=False,
+    crop='grid',
     gain_db=0.0,
     num_time_masks=0,
     num_band_masks=0,

@@ -22,6 +22,24 @@ def gain(key: jax.Array, windows: jax.Array, max_db: float) -> jax.Array:
   return windows + jax.random.uniform(key, shape, minval=-max_db, maxval=max_db)
 
 
+def random_speed(
+  key: jax.Array, num_excerpts: int, max_speed: float
+) -> jax.Array | None:
+  """Returns f32[B], how fast each excerpt is played; None where max is 1.
+
+  Args:
+    key: of the randomness.
+    num_excerpts: B.
+    max_speed: speeds lie between its inverse and it, evenly on a logarithmic
+      scale. Pitch stays.
+  """
+  if max_speed == 1:
+    return None
+  bound = jnp.log(max_speed)
+  drawn = jax.random.uniform(key, (num_excerpts,), minval=-bound, maxval=bound)
+  return jnp.exp(drawn)
+
+
 def mask_axis(
   key: jax.Array, windows: jax.Array, axis: int, num_masks: int, max_width: int
 ) -> jax.Array:

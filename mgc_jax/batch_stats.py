@@ -19,7 +19,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from mgc_jax.models import create_model
 from mgc_jax.partition import process_part, replicated, shard_batch
 from mgc_jax.train_state import TrainState
-from mgc_jax.windows import cut, grid_size, grid_starts, standardise
+from mgc_jax.windows import grid_windows
 
 if TYPE_CHECKING:  # decoding and tensorflow: not needed with another reader
   from mgc_jax.datasets.splits import Examples
@@ -111,12 +111,7 @@ def _batch_stats(
   model: Any,
   settings: FrozenConfigDict,
 ) -> PyTree:
-  length, hop = settings.num_frames, settings.hop_frames
-  num_windows = grid_size(frames.shape[1], length, hop)
-  starts, _ = grid_starts(num_frames, num_windows, length, hop)
-  windows = standardise(
-    cut(frames, starts, length), starts, num_frames, band_mean, band_std
-  )
+  windows, _ = grid_windows(frames, num_frames, band_mean, band_std, settings)
   _, changed = model.apply(
     variables, windows, train=True, mutable=['batch_stats']
   )

@@ -185,14 +185,20 @@ def _windows() -> ConfigDict:
     128  # T, frames in a window; 5.9 s with the features above
   )
   windows.hop_frames = 128  # between the starts of successive windows
+  # What brings decibels to mean 0 and deviation 1: bands, those of each band
+  # over the training side; excerpt, each excerpt's own over all its bands.
+  windows.standardise = 'bands'
   windows.num_windows = 3  # W of an excerpt in a training step, in order
   return windows
 
 
 def _augment() -> ConfigDict:
-  """Each is switched off by 0 or False; all act in training only."""
+  """What acts in training only; 0 switches a number off."""
   augment = ConfigDict()
-  augment.random_crop = True  # where the first window of an excerpt starts
+  # Where the windows of an excerpt are: grid, from its start on; shifted, one
+  # after another from anywhere on; scattered, each anywhere, in order.
+  augment.crop = 'shifted'
+  augment.max_speed = 1.0  # played up to so much faster or slower; 1: off
   augment.gain_db = 6.0  # level moved by up to so much, up or down
   augment.num_time_masks = 1  # SpecAugment: per window
   augment.max_time_mask_frames = 24

@@ -16,7 +16,7 @@ from mgc_jax.calibration import negative_log_likelihood
 from mgc_jax.datasets.splits import Examples
 from mgc_jax.partition import process_part, replicated, shard_batch
 from mgc_jax.predictions import Predictions
-from mgc_jax.windows import cut, grid_size, grid_starts, standardise
+from mgc_jax.windows import grid_windows
 
 if TYPE_CHECKING:  # tensorflow: not needed to evaluate from another reader
   from mgc_jax.input_pipeline import Reader
@@ -54,11 +54,8 @@ def _forward(
   model: nn.Module,
   settings: FrozenConfigDict,
 ) -> tuple[jax.Array, jax.Array]:
-  length, hop = settings.num_frames, settings.hop_frames
-  num_windows = grid_size(frames.shape[1], length, hop)
-  starts, mask = grid_starts(num_frames, num_windows, length, hop)
-  windows = standardise(
-    cut(frames, starts, length), starts, num_frames, band_mean, band_std
+  windows, mask = grid_windows(
+    frames, num_frames, band_mean, band_std, settings
   )
   return model.apply(variables, windows), mask
 

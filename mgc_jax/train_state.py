@@ -10,9 +10,16 @@ import numpy as np
 import optax
 from ml_collections import FrozenConfigDict
 
-from mgc_jax.augment import augment_windows, gain
+from mgc_jax.augment import augment_windows, gain, random_speed
 from mgc_jax.metrics import WindowSums
-from mgc_jax.windows import cut, random_starts, standardise
+from mgc_jax.windows import (
+  cut,
+  excerpt_stats,
+  random_starts,
+  scattered_starts,
+  standardise,
+  stretched,
+)
 
 PyTree = Any
 
@@ -203,25 +210,33 @@ def _training_windows(
   config: FrozenConfigDict,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Returns windows f32[B, W, T, F], mask bool[B, W], targets f32[B, C]."""
-  crop_key, gain_key, augment_key = jax.random.split(key, 3)
-  settings, num_frames = config.windows, batch['num_frames']
-  starts, mask = random_starts(
-    crop_key,
-    num_frames,
-    _num_windows(batch['frames'].shape[1], settings),
-    settings.num_frames,
-    settings.hop_frames,
-    shift=config.augment.random_crop,
-  )
-  windows = cut(batch['frames'], starts, settings.num_frames)
-  windows = gain(gain_key, windows, config.augment.gain_db)
-  windows = standardise(
-    windows, starts, num_frames, state.band_mean, state.band_std
-  )
+  crop_key, gain_key, augment_key, speed_key = jax.random.split(key, 4)
+  settings, augment = config.windows, config.augment
+  frames, num_frames = batch['frames'], batch['num_frames']
+  stats = state.band_mean, state.band_std
+  if settings.standardise == 'excerpt':
+    stats = excerpt_stats(frames, num_frames)
+  speed = random_speed(speed_key, len(frames), augment.max_speed)
+  if speed is not None:
+    num_frames = stretched(num_frames, speed)
+  if augment.crop == 'scattered':
+    starts, mask = scattered_starts(
+      crop_key, num_frames, settings.num_windows, settings.num_frames
+    )
+  else:
+    starts, mask = random_starts(
+      crop_key,
+      num_frames,
+      _num_windows(frames.shape[1], settings),
+      settings.num_frames,
+      settings.hop_frames,
+      shift=augment.crop == 'shifted',
+    )
+  windows = cut(frames, starts, settings.num_frames, speed)
+  windows = gain(gain_key, windows, augment.gain_db)
+  windows = standardise(windows, starts, num_frames, *stats)
   targets = jax.nn.one_hot(batch['label'], config.model.num_genres)
-  windows, targets = augment_windows(
-    augment_key, windows, targets, config.augment
-  )
+  windows, targets = augment_windows(augment_key, windows, targets, augment)
   targets = optax.smooth_labels(targets, config.train.label_smoothing)
   return windows, mask, targets
 

@@ -80,3 +80,10 @@ def test_another_key_gives_another_augmentation(windows):
   one = augment.mask_axis(jax.random.key(0), windows, 2, 2, 5)
   two = augment.mask_axis(jax.random.key(1), windows, 2, 2, 5)
   assert (np.asarray(one) != np.asarray(two)).any()
+
+
+def test_speeds_lie_between_their_bounds():
+  found = augment.random_speed(jax.random.key(0), 2000, 1.25)
+  assert 0.8 <= found.min() < 0.81 and 1.24 < found.max() <= 1.25
+  assert np.log(found).mean() == pytest.approx(0, abs=0.01)
+  assert augment.random_speed(jax.random.key(0), 3, 1.0) is None

@@ -11,7 +11,7 @@ from mgc_jax.models import create_model
 from mgc_jax.optim import create_optimizer
 from mgc_jax.partition import data_mesh
 from mgc_jax.train_state import create_state
-from mgc_jax.windows import cut, grid_size, grid_starts, standardise
+from mgc_jax.windows import grid_windows
 
 
 @pytest.fixture
@@ -43,19 +43,12 @@ def test_statistics_are_those_of_the_windows_as_they_are_evaluated(parts):
   (batch,) = reader.batches(
     examples, np.arange(len(examples)), config.train.batch_size
   )
-  windows = config.windows
-  count = grid_size(
-    batch['frames'].shape[1], windows.num_frames, windows.hop_frames
-  )
-  starts, _ = grid_starts(
-    batch['num_frames'], count, windows.num_frames, windows.hop_frames
-  )
-  inputs = standardise(
-    cut(batch['frames'], starts, windows.num_frames),
-    starts,
+  inputs, _ = grid_windows(
+    batch['frames'],
     batch['num_frames'],
     state.band_mean,
     state.band_std,
+    config.windows,
   )
   with nn.intercept_methods(keep_maps):
     create_model(config).apply(state.variables(), inputs)

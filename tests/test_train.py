@@ -66,7 +66,10 @@ def test_a_run_is_not_continued_on_other_data(trainer):
 
 def test_patience_stops_early(trainer, tmp_path):
   run = trainer(**{'train.num_epochs': 50, 'train.patience_epochs': 2})
-  run._validate = lambda state, variables: {'track_accuracy': 0.5, 'track_loss': 1.0}
+  run._validate = lambda state, variables: {
+    'track_accuracy': 0.5,
+    'track_loss': 1.0,
+  }
   run.run()
   assert len(read_metrics(tmp_path / 'run' / 'metrics.jsonl')) == 3
 

@@ -161,7 +161,7 @@ def test_a_batch_in_parts_gives_the_update_of_the_whole(name, tiny_config):
 def test_every_part_of_a_batch_has_its_own_dropout(tiny_config):
   tiny_config.model.name = 'lstm'
   tiny_config.model.lstm.output_dropout = 0.5
-  tiny_config.augment.random_crop = False
+  tiny_config.augment.crop = 'grid'
   tiny_config.augment.gain_db = 0.0
   batch = _batch()
   for column in batch.values():

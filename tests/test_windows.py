@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from mgc_jax import windows
 
@@ -62,6 +63,73 @@ def test_random_crop_can_be_switched_off():
     jax.random.key(0), jnp.full((50,), 20), W, T, 4, shift=False
   )
   assert (starts == jnp.array([0, 4, 8])).all()
+
+
+def test_scattered_windows_are_anywhere_in_order():
+  num_frames = jnp.full((500,), 20)
+  found, real = windows.scattered_starts(jax.random.key(0), num_frames, W, T)
+  starts = np.asarray(found)
+  assert bool(real.all()) and (np.diff(starts, axis=1) >= 0).all()
+  assert set(starts.ravel()) == set(range(16))
+  # Sorted, the middle one of three is in the middle on average.
+  assert starts.mean(axis=0) == pytest.approx([3.5, 7.5, 11.5], abs=0.6)
+
+
+def test_of_a_short_excerpt_one_scattered_window_is_real():
+  starts, real = windows.scattered_starts(
+    jax.random.key(0), jnp.array([3, 5, 6]), W, T
+  )
+  assert real.tolist() == [[True, False, False], [True] * 3, [True] * 3]
+  assert (starts[:2] == 0).all() and (starts[2] <= 1).all()
+
+
+def test_played_faster_an_excerpt_is_shorter_and_skips_frames():
+  frames = jnp.arange(20.0)[None, :, None] * jnp.ones((2, 20, F))
+  speed = jnp.array([2.0, 0.5])
+  assert windows.stretched(jnp.array([20, 20]), speed).tolist() == [10, 39]
+  starts = jnp.array([[0, 5], [0, 34]])
+  found = windows.cut(frames, starts, T, speed)[..., 0]
+  assert found[0].tolist() == [[0, 2, 4, 6, 8], [10, 12, 14, 16, 18]]
+  # Halves are rounded to the even frame: none is a mean of two.
+  assert found[1].tolist() == [[0, 0, 1, 2, 2], [17, 18, 18, 18, 19]]
+
+
+def test_played_as_it_is_an_excerpt_stays():
+  frames = jax.random.normal(jax.random.key(0), (B, 20, F))
+  starts = jnp.array([[0, 4, 15], [1, 2, 3]])
+  found = windows.cut(frames, starts, T, jnp.ones(B))
+  np.testing.assert_array_equal(found, windows.cut(frames, starts, T))
+
+
+def test_stats_of_an_excerpt_are_of_its_real_frames():
+  frames = jax.random.normal(jax.random.key(0), (B, 20, F)) * 9 - 50
+  num_frames = jnp.array([7, 20])
+  mean, std = windows.excerpt_stats(frames.astype(jnp.float16), num_frames)
+  assert mean.shape == std.shape == (B, 1, 1, 1)
+  for b in range(B):
+    real = np.asarray(frames[b, : num_frames[b]])
+    np.testing.assert_allclose(mean[b].item(), real.mean(), rtol=1e-3)
+    np.testing.assert_allclose(std[b].item(), real.std(), rtol=1e-3)
+  silent = windows.excerpt_stats(jnp.full((1, 5, F), -80.0), jnp.array([5]))
+  assert silent[1].item() == pytest.approx(1e-3)
+
+
+def test_the_grid_is_standardised_as_the_settings_say():
+  frames = jax.random.normal(jax.random.key(0), (B, 13, F)) * 9 - 50
+  num_frames = jnp.array([13, 9])
+  settings = ConfigDict(
+    {'num_frames': T, 'hop_frames': 4, 'standardise': 'excerpt'}
+  )
+  bands = jnp.full(F, -50.0), jnp.full(F, 9.0)
+  found, mask = windows.grid_windows(frames, num_frames, *bands, settings)
+  assert found.shape == (B, W, T, F)
+  assert mask.tolist() == [[True] * 3, [True, True, False]]
+  mean, std = windows.excerpt_stats(frames, num_frames)
+  wanted = (frames[0, :T] - mean[0, 0]) / std[0, 0]
+  np.testing.assert_allclose(found[0, 0], wanted, atol=1e-5)
+  settings.standardise = 'bands'
+  found, _ = windows.grid_windows(frames, num_frames, *bands, settings)
+  np.testing.assert_allclose(found[0, 0], (frames[0, :T] + 50) / 9, atol=1e-5)
 
 
 def test_cut_takes_the_frames_from_each_start():
