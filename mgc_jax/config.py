@@ -212,6 +212,9 @@ def _model() -> ConfigDict:
   model = ConfigDict()
   model.name = 'cnn'  # cnn, lstm, or crnn
   model.num_genres = 10  # C; filled from the data
+  # Networks of this kind that answer together, each trained on its own rows of
+  # every batch: M of them want M times the rows for as many steps.
+  model.num_members = 1
   model.dtype = 'float32'  # of the arithmetic: float32 or bfloat16
   model.cnn = ConfigDict()
   model.cnn.fold_frames = 2  # frames and bands folded into channels before the

@@ -94,6 +94,7 @@ RULES: dict[str, _Rule] = {
   'augment.max_band_mask_bands': _between(0, 10**4),
   'augment.mixup_alpha': _between(0, 1000),
   'model.num_genres': _between(2, 10**5),
+  'model.num_members': _between(1, 100),
   'model.cnn.fold_frames': _between(1, 10**3),
   'model.cnn.fold_bands': _between(1, 10**3),
   'model.cnn.filters': _SIZES,
@@ -212,6 +213,13 @@ def _check_training(config: ConfigDict) -> None:
     raise ConfigError(
       f'config.train.accumulate_steps={train.accumulate_steps}: must divide '
       f'config.train.batch_size={train.batch_size}'
+    )
+  part = train.batch_size // train.accumulate_steps
+  if part % config.model.num_members:
+    raise ConfigError(
+      f'config.model.num_members={config.model.num_members}: must divide '
+      'config.train.batch_size / config.train.accumulate_steps, which is '
+      f'{part}'
     )
   if train.freeze_body and not train.init_from:
     raise ConfigError(

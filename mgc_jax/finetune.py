@@ -5,13 +5,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax.traverse_util import flatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mgc_jax import bundle as bundles
 from mgc_jax.bundle import Bundle
 from mgc_jax.errors import ConfigError
-from mgc_jax.models import HEAD
+from mgc_jax.models import heads
 from mgc_jax.train_state import TrainState
 
 _logger = logging.getLogger(__name__)
@@ -37,21 +37,25 @@ def start_from_bundle(
     ConfigError: features, model or shapes do not fit; names them.
     DataError: there is no such bundle, or it is damaged.
   """
-  bundle, path = check_init_from(config), config.train.init_from
+  bundle, where = check_init_from(config), config.train.init_from
   if bundle is None:
     return state
-  params = dict(bundle.variables['params'])
+  params = bundle.variables['params']
+  own, new = heads(params), heads(state.params)
   if bundle.genres != genres:
     reason = 'its genres are others'
-  elif _other_head(params[HEAD], state.params[HEAD], bundle.config, config):
+  elif _other_head(own, new, bundle.config, config):
     reason = 'its dense layers are others'
   else:
     reason = ''
   if reason:
-    params[HEAD] = state.params[HEAD]
-  _check_shapes(params, state, path)
+    body = flatten_dict(params)
+    for path in own:
+      del body[path]
+    params = unflatten_dict({**body, **new})
+  _check_shapes(params, state, where)
   _logger.info(
-    'weights of %s%s', path, f', with a new head: {reason}' if reason else ''
+    'weights of %s%s', where, f', with a new head: {reason}' if reason else ''
   )
   params = jax.tree.map(jnp.asarray, params)
   return state.replace(
@@ -88,11 +92,12 @@ def check_init_from(config: ConfigDict) -> Bundle | None:
 
 
 def _other_head(
-  found: Any, wanted: Any, begun: ConfigDict, config: ConfigDict
+  found: dict, wanted: dict, begun: ConfigDict, config: ConfigDict
 ) -> bool:
-  """Returns whether two heads differ in shapes, or in what is between them."""
+  """Returns whether heads differ in shapes, or in what is between them."""
   activations = (begun.model.dense.activation, config.model.dense.activation)
-  return _shapes(found) != _shapes(wanted) or len(set(activations)) > 1
+  shapes = [{k: v.shape for k, v in flat.items()} for flat in (found, wanted)]
+  return shapes[0] != shapes[1] or len(set(activations)) > 1
 
 
 def _check_settings(

@@ -2,8 +2,8 @@
 
 import functools
 
-import jax
 import optax
+from flax.traverse_util import path_aware_map
 from ml_collections import ConfigDict
 
 from mgc_jax.models import HEAD
@@ -56,9 +56,6 @@ def create_optimizer(
 
 def _decays(params: optax.Params, frozen_body: bool) -> optax.Params:
   """Biases and normalisation are vectors; kernels are not, and decay."""
-  return {
-    name: jax.tree.map(lambda x: x.ndim > 1, part)
-    if name == HEAD or not frozen_body
-    else jax.tree.map(lambda x: False, part)
-    for name, part in params.items()
-  }
+  return path_aware_map(
+    lambda path, x: x.ndim > 1 and (HEAD in path or not frozen_body), params
+  )

@@ -1,15 +1,23 @@
 """The models: `f32[B, W, T, F] windows -> f32[B, W, C] logits`, all three."""
 
+import functools
+from typing import Any
+
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mgc_jax.errors import ConfigError
 from mgc_jax.models.cnn import Cnn
 from mgc_jax.models.crnn import Crnn
+from mgc_jax.models.ensemble import Ensemble
 from mgc_jax.models.lstm import Lstm
 
-HEAD = 'Head_0'  # the parameters of the dense layers, of all three
+PyTree = Any
+
+HEAD = 'Head_0'  # in the path of the dense layers' parameters, of all three
 _MODELS = {'cnn': Cnn, 'lstm': Lstm, 'crnn': Crnn}
 
 
@@ -34,6 +42,22 @@ def create_model(config: ConfigDict) -> nn.Module:
     raise ConfigError(
       f'config.model.name={settings.name}: must be one of {", ".join(_MODELS)}'
     )
-  return _MODELS[settings.name](
-    settings, jnp.dtype(settings.dtype), config.train.freeze_body
+  make = functools.partial(
+    _MODELS[settings.name],
+    settings,
+    jnp.dtype(settings.dtype),
+    config.train.freeze_body,
   )
+  if settings.num_members == 1:
+    return make()
+  return Ensemble(tuple(make() for _ in range(settings.num_members)))
+
+
+def heads(params: PyTree) -> dict[tuple[str, ...], jax.Array]:
+  """Returns the parameters of the dense layers, of all members, by path.
+
+  Args:
+    params: of a model of `create_model`.
+  """
+  flat = flatten_dict(params)
+  return {path: value for path, value in flat.items() if HEAD in path}

@@ -1,0 +1,73 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mgc_jax.config import validate
+from mgc_jax.errors import ConfigError
+from mgc_jax.models import HEAD, create_model, heads
+
+NAMES = ('cnn', 'lstm', 'crnn')
+B, W, T, F, M = 6, 2, 32, 20, 3
+
+
+@pytest.fixture(params=NAMES)
+def parts(request, tiny_config):
+  """An ensemble without dropout, its variables, and windows."""
+  config = tiny_config
+  config.model.name, config.model.num_members = request.param, M
+  config.model.cnn.dropout = (0.0,) * len(config.model.cnn.filters)
+  config.model.cnn.norm = 'none'
+  config.model.lstm.output_dropout = 0.0
+  config.model.dense.dropout = (0.0,) * len(config.model.dense.sizes)
+  model = create_model(config)
+  windows = jax.random.normal(jax.random.key(1), (B, W, T, F))
+  variables = model.init(jax.random.key(0), windows)
+  config.model.num_members = 1
+  return config, model, variables, windows
+
+
+def _member(config, variables, number, windows):
+  params = variables['params'][f'members_{number}']
+  return create_model(config).apply({'params': params}, windows)
+
+
+def test_members_begin_with_different_weights(parts):
+  _, _, variables, _ = parts
+  own = [variables['params'][f'members_{i}'] for i in range(M)]
+  assert len(variables['params']) == M
+  kernels = [jax.tree.leaves(params[HEAD])[-1] for params in own]
+  assert not np.array_equal(kernels[0], kernels[1])
+
+
+def test_the_answer_is_the_mean_of_the_members_probabilities(parts):
+  config, model, variables, windows = parts
+  found = jax.nn.softmax(model.apply(variables, windows))
+  each = [_member(config, variables, i, windows) for i in range(M)]
+  wanted = jnp.mean(jax.nn.softmax(jnp.stack(each)), axis=0)
+  np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_in_training_each_member_has_its_own_rows(parts):
+  config, model, variables, windows = parts
+  found = model.apply(
+    variables, windows, train=True, rngs={'dropout': jax.random.key(0)}
+  )
+  for row in range(B):
+    wanted = _member(config, variables, row % M, windows[row : row + 1])
+    np.testing.assert_allclose(found[row], wanted[0], atol=1e-4)
+
+
+def test_heads_of_all_members_are_heads(parts):
+  _, _, variables, _ = parts
+  found = {path[0] for path in heads(variables['params'])}
+  assert found == {f'members_{i}' for i in range(M)}
+  kinds = {path[1] for path in heads(variables['params'])}
+  assert kinds == {HEAD}
+
+
+def test_rows_must_be_divisible_by_members(tiny_config):
+  tiny_config.train.batch_size, tiny_config.model.num_members = 8, 3
+  message = 'config.model.num_members=3: must divide .* which is 8'
+  with pytest.raises(ConfigError, match=message):
+    validate(tiny_config)
