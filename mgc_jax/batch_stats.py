@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mgc_jax.models import create_model
+from mgc_jax.models.layers import NORM_MOMENTUM
 from mgc_jax.partition import process_part, replicated, shard_batch
 from mgc_jax.train_state import TrainState
 from mgc_jax.windows import grid_windows
@@ -90,14 +91,14 @@ class Recounter:
 
 
 def _without_noise(config: ConfigDict) -> ConfigDict:
-  """Returns the same model without dropout and memory of earlier batches."""
+  """Returns the configuration of the same model without dropout."""
   config = ConfigDict(config.to_dict())
   model = config.model
   model.cnn.dropout = (0.0,) * len(model.cnn.dropout)
   model.dense.dropout = (0.0,) * len(model.dense.dropout)
-  for name in ('input_dropout', 'recurrent_dropout', 'output_dropout'):
-    model.lstm[name] = 0.0
-  model.cnn.norm_momentum = 0.0
+  for name in model.lstm:
+    if name.endswith('dropout'):
+      model.lstm[name] = 0.0
   return config
 
 
@@ -112,7 +113,12 @@ def _batch_stats(
   settings: FrozenConfigDict,
 ) -> PyTree:
   windows, _ = grid_windows(frames, num_frames, band_mean, band_std, settings)
+  # From zero averages: what a step adds to them is the batch's own share.
+  nothing = jax.tree.map(jnp.zeros_like, variables['batch_stats'])
   _, changed = model.apply(
-    variables, windows, train=True, mutable=['batch_stats']
+    {**variables, 'batch_stats': nothing},
+    windows,
+    train=True,
+    mutable=['batch_stats'],
   )
-  return changed['batch_stats']
+  return jax.tree.map(lambda x: x / (1 - NORM_MOMENTUM), changed['batch_stats'])

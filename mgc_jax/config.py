@@ -227,7 +227,6 @@ def _model() -> ConfigDict:
   model.cnn.dropout = (0.0, 0.1, 0.1, 0.1, 0.1)  # rate after each block
   model.cnn.activation = 'relu'  # relu, elu, gelu, silu or tanh
   model.cnn.norm = 'batch'  # batch, or none
-  model.cnn.norm_momentum = 0.9  # of its averages: what a step leaves of them
   # How a block of [T', F', channels] becomes one vector: mean_max (mean over
   # bands, then mean and max over time), mean, or flatten. In a CRNN also
   # steps: one vector per time step, over which the LSTM then runs.
@@ -236,6 +235,11 @@ def _model() -> ConfigDict:
   model.lstm.hidden_size = 128  # H
   model.lstm.frames_per_step = 4  # successive frames folded into one LSTM step
   model.lstm.bands_as_steps = False  # the seed's swapped axes
+  # A dense layer on each step before the LSTM, normalised over the batch, then
+  # a rectifier; 0: none. Only in an lstm: a crnn has its blocks there.
+  model.lstm.encoder_size = 0
+  model.lstm.encoder_dropout = 0.0
+  model.lstm.bidirectional = False  # another one backwards, within each window
   model.lstm.input_dropout = 0.0  # one mask for all steps of an excerpt
   model.lstm.recurrent_dropout = 0.0  # likewise, on the hidden state
   model.lstm.output_dropout = 0.5

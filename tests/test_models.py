@@ -170,6 +170,54 @@ def test_gradients_of_the_scan_equal_those_of_the_loop(
     np.testing.assert_allclose(a, b, atol=tolerance * np.abs(b).max())
 
 
+@pytest.mark.parametrize('name', ['lstm', 'crnn'])
+def test_backwards_an_lstm_sees_each_window_alone(name, tiny_config):
+  config = _config(name, tiny_config)
+  config.model.cnn.readout = 'steps'
+  config.model.lstm.bidirectional = True
+  config.model.lstm.readout = 'mean_max'
+  model, variables = _init(config)
+  params = variables['params']
+  assert _shape(params['backward']) == _shape(params['WindowLstm_0'])
+  logits = model.apply(variables, _windows())
+  changed = _windows().at[:, 1, -5:].add(1.0)
+  moved = jnp.abs(model.apply(variables, changed) - logits).max(axis=(0, 2))
+  assert moved[0] == 0 and (moved[1:] > 1e-5).all()
+  # The end of a window changes what is read out of it backwards from the start.
+  reset = jax.tree.map(jnp.zeros_like, params['WindowLstm_0'])
+  variables = {**variables, 'params': {**params, 'WindowLstm_0': reset}}
+  logits = model.apply(variables, _windows())
+  moved = jnp.abs(model.apply(variables, changed) - logits).max(axis=(0, 2))
+  assert moved[1] > 1e-5 and moved[0] == moved[2] == 0
+
+
+def _shape(tree):
+  return jax.tree.map(jnp.shape, tree)
+
+
+def test_steps_are_encoded_one_by_one(tiny_config):
+  config = _config('lstm', tiny_config)
+  config.model.lstm.encoder_size = 7
+  config.model.lstm.frames_per_step = 4
+  model, variables = _init(config)
+  params = variables['params']
+  assert params['StepEncoder_0']['Dense_0']['kernel'].shape == (4 * F, 7)
+  assert params['WindowLstm_0']['input_kernel'].shape[0] == 7
+  logits, changed = model.apply(
+    variables,
+    _windows() * 3 + 1,
+    train=True,
+    mutable=['batch_stats'],
+    rngs={'dropout': jax.random.key(0)},
+  )
+  assert logits.shape == (B, W, 5)
+  stats = changed['batch_stats']['StepEncoder_0']['BatchNorm_0']
+  steps = fold_steps(_windows() * 3 + 1, 4)
+  sums = steps @ params['StepEncoder_0']['Dense_0']['kernel']
+  wanted = 0.1 * sums.mean((0, 1, 2))
+  np.testing.assert_allclose(stats['mean'], wanted, atol=1e-4)
+
+
 def test_recurrent_dropout_uses_one_mask_for_all_steps(tiny_config):
   settings = tiny_config.model.lstm
   settings.update(readout='flatten', recurrent_dropout=0.9, output_dropout=0.0)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
 from mgc_jax.models.layers import ConvStack, Head
-from mgc_jax.models.recurrence import WindowLstm
+from mgc_jax.models.recurrence import scan_windows
 
 
 class Crnn(nn.Module):
@@ -24,7 +24,7 @@ class Crnn(nn.Module):
     settings = self.settings
     body_train = train and not self.frozen_body
     x = ConvStack(settings.cnn, self.dtype)(windows, body_train)
-    x = WindowLstm(settings.lstm, self.dtype)(x, body_train)
+    x = scan_windows(settings.lstm, self.dtype, x, body_train)
     if self.frozen_body:
       x = jax.lax.stop_gradient(x)
     return Head(settings.num_genres, settings.dense, self.dtype)(x, train)

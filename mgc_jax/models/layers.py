@@ -44,6 +44,8 @@ def _elu_jvp(
 # values and gradients, of a quarter of the elements.
 _MONOTONE = ('relu', 'elu', 'tanh')
 
+NORM_MOMENTUM = 0.9  # of the averages: what a step leaves of them
+
 _WINDOWS_AT_ONCE = 32  # on CPU; docs/PERFORMANCE.md
 _MAX_PARTS = 8
 
@@ -96,7 +98,7 @@ class ConvBlock(nn.Module):
     if normed:
       x = nn.BatchNorm(
         use_running_average=not train,
-        momentum=settings.norm_momentum,
+        momentum=NORM_MOMENTUM,
         axis=0,
         dtype=self.dtype,
       )(x)

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
-from mgc_jax.models.layers import Head
-from mgc_jax.models.recurrence import WindowLstm, fold_steps
+from mgc_jax.models.dropout import Dropout
+from mgc_jax.models.layers import NORM_MOMENTUM, Head
+from mgc_jax.models.recurrence import fold_steps, scan_windows
 
 
 class Lstm(nn.Module):
@@ -27,7 +28,27 @@ class Lstm(nn.Module):
       steps = windows.swapaxes(2, 3)
     else:
       steps = fold_steps(windows, settings.lstm.frames_per_step)
-    x = WindowLstm(settings.lstm, self.dtype)(steps, body_train)
+    if settings.lstm.encoder_size:
+      steps = StepEncoder(settings.lstm, self.dtype)(steps, body_train)
+    x = scan_windows(settings.lstm, self.dtype, steps, body_train)
     if self.frozen_body:
       x = jax.lax.stop_gradient(x)
     return Head(settings.num_genres, settings.dense, self.dtype)(x, train)
+
+
+class StepEncoder(nn.Module):
+  """A dense layer on each step, normalised over the batch, and a rectifier."""
+
+  settings: FrozenConfigDict  # config.model.lstm
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, steps: jax.Array, train: bool) -> jax.Array:
+    """Maps f[B, W, S, D] to f[B, W, S, encoder_size]."""
+    settings = self.settings
+    x = nn.Dense(settings.encoder_size, use_bias=False, dtype=self.dtype)(steps)
+    x = nn.BatchNorm(
+      use_running_average=not train, momentum=NORM_MOMENTUM, dtype=self.dtype
+    )(x)
+    rate = settings.encoder_dropout
+    return Dropout(rate, deterministic=not train)(nn.relu(x))

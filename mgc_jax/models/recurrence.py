@@ -82,6 +82,30 @@ class WindowLstm(nn.Module):
     return Dropout(settings.output_dropout, deterministic=not train)(x)
 
 
+def scan_windows(
+  settings: FrozenConfigDict, dtype: Dtype, steps: jax.Array, train: bool
+) -> jax.Array:
+  """Calls `WindowLstm`, and where it is bidirectional another one backwards.
+
+  That one sees each window alone: later windows are not known yet.
+
+  Args:
+    settings: `config.model.lstm`.
+    dtype: of the arithmetic.
+    steps: f[B, W, S, D], S steps in each of W windows.
+    train: whether dropout acts.
+
+  Returns:
+    f[B, W, R], or f[B, W, 2 R]; that of window w depends on windows 0..w.
+  """
+  x = WindowLstm(settings, dtype)(steps, train)
+  if not settings.bidirectional:
+    return x
+  alone = steps[:, :, ::-1].reshape(-1, 1, *steps.shape[2:])
+  back = WindowLstm(settings, dtype, name='backward')(alone, train)
+  return jnp.concatenate([x, back.reshape(*x.shape)], axis=-1)
+
+
 class _LstmStep(nn.Module):
   """A step (Hochreiter and Schmidhuber 1997, with forget gates).
 
