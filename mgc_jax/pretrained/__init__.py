@@ -1,0 +1,17 @@
+"""Models that come with the package, each a bundle with a model card.
+
+`python -m mgc_jax.pretrained.build` trains them anew.
+"""
+
+import pathlib
+
+NAMES = ('cnn', 'lstm', 'crnn')
+
+
+def path(name: str) -> pathlib.Path:
+  """Returns the folder of a bundle that comes with the package.
+
+  Args:
+    name: of `NAMES`.
+  """
+  return pathlib.Path(__file__).parent / name
