@@ -212,8 +212,8 @@ def _model() -> ConfigDict:
   model = ConfigDict()
   model.name = 'cnn'  # cnn, lstm, or crnn
   model.num_genres = 10  # C; filled from the data
-  # Networks of this kind that answer together, each trained on its own rows of
-  # every batch: M of them want M times the rows for as many steps.
+  # M networks of this kind that answer together. Each is trained on rows of its
+  # own, an M-th of every batch, and has every example once an epoch.
   model.num_members = 1
   model.dtype = 'float32'  # of the arithmetic: float32 or bfloat16
   model.cnn = ConfigDict()
@@ -278,6 +278,7 @@ def _train() -> ConfigDict:
   # With the data on an accelerator, at the end of a piece of 64 steps.
   train.checkpoint_every_steps = 500  # 0: only there
   train.select = 'best'  # best epoch by valid's track accuracy, or last
+  train.evaluate_every_epochs = 1  # the last one is evaluated anyway
   train.patience_epochs = 0  # stop after so many without a better one; 0: off
   return train
 

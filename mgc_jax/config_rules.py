@@ -121,6 +121,7 @@ RULES: dict[str, _Rule] = {
   'train.ema_decay': _RATE,
   'train.label_smoothing': _RATE,
   'train.checkpoint_every_steps': _between(0, 10**9),
+  'train.evaluate_every_epochs': _between(1, 10**9),
   'train.patience_epochs': _between(0, 10**9),
   'eval.batch_size': _between(1, 10**6),
   'eval.num_bootstrap': _between(100, 10**7),

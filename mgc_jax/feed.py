@@ -41,6 +41,46 @@ _STEPS_PER_PIECE = 64  # on accelerators; between them progress is shown
 _LOAD_BATCH = 64
 
 
+def epoch_order(
+  num_examples: int,
+  batch_size: int,
+  seed: int,
+  epoch: int,
+  num_members: int = 1,
+) -> np.ndarray:
+  """Returns the order in which an epoch visits the examples.
+
+  Args:
+    num_examples: n; every member of the model visits every one.
+    batch_size: B; each member's order is filled up from its own start to whole
+      shares of a batch.
+    seed: `config.seed`.
+    epoch: from 0.
+    num_members: M; row b of a batch is of member b % M.
+
+  Returns:
+    i64[steps * B], of ceil(n / (B / M)) steps.
+  """
+  rng = np.random.default_rng([seed, epoch])
+  share = batch_size // num_members
+  size = -(-num_examples // share) * share
+  orders = [
+    np.resize(rng.permutation(num_examples), size) for _ in range(num_members)
+  ]
+  return np.stack(orders, axis=1).ravel()
+
+
+def genre_weights(label: np.ndarray, num_genres: int) -> np.ndarray:
+  """Returns f64[C], the inverse of each genre's share; 1 where all are equal.
+
+  Args:
+    label: i64[n] of the training examples.
+    num_genres: C.
+  """
+  counts = np.bincount(label, minlength=num_genres)
+  return len(label) / (num_genres * np.maximum(counts, 1))
+
+
 class Streamed:
   """Reads every batch from the records, while the step before it runs."""
 

@@ -25,11 +25,12 @@ _LADDER_COLORS = ('tab:red', 'tab:orange', 'tab:green')
 def plot_curves(lines: list[dict[str, Any]], path: pathlib.Path) -> None:
   """Draws the training curves of `metrics.jsonl`."""
   figure, axes = plt.subplots(1, len(_CURVES), figsize=(12, 3.5))
-  epochs = [line['epoch'] + 1 for line in lines]
   for axis, (title, names) in zip(axes, _CURVES, strict=True):
     for name in names:
-      if lines and name in lines[0]:
-        values = [line[name] for line in lines]
+      found = [line for line in lines if name in line]  # not all are evaluated
+      if found:
+        epochs = [line['epoch'] + 1 for line in found]
+        values = [line[name] for line in found]
         axis.plot(epochs, values, marker='.', label=name.partition('_')[0])
     axis.set(title=title, xlabel='epoch')
     axis.grid(alpha=0.3)

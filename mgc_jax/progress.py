@@ -47,12 +47,13 @@ class Progress:
     """Returns the progress after some steps of the epoch that follows."""
     return dataclasses.replace(self, steps_done=steps_done, sums=tuple(sums))
 
-  def after_epoch(self, valid: dict[str, float]) -> 'Progress':
+  def after_epoch(self, valid: dict[str, float] | None) -> 'Progress':
     """Returns the progress at the end of the epoch that follows.
 
     Args:
       valid: its `track_accuracy` and `track_loss` on the validation side;
-        empty where there is none, and then every epoch is the best so far.
+        empty where there is none, and then every epoch is the best so far;
+        None where it was not evaluated.
     """
     ended = Progress(
       self.data_fingerprint,
@@ -60,6 +61,8 @@ class Progress:
       best_epoch=self.best_epoch,
       best_score=self.best_score,
     )
+    if valid is None:
+      return ended
     if not valid:
       return dataclasses.replace(ended, best_epoch=ended.epoch)
     # The loss decides between equal accuracies, which few tracks make common.

@@ -18,7 +18,14 @@ from mgc_jax.checkpoint import Checkpoints
 from mgc_jax.datasets.splits import Split
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.evaluate import make_forward, predict_examples, score
-from mgc_jax.feed import Resident, Streamed, is_resident, resident_bytes
+from mgc_jax.feed import (
+  Resident,
+  Streamed,
+  epoch_order,
+  genre_weights,
+  is_resident,
+  resident_bytes,
+)
 from mgc_jax.finetune import start_from_bundle
 from mgc_jax.metrics import WindowSums
 from mgc_jax.metrics_log import MetricsLog
@@ -42,35 +49,6 @@ if TYPE_CHECKING:  # tensorflow: not needed to train from another reader
 
 PyTree = Any
 METRICS_FILE = 'metrics.jsonl'
-
-
-def epoch_order(
-  num_examples: int, batch_size: int, seed: int, epoch: int
-) -> np.ndarray:
-  """Returns the order in which an epoch visits the examples.
-
-  Args:
-    num_examples: n; every one is visited.
-    batch_size: the order is filled up from its own start to whole batches.
-    seed: `config.seed`.
-    epoch: from 0.
-
-  Returns:
-    i64[ceil(n / batch_size) * batch_size].
-  """
-  order = np.random.default_rng([seed, epoch]).permutation(num_examples)
-  return np.resize(order, -(-num_examples // batch_size) * batch_size)
-
-
-def genre_weights(label: np.ndarray, num_genres: int) -> np.ndarray:
-  """Returns f64[C], the inverse of each genre's share; 1 where all are equal.
-
-  Args:
-    label: i64[n] of the training examples.
-    num_genres: C.
-  """
-  counts = np.bincount(label, minlength=num_genres)
-  return len(label) / (num_genres * np.maximum(counts, 1))
 
 
 class Trainer:
@@ -104,7 +82,8 @@ class Trainer:
     self._mesh = data_mesh()
     self._check()
     train = config.train
-    self._steps_per_epoch = -(-len(self._train) // train.batch_size)
+    share = train.batch_size // config.model.num_members
+    self._steps_per_epoch = -(-len(self._train) // share)
     self._reader = reader
     self._model = create_model(config)
     self._tx = create_optimizer(train, self._steps_per_epoch)
@@ -135,14 +114,7 @@ class Trainer:
     log = MetricsLog(self._workdir / METRICS_FILE, progress.epoch)
     while not progress.is_finished(self._config.train):
       state, line = self._train_epoch(state, progress, checkpoints)
-      variables = self._evaluated(state)
-      valid = self._validate(state, variables)
-      line.update({f'valid_{name}': value for name, value in valid.items()})
-      progress = progress.after_epoch(valid)
-      # Bundle and line before the checkpoint: what a killed run has written
-      # after its latest checkpoint, the resumed run writes again, the same.
-      if self._config.train.select == 'last' or progress.is_best:
-        self._save_bundle(state, variables, progress.epoch)
+      progress = self._evaluate(state, progress, line)
       log.append(line)
       checkpoints.save(state, progress)
     checkpoints.close()
@@ -212,7 +184,11 @@ class Trainer:
     sums = replicate(WindowSums.of(progress.sums), self._mesh)
     begun, start_s = progress.steps_done, time.monotonic()
     order = epoch_order(
-      len(self._train), train.batch_size, self._config.seed, epoch
+      len(self._train),
+      train.batch_size,
+      self._config.seed,
+      epoch,
+      self._config.model.num_members,
     ).reshape(-1, train.batch_size)
     bar = tqdm(
       desc=f'epoch {epoch + 1}/{train.num_epochs}',
@@ -259,6 +235,24 @@ class Trainer:
     )
     feed = Resident if resident else Streamed
     return feed(step, self._reader, self._train, weights, self._mesh)
+
+  def _evaluate(
+    self, state: TrainState, progress: Progress, line: dict[str, Any]
+  ) -> Progress:
+    """Ends an epoch, whose line it adds to; evaluates where it is time."""
+    train = self._config.train
+    ended = progress.epoch + 2  # epochs
+    if ended % train.evaluate_every_epochs and ended < train.num_epochs:
+      return progress.after_epoch(None)
+    variables = self._evaluated(state)
+    valid = self._validate(state, variables)
+    line.update({f'valid_{name}': value for name, value in valid.items()})
+    progress = progress.after_epoch(valid)
+    # Bundle and line before the checkpoint: what a killed run has written
+    # after its latest checkpoint, the resumed run writes again, the same.
+    if train.select == 'last' or progress.is_best:
+      self._save_bundle(state, variables, progress.epoch)
+    return progress
 
   def _validate(self, state: TrainState, variables: PyTree) -> dict[str, float]:
     """Scores the validation side; nothing where it is empty."""

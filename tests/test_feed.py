@@ -12,13 +12,19 @@ from mgc_jax import feed
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.splits import make_splits
 from mgc_jax.errors import ConfigError
-from mgc_jax.feed import Resident, Streamed, is_resident, resident_bytes
+from mgc_jax.feed import (
+  Resident,
+  Streamed,
+  epoch_order,
+  is_resident,
+  resident_bytes,
+)
 from mgc_jax.input_pipeline import Reader
 from mgc_jax.metrics import WindowSums
 from mgc_jax.models import create_model
 from mgc_jax.optim import create_optimizer
 from mgc_jax.partition import data_mesh, replicate
-from mgc_jax.train import Trainer, epoch_order, genre_weights
+from mgc_jax.train import Trainer
 from mgc_jax.train_state import create_state, train_step
 
 

@@ -34,6 +34,15 @@ def test_without_a_validation_side_every_epoch_is_the_best():
   assert progress.is_best and progress.epoch == 1
 
 
+def test_an_epoch_that_is_not_evaluated_is_not_the_best():
+  train = base_config().train
+  train.num_epochs, train.patience_epochs = 50, 2
+  progress = Progress('abc').after_epoch(_scored(0.1, 2.3)).after_epoch(None)
+  assert progress.epoch == 1 and progress.best_epoch == 0
+  assert not progress.is_finished(train)
+  assert progress.after_epoch(None).is_finished(train)
+
+
 def test_an_epoch_s_end_has_no_steps_of_the_next():
   inside = Progress('abc').within_epoch(3, [1.0, 2.0, 3.0])
   assert inside.steps_done == 3 and not inside.is_best

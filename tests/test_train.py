@@ -7,9 +7,10 @@ from mgc_jax import bundle as bundles
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.splits import make_splits
 from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.feed import epoch_order, genre_weights
 from mgc_jax.input_pipeline import Reader
 from mgc_jax.metrics_log import read_metrics
-from mgc_jax.train import Trainer, epoch_order, genre_weights
+from mgc_jax.train import Trainer
 
 
 @pytest.fixture
@@ -35,6 +36,24 @@ def test_order_of_an_epoch_is_a_function_of_seed_and_epoch():
   assert one.tolist() != epoch_order(10, 4, 0, 4).tolist()
   assert one.tolist() != epoch_order(10, 4, 1, 3).tolist()
   assert len(epoch_order(3, 8, 0, 0)) == 8
+
+
+def test_every_member_visits_every_example_in_an_order_of_its_own():
+  order = epoch_order(10, 6, 0, 3, num_members=2).reshape(-1, 6)
+  assert len(order) == 4  # three rows of a batch for each
+  own = [order[:, member::2].ravel() for member in range(2)]
+  for rows in own:
+    assert len(rows) == 12 and set(rows) == set(range(10))
+  assert own[0].tolist() != own[1].tolist()
+
+
+def test_not_every_epoch_need_be_evaluated(trainer, tmp_path):
+  overrides = {'train.num_epochs': 5, 'train.evaluate_every_epochs': 2}
+  trainer(**overrides, **{'train.select': 'last'}).run()
+  lines = read_metrics(tmp_path / 'run' / 'metrics.jsonl')
+  evaluated = [n for n, line in enumerate(lines, 1) if 'valid_loss' in line]
+  assert evaluated == [2, 4, 5]
+  assert bundles.load(tmp_path / 'run' / 'bundle').info['epoch'] == 4
 
 
 def test_run_writes_a_line_an_epoch_and_a_bundle(trainer, tmp_path):
