@@ -16,6 +16,7 @@ from mgc_jax.feed import (
   Resident,
   Streamed,
   epoch_order,
+  genre_weights,
   is_resident,
   resident_bytes,
 )
