@@ -234,6 +234,7 @@ def _model() -> ConfigDict:
   model.lstm = ConfigDict()
   model.lstm.hidden_size = 128  # H
   model.lstm.frames_per_step = 4  # successive frames folded into one LSTM step
+  model.lstm.differences = False  # of successive frames, beside them
   model.lstm.bands_as_steps = False  # the seed's swapped axes
   # A dense layer on each step before the LSTM, normalised over the batch, then
   # a rectifier; 0: none. Only in an lstm: a crnn has its blocks there.

@@ -10,6 +10,7 @@ from mgc_jax.config import base_config
 from mgc_jax.errors import ConfigError
 from mgc_jax.models import create_model, layers
 from mgc_jax.models.layers import read_out_map
+from mgc_jax.models.lstm import with_differences
 from mgc_jax.models.recurrence import WindowLstm, fold_steps
 
 NAMES = ('cnn', 'lstm', 'crnn')
@@ -193,6 +194,21 @@ def test_backwards_an_lstm_sees_each_window_alone(name, tiny_config):
 
 def _shape(tree):
   return jax.tree.map(jnp.shape, tree)
+
+
+def test_differences_are_beside_the_frames(tiny_config):
+  windows = _windows()
+  found = with_differences(windows)
+  np.testing.assert_array_equal(found[..., :F], windows)
+  assert (found[:, :, 0, F:] == 0).all()
+  np.testing.assert_allclose(
+    found[:, :, 1:, F:], windows[:, :, 1:] - windows[:, :, :-1], atol=1e-6
+  )
+  config = _config('lstm', tiny_config)
+  config.model.lstm.differences = True
+  params = _init(config)[1]['params']
+  width = config.model.lstm.frames_per_step * 2 * F
+  assert params['WindowLstm_0']['input_kernel'].shape[0] == width
 
 
 def test_steps_are_encoded_one_by_one(tiny_config):

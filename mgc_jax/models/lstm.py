@@ -24,6 +24,8 @@ class Lstm(nn.Module):
     """Maps f32[B, W, T, F] windows to f32[B, W, C] logits, causally in W."""
     settings = self.settings
     body_train = train and not self.frozen_body
+    if settings.lstm.differences:
+      windows = with_differences(windows)
     if settings.lstm.bands_as_steps:
       steps = windows.swapaxes(2, 3)
     else:
@@ -34,6 +36,15 @@ class Lstm(nn.Module):
     if self.frozen_body:
       x = jax.lax.stop_gradient(x)
     return Head(settings.num_genres, settings.dense, self.dtype)(x, train)
+
+
+def with_differences(windows: jax.Array) -> jax.Array:
+  """Turns f[B, W, T, F] into f[B, W, T, 2 F]: and each less the frame before.
+
+  The first frame of a window has differences of zero.
+  """
+  before = jnp.concatenate([windows[:, :, :1], windows[:, :, :-1]], axis=2)
+  return jnp.concatenate([windows, windows - before], axis=-1)
 
 
 class StepEncoder(nn.Module):
