@@ -126,7 +126,6 @@ def test_one_command_climbs_the_ladder(tmp_path):
     'data.synthetic.duration_s': 6.0,
     'data.prepared_dir': tmp_path / 'prepared',
     'data.num_workers': 1,
-    'features.hop_samples': 1709,
     'windows.num_frames': 40,
     'windows.hop_frames': 18,
     'model.lstm.hidden_size': 8,

@@ -10,10 +10,11 @@ test side, or on valid where that is all there is.
 Stopped and started again it goes on. It writes ladder.md, ladder.json and
 ladder.png.
 
-Example, on frames at 12.9 a second:
+Example, on ready-made frames, of which there are 12.9 a second as there are of
+audio:
   python -m mgc_jax.ladder --artist_split=given --test_fraction=0.308 \
     --config.data.source=manifest --config.data.root=$DATA/gtzan_logmel \
-    --config.data.manifest=manifest.csv --config.features.hop_samples=1709
+    --config.data.manifest=manifest.csv
 """
 
 import logging

@@ -9,10 +9,15 @@ from mgc_jax.sweep.plan import Run
 PROTOCOLS = ('window', 'track', 'artist')
 # By their config files.
 NETWORKS = ('seed/cnn', 'seed/lstm', 'seed/crnn', 'cnn', 'lstm', 'crnn')
-# Windows of 6 s at 12.9 frames a second, half overlapping: the seed's.
+# Windows of 6 s, half overlapping, as the seed's; frames as those ready-made.
 _ALL = {
   'data.examples': 'window',
   'data.valid_fraction': '0.0',
+  'features.hop_samples': '512',
+  'features.frames_per_s': '12.9',
+  'features.max_frames': '387',
+  'features.scaling': 'range',
+  'features.excerpt_s': '31.0',
   'windows.num_frames': '77',
   'windows.hop_frames': '38',
   'windows.num_windows': '1',
