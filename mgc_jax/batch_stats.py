@@ -2,9 +2,9 @@
 
 What training averages as it goes on is of windows that are mixed, masked and
 dropped out, and of weights that have changed since. What is evaluated is
-neither, and on small data the difference costs accuracy (docs/RESULTS.md). So
-once the weights stand, the statistics are taken from training windows as they
-are evaluated (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm").
+neither. So once the weights stand, the statistics are taken from training
+windows as they are evaluated (Wu and Johnson 2021, "Rethinking 'Batch' in
+BatchNorm").
 """
 
 import functools
@@ -41,11 +41,13 @@ class Recounter:
     Args:
       config: of the run.
       reader: of the records.
-      examples: the training side; where it is large, evenly spaced ones of it.
+      examples: the training side; where it is large, some of it are drawn.
       mesh: whose devices share each batch.
     """
-    self._is_on = config.train.recount_batch_stats
-    self._batch_size = config.train.batch_size
+    train = config.train
+    # A frozen body keeps the statistics that came with its weights.
+    self._is_on = train.recount_batch_stats and not train.freeze_body
+    self._batch_size = train.batch_size // train.accumulate_steps
     self._reader, self._examples, self._mesh = reader, examples, mesh
     self._of_batch = jax.jit(
       functools.partial(
@@ -70,7 +72,8 @@ class Recounter:
     if not (self._is_on and state.batch_stats):
       return variables
     size = len(self._examples)
-    chosen = np.linspace(0, size - 1, min(size, _MAX_EXAMPLES)).astype(int)
+    # Mixed, as batches of training are: the index is in order of genres.
+    chosen = np.random.default_rng(0).permutation(size)[:_MAX_EXAMPLES]
     batches = self._reader.batches(
       self._examples, chosen, self._batch_size, part=process_part()
     )

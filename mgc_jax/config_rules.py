@@ -177,6 +177,7 @@ def _check_features(config: ConfigDict) -> None:
       'memory; use config.features.excerpts=all with shorter ones'
     )
   num_frames = 1 + int(features.excerpt_s * frame_rate_hz(features))
+  num_frames = min(num_frames, features.max_frames or num_frames)
   if windows.num_frames > num_frames:
     raise ConfigError(
       f'config.windows.num_frames={windows.num_frames}: longer than an '
@@ -216,12 +217,11 @@ def _check_training(config: ConfigDict) -> None:
       f'config.train.accumulate_steps={train.accumulate_steps}: must divide '
       f'config.train.batch_size={train.batch_size}'
     )
-  part = train.batch_size // train.accumulate_steps
-  if part % config.model.num_members:
+  if train.patience_epochs % train.evaluate_every_epochs:
     raise ConfigError(
-      f'config.model.num_members={config.model.num_members}: must divide '
-      'config.train.batch_size / config.train.accumulate_steps, which is '
-      f'{part}'
+      f'config.train.patience_epochs={train.patience_epochs}: must be a '
+      'multiple of config.train.evaluate_every_epochs='
+      f'{train.evaluate_every_epochs}, or 0'
     )
   if train.freeze_body and not train.init_from:
     raise ConfigError(

@@ -77,9 +77,11 @@ def _kept(
   share of the excerpt.
   """
   rate = features.frames_per_s
-  count = max(1, round(num_samples / features.sample_rate_hz * rate))
+  count = num_frames
+  if rate:
+    count = max(1, round(num_samples / features.sample_rate_hz * rate))
   count = min(count, features.max_frames or count)
-  if not rate or count >= num_frames:
+  if count >= num_frames:
     return np.arange(num_frames)
   places = (np.arange(count) + 0.55) * (num_frames - 2) / count
   return np.maximum(0, places).astype(int)

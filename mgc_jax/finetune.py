@@ -104,10 +104,12 @@ def _check_settings(
   bundle: Bundle, config: FrozenConfigDict, path: str
 ) -> None:
   """Compares what the weights mean, beyond their shapes."""
-  for section in ('features', 'model'):
+  for section in ('features', 'windows', 'model'):
     wanted = _flat(config[section])
     for name, value in _flat(bundle.config[section]).items():
       if section == 'model' and _may_differ(name):
+        continue
+      if section == 'windows' and name != 'standardise':
         continue
       if wanted[name] != value:
         raise ConfigError(

@@ -4,7 +4,9 @@ import csv
 import dataclasses
 import os
 import pathlib
+import tokenize
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -12,6 +14,22 @@ from mgc_jax import metrics
 from mgc_jax.datasets.track import printable
 from mgc_jax.errors import DataError
 
+# What numpy raises for an archive that somebody made up, or that was cut.
+_DAMAGES = (
+  ArithmeticError,
+  AttributeError,
+  EOFError,
+  LookupError,
+  MemoryError,
+  OSError,
+  RuntimeError,
+  SyntaxError,
+  TypeError,
+  ValueError,
+  tokenize.TokenError,
+  zipfile.BadZipFile,
+  zlib.error,
+)
 LOGITS_FILE = 'logits.npz'
 CSV_FILE = 'predictions.csv'
 
@@ -90,18 +108,35 @@ def read(workdir: str | os.PathLike) -> Predictions:
     DataError: there is none, or it is damaged.
   """
   path = pathlib.Path(workdir) / LOGITS_FILE
+  if path.exists() and not path.is_file():  # a pipe waits, a device never ends
+    raise DataError(f'{path}: not a file')
   try:
     with np.load(path, allow_pickle=False) as columns:
       found = {name: columns[name] for name in columns}
     found['genres'] = tuple(map(str, found['genres']))
     predictions = Predictions(**found)
-    num, width = predictions.mask.shape
-    shapes = [x.shape for x in (predictions.label, predictions.track_id)]
-    size = (num, width, len(predictions.genres))
-    if predictions.logits.shape != size or set(shapes) != {(num,)}:
-      raise ValueError('shapes do not fit')
-  except (OSError, TypeError, LookupError, ValueError, EOFError) as error:
+    _check(predictions)
+  except _DAMAGES as error:
     raise DataError(f'{path}: {error}; evaluate this run again') from error
-  except zipfile.BadZipFile as error:
-    raise DataError(f'{path}: damaged ({error})') from error
   return predictions
+
+
+def _check(predictions: Predictions) -> None:
+  """Raises `ValueError` where columns do not fit together."""
+  num, width = predictions.mask.shape
+  kinds = [
+    getattr(predictions, name).dtype.kind
+    for name in ('logits', 'mask', 'label', 'track_id')
+  ]
+  shapes = {x.shape for x in (predictions.label, predictions.track_id)}
+  count = len(predictions.genres)
+  if not (
+    num
+    and predictions.logits.shape == (num, width, count)
+    and shapes == {(num,)}
+    and kinds == ['f', 'b', 'i', 'U']
+    and np.isfinite(predictions.logits).all()
+    and predictions.mask.any(axis=1).all()
+    and 0 <= predictions.label.min() <= predictions.label.max() < count
+  ):
+    raise ValueError('its columns do not fit together')

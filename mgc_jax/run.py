@@ -17,6 +17,7 @@ from mgc_jax.config import validate
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.prepare import Prepared, prepare
 from mgc_jax.datasets.splits import Examples, Split, make_splits, write_split
+from mgc_jax.errors import DataError
 from mgc_jax.finetune import check_init_from
 from mgc_jax.partition import (
   check_same,
@@ -140,6 +141,8 @@ def evaluate_bundle(
   path = workdir / report.RESULTS_FILE
   found = _read_results(path)
   known = {name: found.get(name) for name in key} == key
+  # Of an older version, or without its answers: it is evaluated again.
+  known = known and 'calibration' in found and _has_answers(workdir)
   # One process decides: those that score need each other.
   if not of_writer(known):
     index = _with_labels_of(bundle, prepared.index)
@@ -202,6 +205,14 @@ def _predict(
     bundle.band_std,
   )
   return predict_examples(forward, Reader(index), examples, config, mesh)
+
+
+def _has_answers(workdir: pathlib.Path) -> bool:
+  try:
+    predictions.read(workdir)
+  except DataError:
+    return False
+  return True
 
 
 def _read_results(path: pathlib.Path) -> dict[str, Any]:

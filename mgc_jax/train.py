@@ -150,6 +150,12 @@ class Trainer:
     if train.accumulate_steps > 1:
       name += ' / config.train.accumulate_steps'
     check_batch_size(name, part, self._mesh)
+    # Not in `validate`: a bundle, which says how many there are, has no batch.
+    if part % config.model.num_members:
+      raise ConfigError(
+        f'config.model.num_members={config.model.num_members}: must divide '
+        f'config.{name}={part}'
+      )
     check_batch_size('eval.batch_size', config.eval.batch_size, self._mesh)
     if not len(self._train):
       raise DataError('the training side of the split is empty')

@@ -118,7 +118,12 @@ def train_step(
     'mask': mask,
   }
   grads, batch_stats, (loss, correct) = _gradients(
-    state, examples, dropout_key, model, config.train.accumulate_steps
+    state,
+    examples,
+    dropout_key,
+    model,
+    config.train.accumulate_steps,
+    config.model.num_members,
   )
   updates, opt_state = tx.update(grads, state.opt_state, state.params)
   params = optax.apply_updates(state.params, updates)
@@ -138,6 +143,7 @@ def _gradients(
   key: jax.Array,
   model: nn.Module,
   num_parts: int,
+  num_members: int,
 ) -> tuple[PyTree, PyTree, tuple[jax.Array, jax.Array]]:
   """Returns gradients, batch_stats, and the loss and correct windows.
 
@@ -150,6 +156,7 @@ def _gradients(
     num_parts: the batch is computed in so many parts, one after another; only
       one part's activations are in memory. Batches are normalised by part, and
       each part has its own dropout.
+    num_members: of the model; each has the same rows as of a whole batch.
   """
 
   def loss_fn(
@@ -186,7 +193,7 @@ def _gradients(
     batch_stats, found = of_part(batch_stats, part, part_key)
     return (batch_stats, jax.tree.map(jnp.add, sums, found)), None
 
-  parts = jax.tree.map(lambda x: _parts(x, num_parts), examples)
+  parts = jax.tree.map(lambda x: _parts(x, num_parts, num_members), examples)
   parts['number'] = jnp.arange(num_parts)
   zeros = jax.tree.map(jnp.zeros_like, state.params)
   nothing = (zeros, jnp.zeros(()), jnp.zeros(()))
@@ -198,9 +205,14 @@ def _gradients(
   return grads, batch_stats, tuple(sums)
 
 
-def _parts(x: jax.Array, num_parts: int) -> jax.Array:
-  """Turns [B, ...] into [parts, B / parts, ...]; rows stay on their device."""
-  return x.reshape(-1, num_parts, *x.shape[1:]).swapaxes(0, 1)
+def _parts(x: jax.Array, num_parts: int, num_members: int) -> jax.Array:
+  """Turns [B, ...] into [parts, B / parts, ...]; rows stay on their device.
+
+  Row b is of member b % M, in a part as in the batch.
+  """
+  rest = x.shape[1:]
+  x = x.reshape(-1, num_parts, num_members, *rest).swapaxes(0, 1)
+  return x.reshape(num_parts, -1, *rest)
 
 
 def _training_windows(

@@ -78,3 +78,27 @@ def test_it_can_be_switched_off(parts):
   config.train.recount_batch_stats = False
   found = Recounter(config, reader, examples, data_mesh())(state)
   assert found['batch_stats'] is state.batch_stats
+
+
+def test_batches_are_mixed(parts):
+  """Several batches say nearly what one of everything does."""
+  config, reader, examples, state = parts
+  # In order of genres they would miss what differs between genres.
+  assert (np.diff(reader.index.label[examples.rows]) >= 0).all()
+
+  def variances(batch_size):
+    config.train.batch_size = batch_size
+    found = Recounter(config, reader, examples, data_mesh())(state)
+    return found['batch_stats']['ConvStack_0']['ConvBlock_0']['BatchNorm_0'][
+      'var'
+    ]
+
+  whole, parted = variances(len(examples)), variances(8)
+  np.testing.assert_allclose(parted, whole, rtol=0.1)
+
+
+def test_a_frozen_body_keeps_its_statistics(parts):
+  config, reader, examples, state = parts
+  config.train.freeze_body = True
+  found = Recounter(config, reader, examples, data_mesh())(state)
+  assert found['batch_stats'] is state.batch_stats

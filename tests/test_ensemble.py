@@ -1,10 +1,11 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mgc_jax.config import validate
-from mgc_jax.errors import ConfigError
+from mgc_jax import bundle as bundles
 from mgc_jax.models import HEAD, create_model, heads
 
 NAMES = ('cnn', 'lstm', 'crnn')
@@ -66,8 +67,14 @@ def test_heads_of_all_members_are_heads(parts):
   assert kinds == {HEAD}
 
 
-def test_rows_must_be_divisible_by_members(tiny_config):
-  tiny_config.train.batch_size, tiny_config.model.num_members = 8, 3
-  message = 'config.model.num_members=3: must divide .* which is 8'
-  with pytest.raises(ConfigError, match=message):
-    validate(tiny_config)
+def test_a_bundle_of_members_is_loaded(bundle, tiny_config, tmp_path):
+  tiny_config.model.num_members = M  # which does not divide the default batch
+  windows = np.zeros((1, 1, tiny_config.windows.num_frames, 20), np.float32)
+  variables = create_model(tiny_config).init(jax.random.key(0), windows)
+  whole = dataclasses.replace(
+    bundle, config=tiny_config, variables=jax.device_get(variables)
+  )
+  bundles.save(whole, tmp_path / 'bundle')
+  found = bundles.load(tmp_path / 'bundle')
+  assert found.config.model.num_members == M
+  assert found.num_params == whole.num_params

@@ -104,6 +104,7 @@ def test_a_frozen_body_stays_and_its_head_learns(config, freeze):
     ),
     ('model.cnn.pool_bands', (1, 2), 'pool_bands=.1, 2.: the bundle'),
     ('model.lstm.hidden_size', 9, 'hidden_size=9: the bundle'),
+    ('windows.standardise', 'excerpt', 'standardise=excerpt: the bundle'),
     ('model.name', None, 'config.model.name='),
   ],
 )

@@ -56,6 +56,10 @@ def test_what_is_wrong_is_named(tmp_path):
     _plan(tmp_path, networks=['cnn', 'vit'])
   with pytest.raises(ConfigError, match='--config.seed: needs a value'):
     _plan(tmp_path, overrides=['--config.seed'])
+  with pytest.raises(ConfigError, match='data.protocol=track: the ladder sets'):
+    _plan(tmp_path, overrides=['--config.data.protocol=track'])
+  with pytest.raises(ConfigError, match='--networks: names none, or one twice'):
+    _plan(tmp_path, networks=['cnn', 'cnn'])
 
 
 def _finished(folder, right):

@@ -51,7 +51,10 @@ def test_people_have_a_table_of_tracks(answers, tmp_path):
   assert [row['track_id'] for row in rows] == ['a', 'b']
 
 
-@pytest.mark.parametrize('damage', ['cut', 'empty', 'pickle', 'shape', 'text'])
+@pytest.mark.parametrize(
+  'damage',
+  ['cut', 'empty', 'pickle', 'shape', 'text', 'label', 'nan', 'mask', 'bits'],
+)
 def test_a_damaged_file_is_named(answers, tmp_path, damage):
   predictions.write(answers, tmp_path, 1.0)
   path = tmp_path / 'logits.npz'
@@ -67,8 +70,18 @@ def test_a_damaged_file_is_named(answers, tmp_path, damage):
       found = dict(columns)
     if damage == 'shape':
       found['label'] = found['label'][:-1]
-    else:
+    elif damage == 'label':
+      found['label'] += 1
+    elif damage == 'nan':
+      found['logits'][1, 0, 0] = np.nan
+    elif damage == 'mask':
+      found['mask'] = found['mask'].astype(int)
+    elif damage == 'pickle':
       found['label'] = np.array([{}], dtype=object)
-    np.savez(path, **found)
+    np.savez_compressed(path, **found)
+    if damage == 'bits':
+      data = bytearray(path.read_bytes())
+      data[60:90] = bytes(30)
+      path.write_bytes(data)
   with pytest.raises(DataError, match='logits.npz'):
     predictions.read(tmp_path)

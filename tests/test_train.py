@@ -47,6 +47,12 @@ def test_every_member_visits_every_example_in_an_order_of_its_own():
   assert own[0].tolist() != own[1].tolist()
 
 
+def test_rows_must_be_divisible_by_members(trainer):
+  message = 'config.model.num_members=3: must divide config.train.batch_size=8'
+  with pytest.raises(ConfigError, match=message):
+    trainer(**{'model.num_members': 3, 'train.batch_size': 8})
+
+
 def test_not_every_epoch_need_be_evaluated(trainer, tmp_path):
   overrides = {'train.num_epochs': 5, 'train.evaluate_every_epochs': 2}
   trainer(**overrides, **{'train.select': 'last'}).run()

@@ -32,6 +32,7 @@ _SEED_S = {
   'model.cnn.pool_frames': '(2,2,2,2,2)',
   'model.cnn.pool_bands': '(2,2,2,2,2)',
 }
+_LADDER_S = ('seed', 'data.split_seed', 'data.protocol', 'data.test_fraction')
 _OURS = {'train.batch_size': '64'}  # windows; in the recipe 16 excerpts of 4
 
 
@@ -62,11 +63,16 @@ def plan_ladder(
       f'--networks={",".join(sorted(unknown))}: must be of '
       + ', '.join(NETWORKS)
     )
+  for flag, values in (('networks', networks), ('seeds', seeds)):
+    if not values or len(set(values)) < len(values):
+      raise ConfigError(f'--{flag}: names none, or one twice')
   given = {}
   for override in overrides:
     name, equals, value = override.removeprefix('--config.').partition('=')
     if not equals:
       raise ConfigError(f'{override}: needs a value, --config.FIELD=VALUE')
+    if name in _LADDER_S:
+      raise ConfigError(f'{override}: the ladder sets it; see --help')
     given[name] = value
   found: dict[tuple[str, str], list[Run]] = {}
   for network, protocol in itertools.product(networks, PROTOCOLS):

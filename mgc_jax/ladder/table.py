@@ -23,19 +23,21 @@ def summarise(
   Returns:
     `network`, `protocol`, `num_params`, `num_tracks`, and of `window_accuracy`
     and `track_accuracy` the `mean` and `std` over seeds; of the latter also
-    `ci95`, the percentile bootstrap's interval of the mean over tracks, where
-    a track's accuracy is the share of the seeds that answer it right.
+    `ci95`, the percentile bootstrap's interval: tracks are drawn, each with the
+    answers of all seeds that tested it.
   """
   results = [run.result() for run in runs]
-  right: dict[str, list[float]] = {}
+  hits: dict[str, list[float]] = {}
   for run in runs:
     answers = predictions.read(run.workdir)
-    hits = answers.track_probabilities().argmax(1) == answers.track_label()
-    for track, hit in zip(answers.tracks(), hits, strict=True):
-      right.setdefault(track, []).append(float(hit))
-  shares = np.array([np.mean(hits) for hits in right.values()])
+    right = answers.track_probabilities().argmax(1) == answers.track_label()
+    for track, hit in zip(answers.tracks(), right, strict=True):
+      hits.setdefault(track, []).append(float(hit))
+  # Of random splits a track is tested by some of the seeds only.
+  sums, counts = (np.array([f(x) for x in hits.values()]) for f in (sum, len))
   rng = np.random.default_rng(0)
-  drawn = rng.choice(shares, (num_bootstrap, len(shares))).mean(axis=1)
+  drawn = rng.integers(0, len(sums), (num_bootstrap, len(sums)))
+  means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
   row: dict[str, Any] = {
     'network': network,
     'protocol': protocol,
@@ -47,7 +49,7 @@ def summarise(
     values = [result[name] for result in results]
     std = float(np.std(values, ddof=1)) if len(values) > 1 else None
     row[name] = {'mean': float(np.mean(values)), 'std': std}
-  row['track_accuracy']['ci95'] = np.percentile(drawn, [2.5, 97.5]).tolist()
+  row['track_accuracy']['ci95'] = np.percentile(means, [2.5, 97.5]).tolist()
   return row
 
 

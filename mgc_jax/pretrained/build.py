@@ -16,9 +16,10 @@ import shutil
 from absl import flags
 
 from mgc_jax import cli, pretrained
-from mgc_jax.errors import DataError
+from mgc_jax.config import validate
+from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.sweep.plan import Run
-from mgc_jax.sweep.runner import train
+from mgc_jax.sweep.runner import load_config, train
 
 _logger = logging.getLogger('mgc_jax.pretrained')
 _COMMAND = 'python -m mgc_jax.pretrained.build --root=$DATA/gtzan_logmel'
@@ -72,13 +73,19 @@ def build(
     target: folder of the bundle; replaced.
 
   Raises:
+    ConfigError: a run that is there has other settings.
     DataError: a run failed, or the bundle cannot be written.
   """
   from mgc_jax import bundle as bundles
   from mgc_jax.pool import calibrate, pool
   from mgc_jax.pretrained.card import model_card
+  from mgc_jax.workdir import check_workdir
 
   folds, whole = runs
+  for run in [*folds, whole]:  # all of them before hours of training
+    settings = load_config(config, run.overrides)
+    validate(settings)
+    check_workdir(settings, run.workdir)
   for number, run in enumerate([*folds, whole], 1):
     if not run.result():
       _logger.info('%s: run %d of %d', name, number, len(folds) + 1)
@@ -102,6 +109,12 @@ def build(
 
 def main() -> None:
   """Builds the models that the flags name."""
+  unknown = set(flags.FLAGS.models) - set(pretrained.NAMES)
+  if unknown:
+    raise ConfigError(
+      f'--models={",".join(sorted(unknown))}: must be of '
+      + ', '.join(pretrained.NAMES)
+    )
   for name in flags.FLAGS.models:
     workdir = pathlib.Path(flags.FLAGS.workdir) / name
     runs = plan_model(flags.FLAGS.root, workdir, flags.FLAGS.num_folds, ())
