@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from mgc_jax import audio
 from mgc_jax.config import base_config
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.splits import leaks, make_splits
+from mgc_jax.features import log_mel
 
 
 def _prepare(root, tmp_path):
@@ -29,6 +31,26 @@ def test_given_lists_of_ready_made_frames(data_dir, tmp_path):
   assert split.eval_examples(None)[0] == 'valid'
   assert set(prepared.index.num_frames) == {387}
   _assert_nothing_is_shared(prepared, split)
+
+
+def test_frames_of_whole_clips_are_those_ready_made(data_dir):
+  features = base_config().features
+  features.update(
+    hop_samples=512,
+    frames_per_s=12.9,
+    max_frames=387,
+    scaling='range',
+    excerpt_s=31.0,
+  )
+  paths = sorted((data_dir / 'gtzan_audio').glob('*/*.au'))
+  assert len(paths) == 8
+  for path in paths:
+    (waveform,) = audio.read_excerpts(str(path), 22050, 31.0, 'middle')
+    ready = data_dir / 'gtzan_logmel' / path.parent.name / f'{path.stem}.npy'
+    wanted = np.load(ready).astype(np.float32)
+    found = log_mel(waveform, features)
+    assert found.shape == wanted.shape == (387, 128), path
+    assert np.abs(found - wanted).mean() < 0.5, path
 
 
 def test_real_mp3s(data_dir, tmp_path):
