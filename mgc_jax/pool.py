@@ -37,12 +37,12 @@ def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
     workdirs: of the folds, each trained and evaluated on its test side.
 
   Returns:
-    The track-level fields of `results.json` over all folds, `num_folds`,
-    `fold_track_accuracies`, and `calibration.cross_calibration`.
+    The track-level fields of `results.json` over all folds, `num_folds`, and
+    `fold_track_accuracies`.
 
   Raises:
     ConfigError: they are not all the folds of one cross-validation.
-    DataError: a run has no result, or its logits are missing.
+    DataError: a run has no result.
   """
   configs = [_read(folder / CONFIG_FILE) for folder in workdirs]
   results = [_read(folder / report.RESULTS_FILE) for folder in workdirs]
@@ -72,9 +72,6 @@ def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
     'genres': genres,
     'num_folds': num_folds,
     'fold_track_accuracies': [result['track_accuracy'] for result in results],
-    'calibration': cross_calibration(
-      [predictions.read(folder) for folder in workdirs]
-    ),
   }
 
 
@@ -83,6 +80,21 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding='utf-8')))
   except (OSError, TypeError, ValueError) as error:
     raise DataError(f'{path}: {error}; run this fold to its end') from error
+
+
+def pool_with_calibration(workdirs: list[pathlib.Path]) -> dict[str, Any]:
+  """Returns what `pool` does, and `calibration.cross_calibration`.
+
+  Args:
+    workdirs: as of `pool`.
+
+  Raises:
+    ConfigError: as `pool`.
+    DataError: as `pool`, or the answers of a run are missing.
+  """
+  found = pool(workdirs)
+  folds = [predictions.read(folder) for folder in workdirs]
+  return {**found, 'calibration': cross_calibration(folds)}
 
 
 def calibrate(
@@ -115,7 +127,7 @@ def calibrate(
 def main() -> None:
   """Prints the pooled result."""
   workdirs = [pathlib.Path(folder) for folder in flags.FLAGS.workdirs]
-  found = pool(workdirs)
+  found = pool_with_calibration(workdirs)
   low, high = found['track_accuracy_ci95']
   folds = ', '.join(f'{x:.1%}' for x in found['fold_track_accuracies'])
   print(

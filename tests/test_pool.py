@@ -6,7 +6,7 @@ import pytest
 from mgc_jax import bundle as bundles
 from mgc_jax import predictions
 from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.pool import calibrate, pool
+from mgc_jax.pool import calibrate, pool, pool_with_calibration
 from mgc_jax.predictions import Predictions
 
 
@@ -82,7 +82,7 @@ def test_a_fold_evaluated_on_another_side_is_named(folds):
 
 
 def test_the_temperature_makes_probabilities_hold(folds):
-  found = pool(folds)['calibration']
+  found = pool_with_calibration(folds)['calibration']
   # Right in 3 of 4, sure by exp(9): at 9 / log 3 it is as sure as it is right.
   assert found['temperature'] == pytest.approx(9 / np.log(3), rel=1e-2)
   before, after = found['before'], found['after']
@@ -95,7 +95,7 @@ def test_the_temperature_makes_probabilities_hold(folds):
 def test_a_fold_without_logits_is_named(folds):
   (folds[2] / predictions.LOGITS_FILE).unlink()
   with pytest.raises(DataError, match='fold2/logits.npz.*evaluate this run'):
-    pool(folds)
+    pool_with_calibration(folds)
 
 
 def test_a_model_of_the_same_settings_is_calibrated(bundle, tmp_path):

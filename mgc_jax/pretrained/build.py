@@ -77,7 +77,7 @@ def build(
     DataError: a run failed, or the bundle cannot be written.
   """
   from mgc_jax import bundle as bundles
-  from mgc_jax.pool import calibrate, pool
+  from mgc_jax.pool import calibrate, pool_with_calibration
   from mgc_jax.pretrained.card import model_card
   from mgc_jax.workdir import check_workdir
 
@@ -90,7 +90,7 @@ def build(
     if not run.result():
       _logger.info('%s: run %d of %d', name, number, len(folds) + 1)
       train(config, run)
-  found = pool([run.workdir for run in folds])
+  found = pool_with_calibration([run.workdir for run in folds])
   partial = target.with_name(f'{name}.partial')
   try:
     shutil.rmtree(partial, ignore_errors=True)

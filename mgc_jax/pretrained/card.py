@@ -29,7 +29,7 @@ def model_card(
   Args:
     name: cnn, lstm or crnn.
     num_params: of the model.
-    found: of `pool.pool`, over the folds.
+    found: of `pool.pool_with_calibration`, over the folds.
     command: that made the model.
   """
   low, high = found['track_accuracy_ci95']
