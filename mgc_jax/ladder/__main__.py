@@ -24,39 +24,36 @@ import sys
 from absl import flags
 
 from mgc_jax import cli, report
-from mgc_jax.config import validate
-from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.errors import DataError
 from mgc_jax.ladder.plan import NETWORKS, plan_ladder
 from mgc_jax.sweep.plan import Run
-from mgc_jax.sweep.runner import load_config, take_overrides, train
+from mgc_jax.sweep.runner import (
+  check_run,
+  parse_seeds,
+  take_overrides,
+  train,
+)
 
 _logger = logging.getLogger('mgc_jax.ladder')  # this module's own is __main__
 
 
 def main() -> None:
   """Trains what is not trained, and writes table and picture."""
-  from mgc_jax import plots  # imports matplotlib, as the next do JAX
+  from mgc_jax import plots  # imports matplotlib, as the next does JAX
   from mgc_jax.ladder import table
-  from mgc_jax.workdir import check_workdir
 
   workdir = pathlib.Path(flags.FLAGS.workdir)
-  try:
-    seeds = [int(seed) for seed in flags.FLAGS.seeds]
-  except ValueError as error:
-    raise ConfigError(f'--seeds={flags.FLAGS.seeds}: {error}') from error
   planned = plan_ladder(
     flags.FLAGS.networks,
-    seeds,
+    parse_seeds(flags.FLAGS.seeds),
     _OVERRIDES,
     workdir,
     flags.FLAGS.test_fraction,
     flags.FLAGS.artist_split,
   )
   runs = [run for group in planned.values() for run in group]
-  for run in runs:  # all of them before hours of training
-    config = load_config(_config_path(run), run.overrides)
-    validate(config)
-    check_workdir(config, run.workdir)
+  for run in runs:
+    check_run(_config_path(run), run)
   # Seed by seed: a ladder of one seed stands early.
   runs.sort(key=lambda run: run.seed)
   for number, run in enumerate(runs, 1):

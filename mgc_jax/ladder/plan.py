@@ -4,7 +4,7 @@ import itertools
 import pathlib
 
 from mgc_jax.errors import ConfigError
-from mgc_jax.sweep.plan import Run
+from mgc_jax.sweep.plan import Run, split_override
 
 PROTOCOLS = ('window', 'track', 'artist')
 # By their config files.
@@ -68,9 +68,7 @@ def plan_ladder(
       raise ConfigError(f'--{flag}: names none, or one twice')
   given = {}
   for override in overrides:
-    name, equals, value = override.removeprefix('--config.').partition('=')
-    if not equals:
-      raise ConfigError(f'{override}: needs a value, --config.FIELD=VALUE')
+    name, value = split_override(override)
     if name in _LADDER_S:
       raise ConfigError(f'{override}: the ladder sets it; see --help')
     given[name] = value

@@ -1,6 +1,6 @@
-"""Models that come with the package, each a bundle with a model card.
+"""The place of models that come with the package, each a bundle with a card.
 
-`python -m mgc_jax.pretrained.build` trains them anew.
+There are none yet; `python -m mgc_jax.pretrained.build` trains them.
 """
 
 import pathlib

@@ -16,10 +16,9 @@ import shutil
 from absl import flags
 
 from mgc_jax import cli, pretrained
-from mgc_jax.config import validate
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.sweep.plan import Run
-from mgc_jax.sweep.runner import load_config, train
+from mgc_jax.sweep.runner import check_run, train
 
 _logger = logging.getLogger('mgc_jax.pretrained')
 _COMMAND = 'python -m mgc_jax.pretrained.build --root=$DATA/gtzan_logmel'
@@ -79,13 +78,10 @@ def build(
   from mgc_jax import bundle as bundles
   from mgc_jax.pool import calibrate, pool_with_calibration
   from mgc_jax.pretrained.card import model_card
-  from mgc_jax.workdir import check_workdir
 
   folds, whole = runs
-  for run in [*folds, whole]:  # all of them before hours of training
-    settings = load_config(config, run.overrides)
-    validate(settings)
-    check_workdir(settings, run.workdir)
+  for run in [*folds, whole]:
+    check_run(config, run)
   for number, run in enumerate([*folds, whole], 1):
     if not run.result():
       _logger.info('%s: run %d of %d', name, number, len(folds) + 1)

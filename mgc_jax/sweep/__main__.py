@@ -25,10 +25,14 @@ import sys
 from absl import flags
 
 from mgc_jax import cli
-from mgc_jax.config import validate
-from mgc_jax.errors import ConfigError
 from mgc_jax.sweep.plan import check_folds, plan, share
-from mgc_jax.sweep.runner import load_config, take_overrides, train
+from mgc_jax.sweep.runner import (
+  check_run,
+  load_config,
+  parse_seeds,
+  take_overrides,
+  train,
+)
 
 # By name: this module's own is __main__.
 _logger = logging.getLogger('mgc_jax.sweep')
@@ -36,20 +40,12 @@ _logger = logging.getLogger('mgc_jax.sweep')
 
 def main() -> None:
   """Trains what is not trained, and prints the table when all is."""
-  from mgc_jax.finetune import check_init_from  # imports JAX, as do others
-  from mgc_jax.sweep import table
-  from mgc_jax.workdir import check_workdir
+  from mgc_jax.sweep import table  # imports JAX
 
   path = flags.FLAGS.config
   workdir = pathlib.Path(flags.FLAGS.workdir or _default_workdir(path))
-  runs = plan(_seeds(), _OVERRIDES, workdir)
-  configs = [load_config(path, run.overrides) for run in runs]
-  # All of them before hours of training.
-  for run, config in zip(runs, configs, strict=True):
-    validate(config)
-    check_init_from(config)
-    check_workdir(config, run.workdir)
-  check_folds(runs, configs)
+  runs = plan(parse_seeds(flags.FLAGS.seeds), _OVERRIDES, workdir)
+  check_folds(runs, [check_run(path, run) for run in runs])
   mine = share(runs, dict(os.environ))
   for number, run in enumerate(mine, 1):
     if not run.result():
@@ -62,13 +58,6 @@ def main() -> None:
   rows = table.compare(table.scores(runs))
   print(table.markdown(rows))
   table.write(rows, workdir)
-
-
-def _seeds() -> list[int]:
-  try:
-    return [int(seed) for seed in flags.FLAGS.seeds]
-  except ValueError as error:
-    raise ConfigError(f'--seeds={flags.FLAGS.seeds}: {error}') from error
 
 
 def _default_workdir(path: str) -> str:

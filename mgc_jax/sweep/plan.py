@@ -48,6 +48,18 @@ def split_values(text: str) -> list[str]:
   return [re.sub(r'^([\'"])(.*)\1$', r'\2', value) for value in values]
 
 
+def split_override(override: str) -> tuple[str, str]:
+  """Returns field and value of `--config.FIELD=VALUE`.
+
+  Raises:
+    ConfigError: it has no value.
+  """
+  name, equals, text = override.removeprefix('--config.').partition('=')
+  if not equals:
+    raise ConfigError(f'{override}: needs a value, --config.FIELD=VALUE')
+  return name, text
+
+
 def plan(
   seeds: list[int], overrides: list[str], workdir: pathlib.Path
 ) -> list[Run]:
@@ -66,9 +78,7 @@ def plan(
     raise ConfigError('--seeds: names none')
   fields: dict[str, list[str]] = {}
   for override in overrides:
-    name, equals, text = override.removeprefix('--config.').partition('=')
-    if not equals:
-      raise ConfigError(f'{override}: needs a value, --config.FIELD=VALUE')
+    name, text = split_override(override)
     if name == 'seed':
       raise ConfigError(f'{override}: name the seeds by --seeds')
     if name in fields:

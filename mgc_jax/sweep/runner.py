@@ -10,6 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from mgc_jax import cli
+from mgc_jax.config import validate
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.sweep.plan import Run
 
@@ -34,6 +35,37 @@ def load_config(path: str, overrides: tuple[str, ...]) -> ConfigDict:
     return values.config
   except cli.FLAG_ERRORS as error:
     raise ConfigError(cli.flag_message(error)) from error
+
+
+def check_run(config: str, run: Run) -> ConfigDict:
+  """Returns a run's configuration, after all checks that need no data.
+
+  Of every run before the first is trained: that may take hours.
+
+  Args:
+    config: path of the config file.
+    run: to be begun, or resumed.
+
+  Raises:
+    ConfigError: a field is wrong, or the run that is there has other settings.
+    DataError: the bundle to start from cannot be read.
+  """
+  from mgc_jax.finetune import check_init_from  # imports JAX, as the next does
+  from mgc_jax.workdir import check_workdir
+
+  found = load_config(config, run.overrides)
+  validate(found)
+  check_init_from(found)
+  check_workdir(found, run.workdir)
+  return found
+
+
+def parse_seeds(words: list[str]) -> list[int]:
+  """Returns the numbers of `--seeds`; `ConfigError` for other words."""
+  try:
+    return [int(word) for word in words]
+  except ValueError as error:
+    raise ConfigError(f'--seeds={words}: {error}') from error
 
 
 def train(config: str, run: Run) -> None:
