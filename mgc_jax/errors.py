@@ -1,4 +1,4 @@
-"""The two errors that a person can mend; each names the thing and the way."""
+"""The errors that a person can mend; each names the thing and the way."""
 
 
 class ConfigError(ValueError):
@@ -7,3 +7,7 @@ class ConfigError(ValueError):
 
 class DataError(ValueError):
   """A file, manifest, record or bundle is wrong (exit code 1)."""
+
+
+class RemoteError(OSError):
+  """What holds a file does not answer: nothing is known of the file itself."""

@@ -10,8 +10,11 @@ import yaml
 from tests.processes import Process, environment
 
 LAUNCH = pathlib.Path(__file__).parent.parent / 'launch'
-SCRIPTS = sorted(path for path in LAUNCH.iterdir() if path.suffix != '.yaml')
+SCRIPTS = sorted(
+  path for path in LAUNCH.iterdir() if path.suffix not in ('.yaml', '.txt')
+)
 MAIN = ['python', '-m', 'mgc_jax.main']
+PREPARE = ['python', '-m', 'mgc_jax.datasets.prepare']
 
 
 @pytest.mark.parametrize('path', SCRIPTS, ids=lambda path: path.name)
@@ -55,6 +58,37 @@ def test_dry_run_prints_the_command_with_the_arguments(
     '--config=a.py',
     '--workdir=x y',
   ]
+
+
+@pytest.mark.parametrize('runner', ['direct', 'dataflow', 'flink', 'spark'])
+def test_preparation_script_prints_the_options_of_each_runner(runner):
+  place = {'PROJECT': 'p', 'REGION': 'r', 'BUCKET': 'gs://b'}
+  place |= {'FLINK_MASTER': 'f:1', 'SPARK_MASTER': 's:2', 'WORKER_IMAGE': 'i'}
+  done = subprocess.run(
+    [LAUNCH / 'prepare_beam.sh', '--dry_run', runner, '--config=x y.py'],
+    capture_output=True,
+    text=True,
+    check=True,
+    env={'PATH': '/usr/bin:/bin', **place},
+  )
+  *command, options = shlex.split(done.stdout)
+  assert command == [*PREPARE, '--config=x y.py']
+  assert options.startswith('--beam_pipeline_options=runner=')
+  beam = pytest.importorskip('apache_beam.options.pipeline_options')
+  flags = [f'--{x}' for x in options.partition('=')[2].split(',')]
+  known = beam.PipelineOptions(flags).get_all_options(drop_default=True)
+  for flag in flags:
+    assert flag.lstrip('-').partition('=')[0] in known
+
+
+def test_preparation_script_names_what_is_missing():
+  script = LAUNCH / 'prepare_beam.sh'
+  env = {'PATH': '/usr/bin:/bin'}
+  for words, said in ((['flink'], 'FLINK_MASTER'), ([], 'usage:')):
+    done = subprocess.run(
+      [script, *words], capture_output=True, text=True, env=env
+    )
+    assert done.returncode and said in done.stderr
 
 
 def test_local_script_runs_the_real_command():

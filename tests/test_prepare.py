@@ -1,4 +1,5 @@
 import csv
+import os
 
 import pytest
 
@@ -61,7 +62,7 @@ def test_nothing_readable_names_the_files(config, music_folder):
 
 def _made(prepared):
   path = prepared.index.directory / excerpt_index.INDEX_FILE
-  return path, path.stat().st_mtime_ns
+  return path, os.stat(path).st_mtime_ns
 
 
 def test_records_are_reused_and_never_stale(config, music_folder):

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from mgc_jax.config import base_config
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.prepare import Prepared
-from mgc_jax.datasets.splits import leaks, make_splits, write_split
+from mgc_jax.datasets.splits import make_splits, write_split
 from mgc_jax.datasets.track import Track
 from mgc_jax.errors import ConfigError, DataError
 
@@ -23,7 +24,7 @@ def _prepared(tmp_path, num_tracks, splits=None):
   number = np.arange(num_tracks)
   ids = np.array([f't{i:03d}' for i in number])
   sha = np.array([f'audio{i}' for i in number])
-  sha[[80, 81, 82]] = sha[[0, 1, 2]]
+  sha[[81, 82, 83]] = sha[[0, 1, 2]]  # of their genre, too
   artist = np.array([f'artist{i // 3}' if i % 10 else '' for i in number])
   label = number // 3 % 3
   index = ExcerptIndex(
@@ -59,11 +60,17 @@ def _sizes(split):
   return {side: len(examples) for side, examples in split.sides.items()}
 
 
+def _shared(split, index, column):
+  """Returns the values that are on more than one side, told apart anew."""
+  sides = [set(getattr(index, column)[e.rows]) for e in split.sides.values()]
+  return {v for v in set.union(*sides) if v and sum(v in s for s in sides) > 1}
+
+
 def test_artist_protocol_is_the_default_and_shares_nothing(prepared):
   split = make_splits(prepared, _config())
   assert split.protocol == 'artist'
   for column in ('track_id', 'artist', 'sha256'):
-    assert leaks(split, prepared.index, column) == []
+    assert not _shared(split, prepared.index, column)
   sizes = _sizes(split)
   assert sum(sizes.values()) == 90
   assert sizes['train'] == pytest.approx(72, abs=4)
@@ -73,15 +80,15 @@ def test_artist_protocol_is_the_default_and_shares_nothing(prepared):
 
 def test_track_protocol_shares_no_audio_but_artists(prepared):
   split = make_splits(prepared, _config(protocol='track'))
-  assert leaks(split, prepared.index, 'track_id') == []
-  assert leaks(split, prepared.index, 'sha256') == []
-  assert leaks(split, prepared.index, 'artist') != []
+  assert not _shared(split, prepared.index, 'track_id')
+  assert not _shared(split, prepared.index, 'sha256')
+  assert _shared(split, prepared.index, 'artist')
 
 
 def test_window_protocol_leaks_and_says_so(prepared, caplog):
   split = make_splits(prepared, _config(protocol='window'))
   assert 'LEAK' in caplog.text
-  assert leaks(split, prepared.index, 'track_id') != []
+  assert _shared(split, prepared.index, 'track_id')
   assert sum(_sizes(split).values()) == 90 * 9
   everything = [
     (row, start)
@@ -92,6 +99,16 @@ def test_window_protocol_leaks_and_says_so(prepared, caplog):
   assert all(set(e.num_frames) == {20} for e in split.sides.values())
 
 
+def test_published_sides_of_windows_are_those_of_their_tracks(prepared):
+  sides = ('train', 'valid', 'test', *['train'] * 5, '')
+  for name, track in prepared.tracks.items():
+    prepared.tracks[name] = dataclasses.replace(track, window_splits=sides)
+  split = make_splits(prepared, _config(source='gtma', protocol='window'))
+  assert _sizes(split) == {'train': 90 * 6, 'valid': 90, 'test': 90}
+  assert set(split.sides['valid'].starts) == {10}
+  assert set(split.sides['test'].starts) == {20}
+
+
 def test_examples_may_be_the_windows_of_each_side(prepared):
   whole = make_splits(prepared, _config())
   split = make_splits(prepared, _config(examples='window'))
@@ -100,7 +117,7 @@ def test_examples_may_be_the_windows_of_each_side(prepared):
     assert examples.rows.tolist() == np.repeat(rows, 9).tolist()
     assert examples.starts.tolist() == list(range(0, 81, 10)) * len(rows)
     assert set(examples.num_frames) == {20}
-  assert leaks(split, prepared.index, 'artist') == []
+  assert not _shared(split, prepared.index, 'artist')
 
 
 def test_an_excerpt_shorter_than_a_window_is_one_example(prepared):
@@ -127,9 +144,9 @@ def test_folds_test_every_track_once_and_share_nothing(prepared, protocol):
   for fold in range(5):
     config = _config(protocol=protocol, num_folds=5, fold=fold)
     split = make_splits(prepared, config)
-    assert leaks(split, prepared.index, 'sha256') == []
+    assert not _shared(split, prepared.index, 'sha256')
     if protocol == 'artist':
-      assert leaks(split, prepared.index, 'artist') == []
+      assert not _shared(split, prepared.index, 'artist')
     assert sum(_sizes(split).values()) == 90
     tested += split.sides['test'].rows.tolist()
   assert sorted(tested) == list(range(90))
@@ -165,14 +182,44 @@ def test_explicit_protocol_overrides_given_splits(tmp_path):
   assert sum(_sizes(split).values()) == 90
 
 
-def test_given_split_with_an_artist_on_two_sides_warns(tmp_path, caplog):
-  make_splits(_given(tmp_path, t31='train'), _config())
-  assert 'LEAK' in caplog.text and 'artist10' in caplog.text
+def test_given_split_with_an_artist_on_two_sides_stops(tmp_path):
+  prepared = _given(tmp_path, t31='train')
+  message = r'1 artist on two sides:\n  artist10: t031 .* = t032 '
+  with pytest.raises(DataError, match=message):
+    make_splits(prepared, _config())
 
 
 def test_given_split_with_audio_on_two_sides_stops(tmp_path):
-  with pytest.raises(DataError, match='exact audio on two sides: t000 = t080'):
-    make_splits(_given(tmp_path, t80='test'), _config())
+  prepared = _given(tmp_path, t81='test')
+  message = r'1 exact audio on two sides:\n  t000 .* = t081 '
+  with pytest.raises(DataError, match=message):
+    make_splits(prepared, _config())
+
+
+@pytest.mark.parametrize('protocol', ['artist', 'track', 'given'])
+def test_audio_under_two_genres_stops(tmp_path, protocol):
+  prepared = _given(tmp_path)
+  prepared.index.label[0] = 2
+  prepared.tracks['t081'] = dataclasses.replace(
+    prepared.tracks['t081'], split='train'
+  )
+  with pytest.raises(DataError, match='1 exact audio under two genres:'):
+    make_splits(prepared, _config(protocol=protocol))
+
+
+def test_what_leaks_is_dropped_away_from_the_test(tmp_path):
+  prepared = _given(tmp_path, t31='train', t81='test')
+  split = make_splits(prepared, _config(on_leak='drop'))
+  rows = {side: set(e.rows) for side, e in split.sides.items()}
+  assert rows['train'] == set(range(30)) - {0}  # t000 = t081
+  assert rows['test'] == {*range(30, 60), 81} - {31}
+
+
+def test_what_leaks_can_be_only_said(tmp_path, caplog):
+  prepared = _given(tmp_path, t31='train')
+  split = make_splits(prepared, _config(on_leak='warn'))
+  assert _sizes(split) == {'train': 31, 'valid': 0, 'test': 29}
+  assert 'LEAK' in caplog.text and 'artist10' in caplog.text
 
 
 def test_given_protocol_without_given_splits(prepared):

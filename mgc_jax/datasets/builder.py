@@ -5,26 +5,21 @@ A record is one excerpt: its frames as consecutive windows of
 windows for training are cut from the joined frames.
 """
 
-import concurrent.futures
-import contextlib
 import csv
-import multiprocessing
+import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from etils import epath
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from mgc_jax.datasets import excerpt_index
-from mgc_jax.datasets.excerpts import (
-  Excerpt,
-  end_with_parent,
-  try_excerpts,
-)
+from mgc_jax.datasets.excerpts import Excerpt, try_excerpts
 from mgc_jax.datasets.track import Track, printable
+from mgc_jax.datasets.workers import map_tracks
 from mgc_jax.errors import DataError
 
 # Before TensorFlow touches a device: JAX has the accelerators.
@@ -114,14 +109,20 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
   def _generate_examples(self):
     config = self._mgc_config
     prepared = 0
-    for track, outcome in _decoded(self._tracks, config):
+    arguments = (
+      config.features.copy_and_resolve_references(),
+      config.data.min_duration_s,
+    )
+    for track, outcome in map_tracks(
+      try_excerpts, self._tracks, arguments, config.data.num_workers, 'prepare'
+    ):
       if isinstance(outcome, str):
         self._left_out.append((track, outcome))
         continue
       for number, excerpt in enumerate(outcome):
-        excerpt_id = f'{track.track_id}#{number}'
         prepared += 1
-        yield excerpt_id, _example(excerpt_id, track, excerpt)
+        example = example_of(track, number, excerpt)
+        yield example['excerpt_id'], example
     if not prepared:
       reasons = '; '.join(
         f'{printable(t.path)}: {why}' for t, why in self._left_out[:5]
@@ -135,24 +136,32 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
     files appear at once or not at all.
     """
     super()._download_and_prepare(*args, **kwargs)
-    path = os.path.join(self.data_dir, excerpt_index.LEFT_OUT_FILE)
-    with open(path, 'w', newline='', encoding='utf-8') as file:
-      writer = csv.writer(file)
-      writer.writerow(['track_id', 'genre', 'path', 'reason'])
-      for track, why in self._left_out:
-        row = (track.track_id, track.genre, track.path, why)
-        writer.writerow([printable(cell) for cell in row])
+    file = io.StringIO(newline='')
+    writer = csv.writer(file)
+    writer.writerow(['track_id', 'genre', 'path', 'reason'])
+    for track, why in self._left_out:
+      row = (track.track_id, track.genre, track.path, why)
+      writer.writerow([printable(cell) for cell in row])
+    path = epath.Path(self.data_dir) / excerpt_index.LEFT_OUT_FILE
+    path.write_bytes(file.getvalue().encode())
     excerpt_index.write(self.data_dir, self.info.features, self._genres)
 
 
-def _example(excerpt_id: str, track: Track, excerpt: Excerpt) -> dict:
+def example_of(track: Track, number: int, excerpt: Excerpt) -> dict:
+  """Returns a record's content, as `record_features` has it.
+
+  Args:
+    track: that the excerpt is of.
+    number: of the excerpt in its track.
+    excerpt: of the track.
+  """
   frames = excerpt.frames
   num_windows = -(-len(frames) // WINDOW_FRAMES)
   padding = num_windows * WINDOW_FRAMES - len(frames)
   windows = np.pad(frames, ((0, padding), (0, 0)))
   exact = frames.astype(np.float64)
   return {
-    'excerpt_id': excerpt_id,
+    'excerpt_id': f'{track.track_id}#{number}',
     'track_id': track.track_id,
     'artist': track.artist,
     'sha256': excerpt.sha256,
@@ -162,64 +171,3 @@ def _example(excerpt_id: str, track: Track, excerpt: Excerpt) -> dict:
     'band_sums': np.stack([exact.sum(0), (exact**2).sum(0)]).astype('f4'),
     'windows': windows.reshape(num_windows, WINDOW_FRAMES, -1),
   }
-
-
-def _decoded(
-  tracks: list[Track], config: ConfigDict
-) -> Iterator[tuple[Track, list[Excerpt] | str]]:
-  """Yields each track with its excerpts, or with why it has none, in order."""
-  num_workers = config.data.num_workers or _num_cores()
-  arguments = config.features.copy_and_resolve_references()
-  min_s = config.data.min_duration_s
-  bar = tqdm(total=len(tracks), desc='prepare', unit='track', disable=None)
-  with bar, _executor(min(num_workers, len(tracks))) as submit:
-    ahead: list[tuple[Track, Callable]] = []
-    for track in tracks:
-      ahead.append((track, submit(try_excerpts, track, arguments, min_s)))
-      # A bounded queue: results wait in memory until they are written.
-      if len(ahead) > 4 * num_workers:
-        yield _next(ahead, bar)
-    while ahead:
-      yield _next(ahead, bar)
-
-
-def _num_cores() -> int:
-  """Returns the cores that this process may use."""
-  if hasattr(os, 'sched_getaffinity'):  # Linux
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1
-
-
-def _next(ahead: list, bar: tqdm) -> tuple[Track, list[Excerpt] | str]:
-  track, result = ahead.pop(0)
-  try:
-    outcome = result()
-  except concurrent.futures.process.BrokenProcessPool as error:
-    named = ', '.join(
-      printable(t.path) for t, _ in [(track, result), *ahead][:8]
-    )
-    raise DataError(
-      f'a process that decodes was killed, by one of: {named}; move it away, '
-      'or set --config.data.num_workers=1 to see which'
-    ) from error
-  bar.update()
-  return track, outcome
-
-
-@contextlib.contextmanager
-def _executor(num_workers: int) -> Iterator[Callable]:
-  """Yields submit(function, *args), which returns a call for the result."""
-  if num_workers <= 1:
-    yield lambda function, *args: lambda: function(*args)
-    return
-  # Fresh processes: a fork would copy the locks of JAX's and TF's threads.
-  # One BLAS thread each: they would only wait for one another.
-  os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
-  context = multiprocessing.get_context('spawn')
-  pool = concurrent.futures.ProcessPoolExecutor(
-    num_workers, context, initializer=end_with_parent
-  )
-  try:
-    yield lambda function, *args: pool.submit(function, *args).result
-  finally:
-    pool.shutdown(wait=True, cancel_futures=True)

@@ -7,12 +7,13 @@ a record; its offsets let the input pipeline read records in any order.
 import csv
 import dataclasses
 import hashlib
+import io
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from etils import epath
 
 if TYPE_CHECKING:
   import tensorflow_datasets as tfds
@@ -42,7 +43,7 @@ _COLUMNS = (
 class ExcerptIndex:
   """A row per excerpt, n in all; columns are arrays of length n."""
 
-  directory: pathlib.Path
+  directory: epath.Path
   genres: tuple[str, ...]
   excerpt_id: np.ndarray  # str
   track_id: np.ndarray  # str
@@ -89,38 +90,40 @@ def write(
   import tensorflow as tf
   import tensorflow_datasets as tfds
 
-  directory = pathlib.Path(directory)
+  directory = epath.Path(directory)
   facts = tfds.decode.PartialDecoding(
     {name: name in (*_COLUMNS, 'band_sums') for name in features}
   ).extract_features(features)
   band_sums = []
-  with (directory / INDEX_FILE).open('w', newline='', encoding='utf-8') as file:
-    writer = csv.DictWriter(file, _COLUMNS, extrasaction='ignore')
-    writer.writeheader()
-    for shard in sorted(directory.glob('*.tfrecord*')):
-      offset = 0
-      dataset = tf.data.TFRecordDataset(str(shard))
-      dataset = dataset.map(
-        lambda record: (
-          tf.strings.length(record),
-          facts.deserialize_example(record),
-        )
+  file = io.StringIO(newline='')
+  writer = csv.DictWriter(file, _COLUMNS, extrasaction='ignore')
+  writer.writeheader()
+  for shard in sorted(directory.glob('*.tfrecord*')):
+    offset = 0
+    dataset = tf.data.TFRecordDataset(str(shard))
+    dataset = dataset.map(
+      lambda record: (
+        tf.strings.length(record),
+        facts.deserialize_example(record),
       )
-      for length, example in dataset.as_numpy_iterator():
-        band_sums.append(example.pop('band_sums'))
-        row = {
-          name: value.decode() if isinstance(value, bytes) else value.item()
-          for name, value in example.items()
-        }
-        writer.writerow({**row, 'shard': shard.name, 'offset': offset})
-        offset += int(length) + _FRAMING_BYTES
-  np.save(directory / BAND_SUMS_FILE, np.stack(band_sums), allow_pickle=False)
+    )
+    for length, example in dataset.as_numpy_iterator():
+      band_sums.append(example.pop('band_sums'))
+      row = {
+        name: value.decode() if isinstance(value, bytes) else value.item()
+        for name, value in example.items()
+      }
+      writer.writerow({**row, 'shard': shard.name, 'offset': offset})
+      offset += int(length) + _FRAMING_BYTES
+  (directory / INDEX_FILE).write_bytes(file.getvalue().encode())
+  with (directory / BAND_SUMS_FILE).open('wb') as sums:
+    np.save(sums, np.stack(band_sums), allow_pickle=False)
   text = ''.join(f'{genre}\n' for genre in genres)
   (directory / GENRES_FILE).write_text(text, encoding='utf-8')
   (directory / SUMS_FILE).write_text(_sums(directory), encoding='utf-8')
 
 
-def _sums(directory: pathlib.Path) -> str:
+def _sums(directory: epath.Path) -> str:
   """Returns a digest of each file here; the records have sums of their own."""
   return ''.join(
     f'{hashlib.sha256((directory / name).read_bytes()).hexdigest()}  {name}\n'
@@ -135,13 +138,13 @@ def read(directory: str | os.PathLike) -> ExcerptIndex:
     OSError: a file is missing.
     ValueError: a file is not as it was written; names it.
   """
-  directory = pathlib.Path(directory)
+  directory = epath.Path(directory)
   written = (directory / SUMS_FILE).read_text(encoding='utf-8').splitlines()
   odd = set(written) ^ set(_sums(directory).splitlines())
   if odd:
     raise ValueError(f'changed: {min(odd).split()[-1]}')
-  with (directory / INDEX_FILE).open(newline='', encoding='utf-8') as file:
-    rows = list(csv.DictReader(file))
+  text = (directory / INDEX_FILE).read_bytes().decode()
+  rows = list(csv.DictReader(io.StringIO(text, newline='')))
   order = sorted(range(len(rows)), key=lambda i: rows[i]['excerpt_id'])
   columns = {name: [rows[i][name] for i in order] for name in _COLUMNS}
   numbers = {
@@ -149,10 +152,11 @@ def read(directory: str | os.PathLike) -> ExcerptIndex:
     for name in ('label', 'duration_s', 'num_frames', 'offset')
   }
   text = (directory / GENRES_FILE).read_text(encoding='utf-8')
+  sums = io.BytesIO((directory / BAND_SUMS_FILE).read_bytes())
   return ExcerptIndex(
     directory=directory,
     genres=tuple(text.splitlines()),
-    band_sums=np.load(directory / BAND_SUMS_FILE, allow_pickle=False)[order],
+    band_sums=np.load(sums, allow_pickle=False)[order],
     **{name: np.array(column, dtype=str) for name, column in columns.items()},
     **numbers,
   )

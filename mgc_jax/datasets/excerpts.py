@@ -2,9 +2,7 @@
 
 import dataclasses
 import hashlib
-import multiprocessing
 import os
-import threading
 import tokenize
 from collections.abc import Iterator
 
@@ -12,6 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mgc_jax import audio
+from mgc_jax.datasets.remote import local_copy
 from mgc_jax.datasets.sources import synthetic
 from mgc_jax.datasets.track import Track
 from mgc_jax.errors import DataError
@@ -54,11 +53,12 @@ def excerpts_of(
     DataError: says what is wrong with the file, without its name.
   """
   found = []
-  for frames, duration_s, data in _signals(track.path, features):
-    if not np.isfinite(frames).all():
-      raise DataError('holds values that are NaN, infinite or far too large')
-    digest = hashlib.sha256(data.tobytes()).hexdigest()
-    found.append(Excerpt(frames, duration_s, digest))
+  with local_copy(track.path) as path:
+    for frames, duration_s, data in _signals(path, features):
+      if not np.isfinite(frames).all():
+        raise DataError('holds values that are NaN, infinite or far too large')
+      digest = hashlib.sha256(data.tobytes()).hexdigest()
+      found.append(Excerpt(frames, duration_s, digest))
   long_enough = [e for e in found if e.duration_s >= min_duration_s]
   if not long_enough:
     longest_s = max((e.duration_s for e in found), default=0.0)
@@ -79,16 +79,6 @@ def try_excerpts(
     return excerpts_of(track, features, min_duration_s)
   except DataError as error:
     return str(error)
-
-
-def end_with_parent() -> None:
-  """Ends this worker process when its parent is killed; it would wait on."""
-
-  def watch() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-  threading.Thread(target=watch, daemon=True).start()
 
 
 def _signals(

@@ -3,36 +3,40 @@
 Example:
   python -m mgc_jax.datasets.prepare --config=configs/crnn.py \
     --config.data.source=folder --config.data.root=/music
+
+On many machines, by Apache Beam (launch/prepare_beam.sh):
+  python -m mgc_jax.datasets.prepare --config=configs/crnn.py \
+    --config.data.source=fma --config.data.root=/nfs/fma \
+    --config.data.prepared_dir=/nfs/records \
+    --beam_pipeline_options=runner=FlinkRunner,flink_master=HOST:8081
 """
 
 import contextlib
 import csv
 import dataclasses
-import hashlib
 import io
-import json
 import logging
-import os
-import pathlib
-import shutil
+import types
 
 from absl import flags
+from etils import epath
 from ml_collections import ConfigDict, config_flags
 
 from mgc_jax import cli
 from mgc_jax.config import validate
 from mgc_jax.datasets import excerpt_index
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
+from mgc_jax.datasets.records_name import records_dir, source_fingerprint
 from mgc_jax.datasets.sources import list_tracks
-from mgc_jax.datasets.track import Track
-from mgc_jax.errors import DataError
+from mgc_jax.datasets.track import Track, is_remote
+from mgc_jax.errors import ConfigError, DataError, RemoteError
 from mgc_jax.lock import exclusive
-from mgc_jax.runtime import user_cache_dir
 
 # By name: run as a command, this module's own is __main__.
 _logger = logging.getLogger('mgc_jax.datasets.prepare')
 
 _MAX_LOST_FRACTION = 0.1
+_MAX_NAMED = 50  # tracks left out, on the screen; the file has all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +48,13 @@ class Prepared:
   left_out: list[dict[str, str]]  # track_id, genre, path, reason
 
 
-def prepare(config: ConfigDict) -> Prepared:
+def prepare(config: ConfigDict, beam_options: str | None = None) -> Prepared:
   """Prepares what is missing and opens the records of a source.
 
   Args:
     config: a valid configuration; `data` and `features` say what to prepare.
+    beam_options: `name=value,...` of Apache Beam's pipeline, which then
+      prepares instead of this machine's processes.
 
   Returns:
     The records; made now, or found under the same fingerprint.
@@ -66,18 +72,38 @@ def prepare(config: ConfigDict) -> Prepared:
       '--config.data.root=DIR (DIR/<genre>/<track>), or '
       '--config.data.source=manifest --config.data.manifest=CSV.'
     )
-  directory = _records(tracks, config)
+  return prepare_tracks(tracks, config, beam_options)
+
+
+def prepare_tracks(
+  tracks: list[Track], config: ConfigDict, beam_options: str | None = None
+) -> Prepared:
+  """Prepares what is missing and opens the records of some tracks.
+
+  Args:
+    tracks: with unique `track_id`.
+    config: as `prepare` takes it; `data.source` names the records only.
+    beam_options: as `prepare` takes them.
+
+  Raises:
+    DataError: as `prepare` does.
+  """
+  directory = _records(tracks, config, beam_options)
   try:
     index = excerpt_index.read(directory)
     path = directory / excerpt_index.LEFT_OUT_FILE
-    with path.open(newline='', encoding='utf-8') as file:
-      left_out = list(csv.DictReader(file))
+    text = path.read_text(encoding='utf-8')
+    left_out = list(csv.DictReader(io.StringIO(text, newline='')))
   except (OSError, LookupError, ValueError) as error:
     raise DataError(
       f'{directory}: damaged ({error}); delete this folder'
     ) from error
-  for row in left_out:
+  for row in left_out[:_MAX_NAMED]:
     _logger.warning('left out: %s: %s', row['path'], row['reason'])
+  if len(left_out) > _MAX_NAMED:
+    _logger.warning(
+      'left out: %d more, named in %s', len(left_out) - _MAX_NAMED, path
+    )
   prepared = Prepared(
     index,
     {track.track_id: track for track in tracks},
@@ -87,63 +113,29 @@ def prepare(config: ConfigDict) -> Prepared:
   return prepared
 
 
-def records_dir(config: ConfigDict) -> pathlib.Path:
-  """Returns the folder under which records lie, absolute."""
-  if config.data.prepared_dir:
-    return pathlib.Path(config.data.prepared_dir).absolute()
-  return user_cache_dir() / 'prepared'
-
-
-def source_fingerprint(tracks: list[Track], config: ConfigDict) -> str:
-  """Names the records by all that they depend on.
-
-  Splits are not part of it: another split needs no decoding.
-
-  Args:
-    tracks: of the source.
-    config: `features` and `data.min_duration_s` are part of it.
-
-  Returns:
-    `<source>-<16 hexadecimal digits>`.
-  """
-  digest = hashlib.sha256()
-  settings = config.features.to_dict()
-  settings['min_duration_s'] = config.data.min_duration_s
-  digest.update(json.dumps(settings, sort_keys=True).encode())
-  # Without ffmpeg such files are left out; with it they are not.
-  if any(track.path.lower().endswith('.m4a') for track in tracks):
-    digest.update(str(shutil.which('ffmpeg') is not None).encode())
-  for track in tracks:
-    row = (track.track_id, track.path, track.genre, track.artist)
-    digest.update(ascii((row, _file_state(track.path))).encode())
-  return f'{config.data.source}-{digest.hexdigest()[:16]}'
-
-
-def _file_state(path: str) -> tuple[int, ...]:
-  """Returns size and times of change; nothing where there is no such file."""
-  try:
-    state = os.stat(path)
-  except (OSError, ValueError):
-    return ()
-  return state.st_size, state.st_mtime_ns, state.st_ctime_ns
-
-
-def _records(tracks: list[Track], config: ConfigDict) -> pathlib.Path:
+def _records(
+  tracks: list[Track], config: ConfigDict, beam_options: str | None
+) -> epath.Path:
   import tensorflow as tf  # seconds; its errors are those of its files
 
   from mgc_jax.datasets import builder
 
   root = records_dir(config)
-  fingerprint = source_fingerprint(tracks, config)
+  try:
+    fingerprint = source_fingerprint(tracks, config)
+  except RemoteError as error:
+    raise DataError(str(error)) from error
   directory = root / builder.NAME / fingerprint / builder.VERSION
   _logger.info('records: %s', directory)
-  if directory.exists():
-    return directory
   try:
+    if _is_whole(directory):
+      return directory
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive(directory.parent / '.lock', _say_that_it_waits):
-      if not directory.exists():
-        _write_records(tracks, config, directory)
+    with _alone_in(directory.parent):
+      if not _is_whole(directory):
+        _write_records(tracks, config, directory, beam_options)
+  except RemoteError as error:
+    raise DataError(f'{error}; run this again') from error
   except (OSError, RuntimeError, tf.errors.OpError) as error:
     # TFDS wraps the errors of TensorFlow's files.
     cause = error.__cause__ if type(error) is RuntimeError else error
@@ -157,28 +149,67 @@ def _records(tracks: list[Track], config: ConfigDict) -> pathlib.Path:
   return directory
 
 
+def _is_whole(directory: epath.Path) -> bool:
+  """Returns whether records are there, from the first to the last.
+
+  A folder on a disk is renamed at once; in a bucket file after file, the
+  digests of the index among them.
+  """
+  return (directory / excerpt_index.SUMS_FILE).exists()
+
+
+def _alone_in(folder: epath.Path) -> contextlib.AbstractContextManager:
+  """Holds a folder; one in a bucket nobody can hold."""
+  if is_remote(str(folder)):
+    return contextlib.nullcontext()
+  return exclusive(folder / '.lock', _say_that_it_waits)
+
+
 def _say_that_it_waits() -> None:
   _logger.info('another process prepares these records; waiting for it')
 
 
 def _write_records(
-  tracks: list[Track], config: ConfigDict, directory: pathlib.Path
+  tracks: list[Track],
+  config: ConfigDict,
+  directory: epath.Path,
+  beam_options: str | None,
 ) -> None:
   """Writes a folder of records; it appears whole, or not at all."""
   from mgc_jax.datasets import builder
 
-  # Nobody else writes here, so what is not whole will never be.
-  for left in directory.parent.glob('incomplete*'):
+  # On a disk nobody else writes here, so what is not whole will never be.
+  held = not is_remote(str(directory))
+  for left in directory.parent.glob('incomplete*') if held else ():
     _logger.info('%s: left by a process that was killed; deleted', left)
-    shutil.rmtree(left)
+    left.rmtree()
   genres = sorted({track.genre for track in tracks})
   _logger.info('preparing %d tracks', len(tracks))
   # <root>/<name>/<fingerprint>/<version>
   root, fingerprint = directory.parents[2], directory.parent.name
-  made = builder.MgcWindows(tracks, genres, config, fingerprint, root)
+  kind, how = builder.MgcWindows, None
+  if beam_options is not None:
+    beam_builder = _beam_builder()
+    kind, how = (
+      beam_builder.BeamMgcWindows,
+      beam_builder.download_config(beam_options),
+    )
+  made = kind(tracks, genres, config, fingerprint, root)
   # TFDS prints that it downloads, which it does not.
   with contextlib.redirect_stdout(io.StringIO()):
-    made.download_and_prepare()
+    made.download_and_prepare(download_config=how)
+
+
+def _beam_builder() -> types.ModuleType:
+  try:
+    from mgc_jax.datasets import beam_builder
+  except ModuleNotFoundError as error:
+    if not (error.name or '').startswith('apache_beam'):
+      raise
+    raise ConfigError(
+      "--beam_pipeline_options: needs Apache Beam; pip install 'mgc_jax[beam]'"
+    ) from error
+  return beam_builder
 
 
 def _refuse_loss(prepared: Prepared, allow_missing: bool) -> None:
@@ -194,7 +225,7 @@ def _refuse_loss(prepared: Prepared, allow_missing: bool) -> None:
   if not allow_missing:
     path = prepared.index.directory / excerpt_index.LEFT_OUT_FILE
     raise DataError(
-      f'{problem}; each is named above, and in {path}. Mend them, or go on '
+      f'{problem}; each is named in {path}. Mend them, or go on '
       'without them by --config.data.allow_missing'
     )
   _logger.warning('%s; going on, as config.data.allow_missing says', problem)
@@ -207,7 +238,7 @@ def main() -> None:
 
   config = _CONFIG.value
   validate(config)
-  prepared = prepare(config)
+  prepared = prepare(config, flags.FLAGS.beam_pipeline_options)
   split = splits.make_splits(prepared, config)
   splits.write_split(split, prepared.index, config.data)
   print(preparation_report(prepared, split))
@@ -216,6 +247,12 @@ def main() -> None:
 if __name__ == '__main__':
   _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'The config file, e.g. configs/crnn.py.'
+  )
+  flags.DEFINE_string(
+    'beam_pipeline_options',
+    None,
+    'Prepare on Apache Beam: name=value,... of its pipeline options, such as '
+    'runner=DirectRunner,direct_num_workers=2; see launch/prepare_beam.sh.',
   )
   flags.mark_flag_as_required('config')
   cli.run(main)

@@ -7,17 +7,20 @@ protocol decodes nothing.
 import csv
 import dataclasses
 import hashlib
+import io
 import logging
 import os
-import pathlib
 
 import numpy as np
+from etils import epath
 from ml_collections import ConfigDict
 
 from mgc_jax.config_rules import SPLITS
+from mgc_jax.datasets import leaks
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.grouping import assign_groups, merged_groups
 from mgc_jax.datasets.prepare import Prepared
+from mgc_jax.datasets.sources import PUBLISHED
 from mgc_jax.errors import ConfigError, DataError
 
 _logger = logging.getLogger(__name__)
@@ -98,15 +101,23 @@ def make_splits(prepared: Prepared, config: ConfigDict) -> Split:
   Raises:
     ConfigError: the protocol does not fit the source, or more folds were
       asked for than there are groups.
-    DataError: a track or exact audio is on two sides.
+    DataError: sides share what they must not, or audio stands under two
+      genres; `config.data.on_leak` says what else is done.
   """
   index, data = prepared.index, config.data
   given = np.array([prepared.tracks[t].split for t in index.track_id])
   protocol = data.protocol or _default_protocol(given, data)
+  # Of published lists each has the name of the protocol that it follows.
+  published = protocol in PUBLISHED.get(data.source, ()) and not data.num_folds
+  if data.source == 'gtma' and data.num_folds and protocol == 'artist':
+    raise ConfigError(
+      f'config.data.num_folds={data.num_folds}: the artists of FMA are not in '
+      "gtma's list, so folds of it would share them; set it to 0"
+    )
   if protocol == 'window':
-    split = _window_split(index, data, config.windows)
+    split = _window_split(prepared, data, config.windows, published)
   else:
-    if protocol == 'given':
+    if protocol == 'given' or published:
       side = given
       unused = len(set(index.track_id[given == '']))
       if unused:
@@ -121,27 +132,12 @@ def make_splits(prepared: Prepared, config: ConfigDict) -> Split:
     if data.examples == 'window':
       sides = {k: _windows_of(v, config.windows) for k, v in sides.items()}
     split = Split(protocol, sides)
-    _check(split, index)
-  return split
-
-
-def leaks(split: Split, index: ExcerptIndex, column: str) -> list[str]:
-  """Returns the values of a column that occur on more than one side.
-
-  Args:
-    split: of the index.
-    index: whose column is checked; empty values equal no other.
-    column: track_id, artist or sha256.
-  """
-  values = getattr(index, column)
-  sides: dict[str, set[str]] = {}
-  for name, examples in split.sides.items():
-    for value in set(values[examples.rows]) - {''}:
-      sides.setdefault(value, set()).add(name)
-  return sorted(value for value, names in sides.items() if len(names) > 1)
+  return _checked(split, index, data)
 
 
 def _default_protocol(given: np.ndarray, data: ConfigDict) -> str:
+  if data.source in PUBLISHED:
+    return 'artist'
   has_given = bool((given != '').any())
   return 'given' if has_given and not data.num_folds else 'artist'
 
@@ -155,7 +151,7 @@ def _grouped(
   index: ExcerptIndex, protocol: str, data: ConfigDict
 ) -> np.ndarray:
   """Returns str[n], the side of each excerpt; groups stay whole."""
-  keys = [index.track_id, index.sha256]
+  keys = [index.track_id, index.sha256, leaks.replica_groups(index.track_id)]
   if protocol == 'artist':
     keys.append(index.artist)
   groups = merged_groups(keys)
@@ -166,6 +162,12 @@ def _grouped(
   _logger.info(
     'protocol %s: %d tracks in %d groups', protocol, len(tracks), len(counts)
   )
+  num_unknown = len(set(index.track_id[index.artist == '']))
+  if protocol == 'artist' and num_unknown:
+    _logger.warning(
+      'of %d tracks no artist is known; each counts as one of its own',
+      num_unknown,
+    )
   return np.array(SPLITS)[side[groups]]
 
 
@@ -193,15 +195,34 @@ def _sides_of_groups(
 
 
 def _window_split(
-  index: ExcerptIndex, data: ConfigDict, windows: ConfigDict
+  prepared: Prepared, data: ConfigDict, windows: ConfigDict, published: bool
 ) -> Split:
   """The seed's protocol: windows of one track fall on all sides."""
+  index = prepared.index
   _logger.warning(
     'LEAK: config.data.protocol=window puts overlapping windows of one track '
     'into training and test, as the seed did. Its score is no estimate of '
     'anything; compare it with published numbers only.'
   )
   examples = _windows_of(_excerpts(index, np.full(len(index), True)), windows)
+  if published:
+    lists = [prepared.tracks[t].window_splits for t in index.track_id]
+    numbers = examples.starts // windows.hop_frames
+    most, listed = 1 + numbers.max(), max(map(len, lists))
+    if most != listed:
+      raise ConfigError(
+        f'config.windows: {most} windows of a track, and the published list '
+        f'has {listed}; configs/seed/ has the windows that it is of'
+      )
+    side = np.array(
+      [
+        lists[row][number] if number < len(lists[row]) else ''
+        for row, number in zip(examples.rows, numbers, strict=True)
+      ]
+    )
+    return Split(
+      'window', {name: examples.take(side == name) for name in SPLITS}
+    )
   counts = np.eye(len(index.genres), dtype=int)[index.label[examples.rows]]
   side = _sides_of_groups(counts, 'window', data)
   return Split(
@@ -221,37 +242,34 @@ def _windows_of(excerpts: Examples, windows: ConfigDict) -> Examples:
   return Examples(*np.array(found, int).reshape(-1, 3).T)
 
 
-def _check(split: Split, index: ExcerptIndex) -> None:
-  for column, name in (('track_id', 'track'), ('sha256', 'exact audio')):
-    found = leaks(split, index, column)
-    if found:
-      named = found if column == 'track_id' else _tracks_with(index, found)
-      raise DataError(
-        f'protocol {split.protocol}: {len(found)} {name} on two sides: '
-        + '; '.join(named[:5])
-      )
-  artists = leaks(split, index, 'artist')
-  if artists and split.protocol != 'track':
-    _logger.warning(
-      'LEAK: protocol %s: %d artists are on two sides: %s; use '
-      '--config.data.protocol=artist',
-      split.protocol,
-      len(artists),
-      ', '.join(artists[:5]),
-    )
+def _checked(split: Split, index: ExcerptIndex, data: ConfigDict) -> Split:
+  """Returns the split without what leaks, or stops."""
+  rows = np.concatenate([np.unique(e.rows) for e in split.sides.values()])
+  side = np.concatenate(
+    [np.full(len(np.unique(e.rows)), k) for k, e in split.sides.items()]
+  )
+  columns = {
+    'track_id': index.track_id[rows],
+    'artist': index.artist[rows],
+    'sha256': index.sha256[rows],
+    'genre': np.array(index.genres)[index.label[rows]],
+    'replica_group': leaks.replica_groups(index.track_id[rows]),
+    'split': side,
+  }
+  keep = leaks.check(columns, split.protocol, data.on_leak)
+  if not keep.all():
+    sides = {
+      name: examples.take(np.isin(examples.rows, rows[keep & (side == name)]))
+      for name, examples in split.sides.items()
+    }
+    split = Split(split.protocol, sides)
   present = set(index.label)
   for name, examples in split.sides.items():
     missing = present - set(index.label[examples.rows])
     if missing and len(examples):
       genres = ', '.join(index.genres[i] for i in sorted(missing))
       _logger.warning('no track of %s in %s', genres, name)
-
-
-def _tracks_with(index: ExcerptIndex, hashes: list[str]) -> list[str]:
-  return [
-    ' = '.join(sorted(set(index.track_id[index.sha256 == value])))
-    for value in hashes
-  ]
+  return split
 
 
 def write_split(split: Split, index: ExcerptIndex, data: ConfigDict) -> None:
@@ -265,17 +283,18 @@ def write_split(split: Split, index: ExcerptIndex, data: ConfigDict) -> None:
   name = f'split-{split.protocol}-seed{data.split_seed}'
   if data.num_folds:
     name += f'-fold{data.fold}of{data.num_folds}'
-  path = pathlib.Path(index.directory) / f'{name}.csv'
+  file = io.StringIO(newline='')
+  writer = csv.writer(file)
+  writer.writerow(['excerpt_id', 'start_frame', 'num_frames', 'split'])
+  for side, examples in split.sides.items():
+    for row, start, length in zip(
+      examples.rows, examples.starts, examples.num_frames, strict=True
+    ):
+      writer.writerow([index.excerpt_id[row], start, length, side])
+  path = epath.Path(index.directory) / f'{name}.csv'
   partial = path.with_suffix(f'.{os.getpid()}')
   try:
-    with partial.open('w', newline='', encoding='utf-8') as file:
-      writer = csv.writer(file)
-      writer.writerow(['excerpt_id', 'start_frame', 'num_frames', 'split'])
-      for side, examples in split.sides.items():
-        for row, start, length in zip(
-          examples.rows, examples.starts, examples.num_frames, strict=True
-        ):
-          writer.writerow([index.excerpt_id[row], start, length, side])
+    partial.write_bytes(file.getvalue().encode())
     partial.replace(path)
   except OSError as error:
     _logger.warning('%s: not written (%s)', path, error.strerror)

@@ -2,8 +2,10 @@
 
 import csv
 import dataclasses
+import math
 import os
 import pathlib
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TextIO
@@ -12,6 +14,8 @@ from mgc_jax.config_rules import SPLITS
 from mgc_jax.errors import DataError
 
 REQUIRED_COLUMNS = ('path', 'track_id', 'genre')
+_SCHEME = re.compile('(gs|s3)://')
+_DIGEST = re.compile('(md5|sha1|sha256):[0-9a-f]+')
 _MAX_LINE_BYTES = 1 << 20  # of a manifest; a longer one would cost memory
 
 
@@ -26,6 +30,10 @@ class Track:
   album: str = ''
   title: str = ''
   split: str = ''  # train, valid, test, or '' where the source gives none
+  source: str = ''  # the collection it is from, where there are several
+  window_splits: tuple[str, ...] = ()  # of its windows, where they have each
+  duration_s: float = 0.0  # that its file should have; 0 where unknown
+  digest: str = ''  # of its file, <algorithm>:<hexadecimal>; '' where unknown
   problem: str = ''  # why its file is not to be opened; '' where it is
 
 
@@ -36,8 +44,10 @@ def read_manifest(
 
   Args:
     path: of the CSV; UTF-8, a header line, columns `path, track_id, genre` and
-      optionally `artist, album, title, split`, others ignored.
-    root: the folder that relative paths start from; no path may leave it.
+      optionally `artist, album, title, source, split, duration_s, digest`
+      (`md5:`, `sha1:` or `sha256:` and hexadecimal), others ignored.
+    root: the folder that relative paths start from, also a remote one; no path
+      may leave it.
     genres: the genres that may occur; any where empty.
 
   Returns:
@@ -46,12 +56,12 @@ def read_manifest(
   Raises:
     DataError: names the file, the line and what is wrong with it.
   """
-  path, root = pathlib.Path(path), pathlib.Path(root).resolve()
-  if not root.is_dir():
+  path, root = pathlib.Path(path), os.fspath(root)
+  if not is_remote(root) and not os.path.isdir(root):
     raise DataError(f'{root}: no such folder; set --config.data.root')
   seen: dict[str, tuple[int, str]] = {}
   tracks = []
-  for line, row in _rows(path):
+  for line, row in read_rows(path, REQUIRED_COLUMNS):
     try:
       track = _track(row, root, genres)
     except (ValueError, RuntimeError, OSError) as error:  # a loop of links
@@ -70,19 +80,29 @@ def read_manifest(
   return tracks
 
 
-def _rows(path: pathlib.Path) -> list[tuple[int, dict[str, str]]]:
-  """Returns the line number and the cells of each row."""
-  if path.exists() and not path.is_file():
-    raise DataError(f'{path}: not a file')
+def read_rows(
+  path: pathlib.Path, required: Sequence[str]
+) -> list[tuple[int, dict[str, str]]]:
+  """Returns the line number and the cells of each row of a CSV.
+
+  Args:
+    path: of the file; UTF-8, a header line.
+    required: columns that must be there.
+
+  Raises:
+    DataError: names the file, the line and what is wrong with it.
+  """
   try:
+    if path.exists() and not path.is_file():
+      raise DataError(f'{path}: not a file')
     with path.open(newline='', encoding='utf-8-sig') as file:
       reader = csv.DictReader(_lines(file), strict=True, restval='')
       columns = reader.fieldnames or ()
-      missing = [name for name in REQUIRED_COLUMNS if name not in columns]
+      missing = [name for name in required if name not in columns]
       if missing:
         raise DataError(
-          f'{path}, line 1: no column {", ".join(missing)}; a manifest needs '
-          + ', '.join(REQUIRED_COLUMNS)
+          f'{path}, line 1: no column {", ".join(missing)}; needed: '
+          + ', '.join(required)
         )
       return [(reader.line_num, row) for row in reader]
   except OSError as error:
@@ -101,6 +121,11 @@ def _lines(file: TextIO) -> Iterator[str]:
     yield line
 
 
+def is_remote(path: str) -> bool:
+  """Returns whether a path names another machine: `gs://...`, `s3://...`."""
+  return bool(_SCHEME.match(path))
+
+
 def printable(text: str) -> str:
   """Returns a name for people, on one line; what no terminal shows, escaped.
 
@@ -112,9 +137,7 @@ def printable(text: str) -> str:
   )
 
 
-def _track(
-  row: dict[str, str], root: pathlib.Path, genres: Sequence[str]
-) -> Track:
+def _track(row: dict[str, str], root: str, genres: Sequence[str]) -> Track:
   """Turns a row into a track; a ValueError says what is wrong with it."""
   if None in row:
     raise ValueError('more cells than columns')
@@ -132,15 +155,37 @@ def _track(
   split = cells.get('split', '')
   if split not in (*SPLITS, ''):
     raise ValueError(f'split {split}: must be {", ".join(SPLITS)} or empty')
-  file = (root / cells['path']).resolve()
-  if not file.is_relative_to(root):
-    raise ValueError(f'path {cells["path"]} leads out of {root}')
+  digest = cells.get('digest', '')
+  if digest and not _DIGEST.fullmatch(digest):
+    raise ValueError(f'digest {digest}: must be like md5:0123abcd')
+  duration_s = float(cells.get('duration_s') or 0)
+  if not 0 <= duration_s < math.inf:
+    raise ValueError(f'duration_s {duration_s}: must be positive')
   return Track(
     track_id=cells['track_id'],
-    path=str(file),
+    path=_place(cells['path'], root),
     genre=cells['genre'],
     artist=cells.get('artist', ''),
     album=cells.get('album', ''),
     title=cells.get('title', ''),
     split=split,
+    source=cells.get('source', ''),
+    duration_s=duration_s,
+    digest=digest,
   )
+
+
+def _place(cell: str, root: str) -> str:
+  """Returns where a file lies; a ValueError where that is out of the root."""
+  if is_remote(root):
+    path = pathlib.PurePosixPath(cell)
+    leads_out = path.is_absolute() or '..' in path.parts or '://' in cell
+    found = f'{root.rstrip("/")}/{path}'
+  else:
+    folder = pathlib.Path(root).resolve()
+    path = (folder / cell).resolve()
+    leads_out = not path.is_relative_to(folder)
+    found = str(path)
+  if leads_out:
+    raise ValueError(f'path {cell} leads out of {root}')
+  return found

@@ -4,7 +4,7 @@ import pathlib
 
 from ml_collections import ConfigDict
 
-from mgc_jax.datasets.track import Track, read_manifest
+from mgc_jax.datasets.track import Track, is_remote, read_manifest
 from mgc_jax.errors import ConfigError
 
 
@@ -13,13 +13,19 @@ def list_tracks(data: ConfigDict) -> list[Track]:
 
   Args:
     data: `config.data`; `manifest` is absolute, or relative to `root` where
-      that is set; `root` defaults to the manifest's folder.
+      that is set and on this machine; `root` defaults to the manifest's folder.
 
   Raises:
-    ConfigError: `manifest` is unset.
+    ConfigError: `manifest` is unset, or remote.
     DataError: see `read_manifest`.
   """
   if not data.manifest:
     raise ConfigError('config.data.manifest: unset; name the CSV of tracks')
-  path = pathlib.Path(data.root or '.') / data.manifest
+  if is_remote(data.manifest):
+    raise ConfigError(
+      f'config.data.manifest={data.manifest}: must be on this machine; its '
+      'tracks may be remote, by config.data.root'
+    )
+  folder = '' if is_remote(data.root or '') else data.root or ''
+  path = pathlib.Path(folder) / data.manifest
   return read_manifest(path, data.root or path.parent, data.genres)

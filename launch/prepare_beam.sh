@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Prepares a large collection on Apache Beam, by one of its runners.
+#
+#   pip install -e '.[beam]'
+#   launch/prepare_beam.sh direct   --config=configs/crnn.py --config.data...
+#   PROJECT=mine REGION=europe-west4 BUCKET=gs://mine \
+#     launch/prepare_beam.sh dataflow --config=configs/crnn.py --config.data...
+#   FLINK_MASTER=host:8081 WORKER_IMAGE=mine launch/prepare_beam.sh flink ...
+#   SPARK_MASTER=host:7077 WORKER_IMAGE=mine launch/prepare_beam.sh spark ...
+#
+# Dataflow also needs: pip install 'apache-beam[gcp]' gcsfs. The image of Flink's
+# and Spark's workers is Beam's own (apache/beam_python3.11_sdk) with this package
+# installed in it, and gcsfs or s3fs where tracks are in a bucket.
+#
+# The tracks (config.data.root of a manifest) must be where all workers reach
+# them: a shared disk, gs:// or s3://; the records (config.data.prepared_dir) on a
+# shared disk or gs://. --dry_run, first, prints the command instead.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+dry_run=
+if [ "${1:-}" = --dry_run ]; then
+  dry_run=1
+  shift
+fi
+runner="${1:-}"
+case "$runner" in
+  direct) # this machine
+    options="runner=DirectRunner,direct_running_mode=multi_processing"
+    options+=",direct_num_workers=${NUM_WORKERS:-0}" # 0: one per core
+    ;;
+  dataflow) # workers install this package from its checkout, and what it needs
+    options="runner=DataflowRunner,project=${PROJECT:?},region=${REGION:?}"
+    options+=",temp_location=${BUCKET:?}/tmp,setup_file=./setup.py"
+    options+=",requirements_file=launch/beam_requirements.txt"
+    options+=",max_num_workers=${NUM_WORKERS:-64}"
+    ;;
+  flink)
+    options="runner=FlinkRunner,flink_master=${FLINK_MASTER:?}"
+    options+=",environment_type=DOCKER,environment_config=${WORKER_IMAGE:?}"
+    options+=",parallelism=${NUM_WORKERS:-8}"
+    ;;
+  spark)
+    options="runner=SparkRunner,spark_master_url=spark://${SPARK_MASTER:?}"
+    options+=",environment_type=DOCKER,environment_config=${WORKER_IMAGE:?}"
+    ;;
+  *)
+    echo "usage: $0 [--dry_run] direct|dataflow|flink|spark FLAGS" >&2
+    exit 2
+    ;;
+esac
+shift
+run=(python -m mgc_jax.datasets.prepare "$@" "--beam_pipeline_options=$options")
+if [ -n "$dry_run" ]; then
+  printf '%q ' "${run[@]}"
+  echo
+  exit
+fi
+exec "${run[@]}"

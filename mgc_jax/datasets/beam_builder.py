@@ -1,0 +1,135 @@
+"""Preparation on Apache Beam: the same records, made by many machines.
+
+The code per track is that of local preparation. Workers read the tracks at
+their paths, so those are on a disk that all share, or remote (gs://, s3://).
+"""
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+from collections.abc import Iterator
+
+import apache_beam as beam
+import tensorflow_datasets as tfds
+from apache_beam.options.pipeline_options import PipelineOptions
+from etils import epath
+from ml_collections import ConfigDict
+
+from mgc_jax.datasets.builder import NAME, VERSION, MgcWindows, example_of
+from mgc_jax.datasets.excerpts import Excerpt, try_excerpts
+from mgc_jax.datasets.track import Track
+from mgc_jax.errors import ConfigError, DataError
+
+_TRACKS = 'tracks.jsonl'
+_LEFT_OUT = 'left_out_by_beam'
+_Outcome = tuple[Track, list[Excerpt] | str]
+
+
+def download_config(options: str) -> tfds.download.DownloadConfig:
+  """Returns what tells TFDS where the pipeline runs.
+
+  Args:
+    options: `name=value,...` of Beam's pipeline options, as the flag has them.
+
+  Raises:
+    ConfigError: an option has no such value.
+  """
+  flags = [f'--{option}' for option in options.split(',') if option]
+  said = io.StringIO()
+  try:
+    with contextlib.redirect_stderr(said):
+      parsed = PipelineOptions(flags=flags)
+      parsed.get_all_options()
+  except SystemExit as error:  # of the parser that Beam uses
+    raise ConfigError(
+      f'--beam_pipeline_options: {said.getvalue().strip().splitlines()[-1]}'
+    ) from error
+  return tfds.download.DownloadConfig(beam_options=parsed)
+
+
+class BeamMgcWindows(MgcWindows, skip_registration=True):
+  """Writes what `MgcWindows` writes, from a pipeline."""
+
+  VERSION = tfds.core.Version(VERSION)
+  name = NAME
+
+  def _split_generators(
+    self, dl_manager: tfds.download.DownloadManager, pipeline: beam.Pipeline
+  ):
+    del dl_manager  # nothing is downloaded
+    features = self._mgc_config.features.copy_and_resolve_references()
+    min_s = self._mgc_config.data.min_duration_s
+    # In a file: a long list would not fit into the request for a job.
+    path = epath.Path(self.data_dir) / _TRACKS
+    path.write_text(
+      '\n'.join(json.dumps(dataclasses.asdict(t)) for t in self._tracks)
+    )
+    outcomes = (
+      pipeline
+      | 'List' >> beam.Create([str(path)])
+      | 'Tracks' >> beam.FlatMap(_read_tracks)
+      | 'Spread' >> beam.Reshuffle()
+      | 'Decode' >> beam.Map(_outcome, features, min_s)
+    )
+    _ = (
+      outcomes
+      | 'Reasons' >> beam.FlatMap(_reasons)
+      | 'WriteReasons'
+      >> beam.io.WriteToText(os.path.join(self.data_dir, _LEFT_OUT))
+    )
+    return {'excerpts': outcomes | 'Examples' >> beam.FlatMap(_examples)}
+
+  def _generate_splits(self, *args, **kwargs):
+    """Says in one line what stopped the pipeline, whatever its runner."""
+    try:
+      return super()._generate_splits(*args, **kwargs)
+    except Exception as error:
+      # TFDS's own check, in the form that the runner gives it.
+      if 'CheckValidNumExamples' in str(error):
+        raise DataError(
+          'no track could be prepared; '
+          'python -m mgc_jax.datasets.verify says of each why'
+        ) from error
+      last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+      raise DataError(f'the pipeline ended: {last[0]}') from error
+
+  def _process_pipeline_result(self, pipeline_result: object) -> None:
+    """Collects what the workers left out, in the order of the tracks."""
+    super()._process_pipeline_result(pipeline_result)
+    (epath.Path(self.data_dir) / _TRACKS).unlink()
+    reasons = {}
+    for path in epath.Path(self.data_dir).glob(f'{_LEFT_OUT}*'):
+      lines = map(json.loads, path.read_text().splitlines())
+      reasons.update((line['track_id'], line['reason']) for line in lines)
+      path.unlink()
+    self._left_out += [
+      (track, reasons[track.track_id])
+      for track in self._tracks
+      if track.track_id in reasons
+    ]
+
+
+def _read_tracks(path: str) -> Iterator[Track]:
+  for line in epath.Path(path).read_text().splitlines():
+    fields = json.loads(line)
+    yield Track(**{**fields, 'window_splits': tuple(fields['window_splits'])})
+
+
+def _outcome(track: Track, features: ConfigDict, min_s: float) -> _Outcome:
+  return track, try_excerpts(track, features, min_s)
+
+
+def _reasons(outcome: _Outcome) -> Iterator[str]:
+  track, found = outcome
+  if isinstance(found, str):
+    yield json.dumps({'track_id': track.track_id, 'reason': found})
+
+
+def _examples(outcome: _Outcome) -> Iterator[tuple[str, dict]]:
+  track, found = outcome
+  if not isinstance(found, str):
+    for number, excerpt in enumerate(found):
+      example = example_of(track, number, excerpt)
+      yield example['excerpt_id'], example

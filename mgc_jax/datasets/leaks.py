@@ -1,0 +1,226 @@
+"""What two sides of a split share, and audio that stands under two genres.
+
+Example, on any manifest, published or your own:
+  python -m mgc_jax.datasets.leaks data/manifests/gtma_window.csv
+"""
+
+import collections
+import dataclasses
+import logging
+import pathlib
+import sys
+
+import numpy as np
+from absl import flags
+
+from mgc_jax import cli
+from mgc_jax.config_rules import SPLITS
+from mgc_jax.datasets import facts
+from mgc_jax.datasets.track import printable, read_rows
+from mgc_jax.errors import ConfigError, DataError
+
+# By name: run as a command, this module's own is __main__.
+_logger = logging.getLogger('mgc_jax.datasets.leaks')
+
+# What a row is known by, and what is said of two that share it.
+_KEYS = {
+  'track_id': 'track',
+  'artist': 'artist',
+  'sha256': 'exact audio',
+  'replica_group': 'known replica',
+}
+_AUDIO = ('track_id', 'sha256', 'replica_group')  # alike: the same recording
+_NEAREST_TO_THE_TEST = ('test', 'valid', 'train')
+_MAX_NAMED = 5  # of a kind, on the screen
+
+
+@dataclasses.dataclass(frozen=True)
+class Leak:
+  """A value that rows on two sides, or of two genres, share."""
+
+  key: str  # of `_KEYS`
+  value: str
+  apart: str  # in what the rows differ: split, or genre
+  rows: tuple[int, ...]  # all that share it
+
+  def kind(self) -> str:
+    """Returns what is said of all leaks of this kind."""
+    where = 'on two sides' if self.apart == 'split' else 'under two genres'
+    return f'{_KEYS[self.key]} {where}'
+
+
+def find_leaks(columns: dict[str, np.ndarray], protocol: str) -> list[Leak]:
+  """Returns every value that is where it must not be, in linear time.
+
+  Args:
+    columns: arrays str[n] `track_id`, `genre`, `split` (rows of '' are on no
+      side), and those of `artist`, `sha256` (of decoded samples) and
+      `replica_group` that are known; '' equals no other.
+    protocol: under `track` artists may be on two sides.
+  """
+  found = []
+  for apart in ('split', 'genre'):
+    for key in _KEYS if apart == 'split' else _AUDIO:
+      if key not in columns or (key == 'artist' and protocol == 'track'):
+        continue
+      rows_of: dict[str, list[int]] = collections.defaultdict(list)
+      for row in np.flatnonzero(columns['split'] != ''):
+        rows_of[str(columns[key][row])].append(int(row))
+      rows_of.pop('', None)
+      found += [
+        Leak(key, value, apart, tuple(rows))
+        for value, rows in sorted(rows_of.items())
+        if len(rows) > 1 and len(set(columns[apart][rows])) > 1
+      ]
+  return found
+
+
+def describe(leaks: list[Leak], columns: dict[str, np.ndarray]) -> str:
+  """Returns lines that say how many there are of each kind, with pairs.
+
+  Args:
+    leaks: of the columns.
+    columns: of `find_leaks`.
+  """
+  of_kind: dict[str, list[Leak]] = collections.defaultdict(list)
+  for leak in leaks:
+    of_kind[leak.kind()].append(leak)
+  lines = []
+  for kind, its in of_kind.items():
+    lines.append(f'{len(its)} {kind}:')
+    lines += [f'  {_pair(leak, columns)}' for leak in its[:_MAX_NAMED]]
+    if len(its) > _MAX_NAMED:
+      lines.append(f'  and {len(its) - _MAX_NAMED} more')
+  return '\n'.join(lines)
+
+
+def _pair(leak: Leak, columns: dict[str, np.ndarray]) -> str:
+  """Names two rows that are apart, of two tracks where it can."""
+  place, track_id = columns[leak.apart], columns['track_id']
+  first = leak.rows[0]
+  others = [row for row in leak.rows if place[row] != place[first]]
+  other = next((r for r in others if track_id[r] != track_id[first]), others[0])
+  named = ' = '.join(
+    f'{track_id[row]} ({columns["genre"][row]}, {columns["split"][row]})'
+    for row in (first, other)
+  )
+  return f'{leak.value}: {named}' if leak.key == 'artist' else named
+
+
+def check(
+  columns: dict[str, np.ndarray], protocol: str, on_leak: str
+) -> np.ndarray:
+  """Looks for leaks, and does what `config.data.on_leak` says.
+
+  Args:
+    columns: of `find_leaks`.
+    protocol: window leaks by its nature, so there it is only said.
+    on_leak: stop; drop leaves a row out of the sides further from the test,
+      and audio under two genres out of all; warn says it only.
+
+  Returns:
+    bool[n], the rows to keep.
+
+  Raises:
+    DataError: there are some, and they stop.
+  """
+  keep = np.full(len(columns['split']), True)
+  leaks = find_leaks(columns, protocol)
+  if not leaks:
+    return keep
+  text = describe(leaks, columns)
+  if protocol == 'window' or on_leak == 'warn':
+    _logger.warning('LEAK: protocol %s:\n%s', protocol, text)
+    return keep
+  if on_leak == 'stop':
+    raise DataError(
+      f'protocol {protocol} leaks:\n{text}\nMend the list, or leave these '
+      'tracks out by --config.data.on_leak=drop; by '
+      '--config.data.protocol=artist a split is made that shares no artist'
+    )
+  for leak in leaks:
+    keep[list(_rows_to_drop(leak, columns['split']))] = False
+  dropped = set(
+    zip(columns['track_id'][~keep], columns['split'][~keep], strict=True)
+  )
+  for row, place in enumerate(
+    zip(columns['track_id'], columns['split'], strict=True)
+  ):
+    keep[row] &= place not in dropped
+  _logger.warning('left out, as they leak: %d tracks:\n%s', len(dropped), text)
+  return keep
+
+
+def _rows_to_drop(leak: Leak, split: np.ndarray) -> list[int]:
+  if leak.apart == 'genre':
+    return list(leak.rows)
+  sides = {split[row] for row in leak.rows}
+  kept = next(side for side in _NEAREST_TO_THE_TEST if side in sides)
+  return [row for row in leak.rows if split[row] != kept]
+
+
+def replica_groups(track_ids: np.ndarray) -> np.ndarray:
+  """Returns str[n], the group of known replicas of each track, or ''.
+
+  Args:
+    track_ids: str[n]; those of GTZAN are `gtzan/<genre>.<number>`.
+  """
+  if not any('gtzan/' in track_id for track_id in track_ids):
+    return np.full(len(track_ids), '')
+  known = facts.replica_groups()
+  return np.array(
+    [known.get(f'gtzan/{t.rpartition("gtzan/")[2]}', '') for t in track_ids]
+  )
+
+
+def read_columns(manifest: pathlib.Path) -> dict[str, np.ndarray]:
+  """Reads what can be checked without the audio.
+
+  Args:
+    manifest: CSV with the columns `track_id, genre, split`, and where they
+      are known `artist, sha256`; windows are rows of one `track_id`.
+
+  Raises:
+    DataError: it cannot be read, or lacks one of the three.
+  """
+  rows = read_rows(manifest, ('track_id', 'genre', 'split'))
+  columns = {
+    name: np.array([printable((row[name] or '').strip()) for _, row in rows])
+    for name in ('track_id', 'genre', 'split', 'artist', 'sha256')
+    if rows and name in rows[0][1]
+  }
+  if not columns:
+    raise DataError(f'{manifest}: lists no track')
+  odd = set(columns['split']) - {*SPLITS, ''}
+  if odd:
+    raise DataError(
+      f'{manifest}: split {min(odd)}: must be {", ".join(SPLITS)} or empty'
+    )
+  columns['replica_group'] = replica_groups(columns['track_id'])
+  return columns
+
+
+def main(words: list[str]) -> None:
+  """Checks the manifests that are named; exits with 1 where one leaks."""
+  if not words:
+    raise ConfigError('name one manifest, or several')
+  leaky = False
+  for word in words:
+    columns = read_columns(pathlib.Path(word))
+    leaks = find_leaks(columns, flags.FLAGS.protocol)
+    used = len(set(columns['track_id'][columns['split'] != '']))
+    print(f'{word}: {used} tracks, {len(leaks)} leaks')
+    print(describe(leaks, columns), end='\n' if leaks else '')
+    leaky |= bool(leaks)
+  if leaky:
+    sys.exit(1)
+
+
+if __name__ == '__main__':
+  flags.DEFINE_enum(
+    'protocol',
+    'given',
+    ['given', 'artist', 'track', 'window'],
+    'Under track, artists may be on two sides.',
+  )
+  cli.run(main, takes_words=True)

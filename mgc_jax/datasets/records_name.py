@@ -1,0 +1,68 @@
+"""Where records lie, and a name that says all that they depend on."""
+
+import hashlib
+import json
+import os
+import shutil
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from mgc_jax.datasets.remote import remote_states
+from mgc_jax.datasets.track import Track, is_remote
+from mgc_jax.errors import ConfigError
+from mgc_jax.runtime import user_cache_dir
+
+
+def records_dir(config: ConfigDict) -> epath.Path:
+  """Returns the folder under which records lie, absolute or `gs://`.
+
+  Raises:
+    ConfigError: it is of another kind.
+  """
+  named = config.data.prepared_dir
+  if (named or '').startswith('s3://'):
+    raise ConfigError(
+      f'config.data.prepared_dir={named}: records go to a disk or to gs://'
+    )
+  if is_remote(named or ''):
+    return epath.Path(named)
+  if named:
+    return epath.Path(os.path.abspath(named))
+  return epath.Path(user_cache_dir() / 'prepared')
+
+
+def source_fingerprint(tracks: list[Track], config: ConfigDict) -> str:
+  """Names the records by all that they depend on.
+
+  Splits are not part of it: another split needs no decoding.
+
+  Args:
+    tracks: of the source.
+    config: `features` and `data.min_duration_s` are part of it.
+
+  Returns:
+    `<source>-<16 hexadecimal digits>`.
+  """
+  remote = remote_states([track.path for track in tracks])
+  digest = hashlib.sha256()
+  settings = config.features.to_dict()
+  settings['min_duration_s'] = config.data.min_duration_s
+  digest.update(json.dumps(settings, sort_keys=True).encode())
+  # Without ffmpeg such files are left out; with it they are not.
+  if any(track.path.lower().endswith('.m4a') for track in tracks):
+    digest.update(str(shutil.which('ffmpeg') is not None).encode())
+  for track in tracks:
+    row = (track.track_id, track.path, track.genre, track.artist)
+    state = remote.get(track.path) or _file_state(track.path)
+    digest.update(ascii((row, state)).encode())
+  return f'{config.data.source}-{digest.hexdigest()[:16]}'
+
+
+def _file_state(path: str) -> tuple[int, ...]:
+  """Returns size and times of change; nothing where there is no such file."""
+  try:
+    state = os.stat(path)
+  except (OSError, ValueError):
+    return ()
+  return state.st_size, state.st_mtime_ns, state.st_ctime_ns

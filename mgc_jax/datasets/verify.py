@@ -1,0 +1,147 @@
+"""Checks a copy of the music against the list of its tracks.
+
+Every file is decoded to its end. What is missing, cannot be read, has another
+length or other bytes than it should is named, and the exit code is 1; files
+that no list names are no fault, as nothing is trained on them.
+
+Examples:
+  python -m mgc_jax.datasets.verify --config=configs/crnn.py \
+    --config.data.source=gtzan --config.data.root=/data/gtzan
+  python -m mgc_jax.datasets.verify --config=configs/crnn.py \
+    --config.data.source=manifest --config.data.manifest=/music/tracks.csv
+"""
+
+import collections
+import dataclasses
+import hashlib
+import os
+import sys
+
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from mgc_jax import audio, cli
+from mgc_jax.config import validate
+from mgc_jax.datasets.excerpts import excerpts_of
+from mgc_jax.datasets.remote import local_copy
+from mgc_jax.datasets.sources import list_tracks
+from mgc_jax.datasets.track import Track, printable
+from mgc_jax.datasets.workers import map_tracks
+from mgc_jax.errors import ConfigError, DataError, RemoteError
+from mgc_jax.features import frame_rate_hz
+from mgc_jax.report import table
+
+_TOLERANCE_S = 1.0  # clips of 30 s are a little longer or shorter
+_BLOCK_BYTES = 1 << 20
+_MAX_EXTRA = 50  # named, of files that no list has
+_MISSING = 'no such file'
+FAULTS = ('missing', 'unreadable', 'other length', 'other bytes')
+# How what a source says of a track begins; else it is not to be read.
+_PROBLEMS = {'missing': 'missing', 'known to be': 'known fault'}
+_KINDS = ('whole', 'known fault', *FAULTS, 'extra')
+
+
+def check_track(track: Track, features: ConfigDict) -> tuple[str, str]:
+  """Returns what is to be said of a track's file, and why.
+
+  Args:
+    track: its `duration_s` and `digest` are compared where they are known.
+    features: `config.features`, for ready-made frames.
+
+  Returns:
+    One of `whole`, `known fault` (never opened), or of `FAULTS`; the reason.
+  """
+  if track.problem:
+    kinds = (
+      k for start, k in _PROBLEMS.items() if track.problem.startswith(start)
+    )
+    return next(kinds, 'unreadable'), track.problem
+  try:
+    with local_copy(track.path) as path:
+      if not os.path.exists(path):
+        raise DataError(_MISSING)
+      if path.endswith('.npy'):
+        excerpts_of(dataclasses.replace(track, path=path), features, 0.0)
+        frames = np.load(path, mmap_mode='r', allow_pickle=False)
+        duration_s = len(frames) / frame_rate_hz(features)
+      else:
+        duration_s = audio.decoded_s(path)
+      digest = _digest(path, track.digest)
+  except (DataError, OSError, RemoteError) as error:
+    return ('missing' if str(error) == _MISSING else 'unreadable'), str(error)
+  if track.duration_s and abs(duration_s - track.duration_s) > _TOLERANCE_S:
+    return 'other length', f'{duration_s:.1f} s, not {track.duration_s:.1f} s'
+  if digest != track.digest:
+    return 'other bytes', f'{digest}, not {track.digest}'
+  return 'whole', ''
+
+
+def extra_files(tracks: list[Track], data: ConfigDict) -> list[str]:
+  """Returns audio files under the folders of a source that it does not list.
+
+  Args:
+    tracks: of the source.
+    data: `config.data`, which names its folders.
+  """
+  known = {os.path.realpath(track.path) for track in tracks}
+  roots = [data.root, data.gtzan_root, data.fma_root]
+  if data.source == 'manifest' and not data.root:
+    roots.append(os.path.dirname(os.path.abspath(data.manifest)))
+  found = []
+  for root in filter(None, roots):
+    for folder, _, names in os.walk(root):
+      for name in names:
+        path = os.path.join(folder, name)
+        is_audio = name.lower().endswith(audio.EXTENSIONS)
+        if is_audio and os.path.realpath(path) not in known:
+          found.append(path)
+  return sorted(set(found))
+
+
+def _digest(path: str, wanted: str) -> str:
+  """Returns `<algorithm>:<hexadecimal>` of a file; '' where none is wanted."""
+  if not wanted:
+    return ''
+  algorithm = wanted.partition(':')[0]
+  digest = hashlib.new(algorithm, usedforsecurity=False)
+  with open(path, 'rb') as file:
+    while block := file.read(_BLOCK_BYTES):
+      digest.update(block)
+  return f'{algorithm}:{digest.hexdigest()}'
+
+
+def main() -> None:
+  """Prints the table and every fault; exits with 1 where there is one."""
+  config = _CONFIG.value
+  validate(config)
+  if config.data.source == 'synthetic':
+    raise ConfigError('config.data.source=synthetic: has no files to verify')
+  tracks = list_tracks(config.data)
+  counts: collections.Counter = collections.Counter()
+  lines = []
+  features = config.features.copy_and_resolve_references()
+  for track, (kind, reason) in map_tracks(
+    check_track, tracks, (features,), config.data.num_workers, 'verify'
+  ):
+    counts[kind] += 1
+    if kind != 'whole':
+      lines.append(f'{kind}: {printable(track.path)}: {reason}')
+  extra = extra_files(tracks, config.data)
+  counts['extra'] = len(extra)
+  lines += [f'extra: {printable(path)}' for path in extra[:_MAX_EXTRA]]
+  if len(extra) > _MAX_EXTRA:
+    lines.append(f'extra: {len(extra) - _MAX_EXTRA} more')
+  print('\n'.join(lines))
+  rows = [[kind, counts[kind]] for kind in _KINDS]
+  print('\n'.join(table([f'{len(tracks)} tracks listed', 'files'], rows)))
+  if any(counts[kind] for kind in FAULTS):
+    sys.exit(1)
+
+
+if __name__ == '__main__':
+  _CONFIG = config_flags.DEFINE_config_file(
+    'config', None, 'The config file, e.g. configs/crnn.py.'
+  )
+  flags.mark_flag_as_required('config')
+  cli.run(main)

@@ -1,0 +1,118 @@
+"""Preparation on Apache Beam; skips where that is not installed."""
+
+import csv
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mgc_jax.datasets import excerpt_index
+from mgc_jax.datasets.splits import Examples
+from mgc_jax.input_pipeline import Reader
+
+pytest.importorskip('apache_beam')
+_BEAM = '--beam_pipeline_options=runner=DirectRunner'
+_TWO_PROCESSES = (
+  f'{_BEAM},direct_num_workers=2,direct_running_mode=multi_processing'
+)
+
+
+def _prepare(to, *args):
+  """Prepares by the command line, and returns the folder of the records."""
+  command = [sys.executable, '-m', 'mgc_jax.datasets.prepare']
+  command += ['--config=configs/crnn.py', f'--config.data.prepared_dir={to}']
+  done = subprocess.run([*command, *args], capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  (folder,) = pathlib.Path(to).glob('mgc_windows/*/*/index.csv')
+  return folder.parent
+
+
+def _frames(index):
+  rows = np.arange(len(index))
+  examples = Examples(rows, np.zeros_like(rows), index.num_frames)
+  batches = Reader(index).batches(examples, rows, 16)
+  return np.concatenate([batch['frames'] for batch in batches])[: len(index)]
+
+
+def _assert_same_records(a, b):
+  assert (a / 'left_out.csv').read_text() == (b / 'left_out.csv').read_text()
+  one, other = excerpt_index.read(a), excerpt_index.read(b)
+  assert one.genres == other.genres
+  for column in ('excerpt_id', 'track_id', 'artist', 'sha256', 'label'):
+    assert getattr(one, column).tolist() == getattr(other, column).tolist()
+  np.testing.assert_array_equal(one.band_sums, other.band_sums)
+  np.testing.assert_array_equal(one.duration_s, other.duration_s)
+  np.testing.assert_array_equal(_frames(one), _frames(other))
+
+
+@pytest.mark.parametrize('beam', [_BEAM, _TWO_PROCESSES])
+def test_records_are_those_of_local_preparation(music_folder, tmp_path, beam):
+  for genre in ('jazz', 'rock'):
+    (music_folder / genre / 'text.mp3').write_text('no music')
+  args = (
+    '--config.data.source=folder',
+    f'--config.data.root={music_folder}',
+    '--config.data.allow_missing',
+  )
+  local = _prepare(tmp_path / 'local', *args)
+  pipeline = _prepare(tmp_path / 'beam', *args, beam)
+  _assert_same_records(local, pipeline)
+  with (pipeline / 'left_out.csv').open() as file:
+    reasons = [row['reason'] for row in csv.DictReader(file)]
+  assert len(reasons) == 2 and all(r.startswith('not audio') for r in reasons)
+  assert not list(pipeline.glob('left_out_by_beam*'))
+  # Found, not made again; by either way.
+  assert _prepare(tmp_path / 'local', *args, beam) == local
+
+
+def test_records_of_real_mp3s(data_dir, tmp_path):
+  with (data_dir / 'emotify_mp3' / 'manifest.csv').open() as file:
+    rows = list(csv.DictReader(file))[::5]
+  with (tmp_path / 'some.csv').open('w', newline='') as file:
+    writer = csv.DictWriter(file, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
+  args = (
+    '--config.data.source=manifest',
+    f'--config.data.root={data_dir}/emotify_mp3',
+    f'--config.data.manifest={tmp_path}/some.csv',
+  )
+  local = _prepare(tmp_path / 'local', *args)
+  _assert_same_records(local, _prepare(tmp_path / 'beam', *args, _BEAM))
+
+
+@pytest.mark.parametrize(
+  ('option', 'code', 'said'),
+  [
+    ('runner=Nope', 1, 'error: the pipeline ended: '),
+    ('direct_num_workers=x', 2, '--beam_pipeline_options: '),
+  ],
+)
+def test_wrong_options_are_an_error_in_one_line(
+  music_folder, tmp_path, option, code, said
+):
+  command = [sys.executable, '-m', 'mgc_jax.datasets.prepare']
+  command += ['--config=configs/crnn.py', '--config.data.source=folder']
+  command += [f'--config.data.root={music_folder}']
+  command += [f'--config.data.prepared_dir={tmp_path}/prepared']
+  command += [f'--beam_pipeline_options={option}']
+  done = subprocess.run(command, capture_output=True, text=True)
+  assert done.returncode == code, done.stderr
+  assert said in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_nothing_that_can_be_read_is_an_error_in_one_line(tmp_path):
+  for i in range(3):
+    path = tmp_path / 'music' / 'jazz' / f'{i}.mp3'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('no music')
+  command = [sys.executable, '-m', 'mgc_jax.datasets.prepare']
+  command += ['--config=configs/crnn.py', '--config.data.source=folder']
+  command += [f'--config.data.root={tmp_path}/music', _BEAM]
+  command += [f'--config.data.prepared_dir={tmp_path}/prepared']
+  done = subprocess.run(command, capture_output=True, text=True)
+  assert done.returncode == 1
+  assert 'error: no track could be prepared' in done.stderr
+  assert 'Traceback' not in done.stderr

@@ -1,0 +1,121 @@
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mgc_jax.datasets import facts, leaks
+from mgc_jax.errors import DataError
+
+
+def _kinds(columns, protocol='given'):
+  found = leaks.find_leaks(columns, protocol)
+  return {leak.kind(): leak for leak in found}
+
+
+def _columns(**changes):
+  columns = {
+    'track_id': ['a', 'b', 'c', 'd', 'e'],
+    'genre': ['jazz', 'jazz', 'rock', 'rock', 'rock'],
+    'split': ['train', 'valid', 'test', 'train', ''],
+    'artist': ['', '', 'x', 'y', 'x'],
+    'sha256': ['1', '2', '3', '4', '3'],
+    'replica_group': ['', '', '', '', ''],
+  }
+  for name, column in changes.items():
+    columns[name] = column.split(',')
+  return {name: np.array(column) for name, column in columns.items()}
+
+
+def test_nothing_shared_is_no_leak_and_unused_rows_do_not_count():
+  assert leaks.find_leaks(_columns(), 'given') == []
+
+
+@pytest.mark.parametrize(
+  ('kind', 'changes', 'rows'),
+  [
+    ('track on two sides', {'track_id': 'a,b,c,c,e'}, (2, 3)),
+    ('artist on two sides', {'artist': 'x,,x,y,x'}, (0, 2)),
+    ('exact audio on two sides', {'sha256': '1,1,3,4,3'}, (0, 1)),
+    ('known replica on two sides', {'replica_group': ',,g,g,g'}, (2, 3)),
+    ('track under two genres', {'track_id': 'a,b,b,d,e'}, (1, 2)),
+    ('exact audio under two genres', {'sha256': '1,2,3,1,3'}, (0, 3)),
+    ('known replica under two genres', {'replica_group': 'g,,,g,'}, (0, 3)),
+  ],
+)
+def test_each_kind_is_found_with_its_rows(kind, changes, rows):
+  assert _kinds(_columns(**changes))[kind].rows == rows
+
+
+def test_under_protocol_track_artists_may_be_on_two_sides():
+  columns = _columns(artist='x,,x,y,x')
+  assert _kinds(columns, 'track') == {}
+  assert list(_kinds(columns, 'artist')) == ['artist on two sides']
+
+
+def test_dropping_takes_whole_tracks():
+  columns = _columns(track_id='a,b,c,a,e', sha256='1,2,3,3,5')
+  columns['genre'][:] = 'jazz'
+  with pytest.raises(DataError, match='1 exact audio on two sides:'):
+    leaks.check(columns, 'given', 'stop')
+  kept = leaks.check(columns, 'given', 'drop')
+  assert kept.tolist() == [False, True, True, False, True]
+
+
+def _run(*args):
+  command = [sys.executable, '-m', 'mgc_jax.datasets.leaks', *map(str, args)]
+  return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_the_seeds_list_is_caught_with_both_its_faults():
+  done = _run(facts.manifest_path('gtma_window'))
+  assert done.returncode == 1
+  assert 'track on two sides:' in done.stdout
+  assert '250 track under two genres:' in done.stdout
+  assert '(electronic, train) = fma/' in done.stdout
+
+
+def test_honest_lists_pass():
+  for name in ('gtma_artist', 'gtzan_artist'):
+    assert _run(facts.manifest_path(name)).returncode == 0
+  names = map(facts.manifest_path, ('gtma_track', 'gtzan_track'))
+  assert _run('--protocol=track', *names).returncode == 0
+
+
+def test_known_replicas_are_known_by_their_ids(tmp_path):
+  replicas = facts.replica_groups()
+  first = next(iter(replicas))
+  second = next(t for t in replicas if t != first)
+  assert replicas[first] == replicas[second]
+  path = tmp_path / 'mine.csv'
+  with path.open('w', newline='') as file:
+    writer = csv.writer(file)
+    writer.writerow(['track_id', 'genre', 'split'])
+    writer.writerow([first, 'jazz', 'train'])
+    writer.writerow([second, 'jazz', 'test'])
+  done = _run(path)
+  assert done.returncode == 1
+  assert '1 known replica on two sides:' in done.stdout
+
+
+@pytest.mark.parametrize(
+  ('text', 'code', 'message'),
+  [
+    ('track_id,genre\na,jazz\n', 1, 'no column split'),
+    ('track_id,genre,split\n', 1, 'lists no track'),
+    ('track_id,genre,split\na,jazz,train,more\n', 0, '1 tracks, 0 leaks'),
+    ('track_id,genre,split\na\nb\n', 0, '0 tracks, 0 leaks'),
+  ],
+)
+def test_odd_manifests(tmp_path, text, code, message):
+  path = tmp_path / 'odd.csv'
+  path.write_text(text)
+  done = _run(path)
+  assert done.returncode == code
+  assert message in done.stdout + done.stderr
+  assert 'Traceback' not in done.stderr
+
+
+def test_without_a_manifest_usage_is_wrong():
+  assert _run().returncode == 2

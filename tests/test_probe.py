@@ -1,0 +1,112 @@
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.signal
+import soundfile
+
+from mgc_jax.datasets.probe import probe
+from mgc_jax.errors import DataError
+
+RATE_HZ = 22050
+
+
+def _write(path, seed, highest_hz):
+  """Writes noise that ends at a frequency, as a codec's low-pass leaves it."""
+  noise = 0.1 * np.random.default_rng(seed).normal(size=2 * RATE_HZ)
+  sections = scipy.signal.butter(8, highest_hz, fs=RATE_HZ, output='sos')
+  path.parent.mkdir(parents=True, exist_ok=True)
+  soundfile.write(path, scipy.signal.sosfilt(sections, noise), RATE_HZ)
+
+
+@pytest.fixture
+def collections(tmp_path):
+  """Twelve tracks each, of two genres; they differ over 8 kHz only."""
+  for number, (name, highest_hz) in enumerate(
+    (('discs', 10500.0), ('radio', 8000.0))
+  ):
+    for i in range(12):
+      genre = ('jazz', 'rock')[i % 2]
+      path = tmp_path / name / genre / f'{name}{i}.wav'
+      _write(path, 100 * number + i, highest_hz)
+  return tmp_path
+
+
+def _run(collections, *args):
+  command = [
+    sys.executable,
+    '-m',
+    'mgc_jax.datasets.probe',
+    '--config=configs/cnn.py',
+    '--config.features.excerpt_s=2',
+    '--config.windows.num_frames=16',
+    '--config.windows.hop_frames=16',
+    '--config.features.num_bands=40',
+    f'--config.data.prepared_dir={collections}/prepared',
+    *map(str, args),
+  ]
+  return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_a_closed_band_takes_the_shortcut_away(collections):
+  folders = (collections / 'discs', collections / 'radio')
+  # By each excerpt's own range the missing band would move all others.
+  scaling = '--config.features.scaling=full_scale'
+  plot = collections / 'bands.png'
+  open_band = _run(collections, *folders, scaling, f'--plot={plot}')
+  assert open_band.returncode == 0, open_band.stderr
+  assert 'sources: discs 12, radio 12 excerpts' in open_band.stdout
+  assert 'up to 11025 Hz: 100.0% (chance 50.0%)' in open_band.stdout
+  assert plot.stat().st_size > 5000
+  closed = _run(
+    collections, *folders, scaling, '--config.features.max_frequency_hz=6000'
+  )
+  line = closed.stdout.splitlines()[1]
+  assert 'up to 6000 Hz' in line
+  assert float(line.split(': ')[1].split('%')[0]) < 80
+
+
+def test_sources_may_stand_in_a_manifest(collections):
+  path = collections / 'both.csv'
+  with path.open('w', newline='') as file:
+    writer = csv.writer(file)
+    writer.writerow(['path', 'track_id', 'genre', 'source'])
+    for audio in sorted(collections.glob('*/*/*.wav')):
+      source, genre, name = audio.relative_to(collections).parts
+      writer.writerow([f'{source}/{genre}/{name}', name, genre, source])
+  done = _run(
+    collections,
+    '--config.data.source=manifest',
+    f'--config.data.manifest={path}',
+  )
+  assert done.returncode == 0, done.stderr
+  assert 'sources: discs 12, radio 12 excerpts' in done.stdout
+
+
+def test_one_collection_is_nothing_to_tell_apart(collections):
+  done = _run(collections, collections / 'discs')
+  assert done.returncode == 1
+  assert 'one source only (discs)' in done.stderr
+  done = _run(collections, collections / 'discs', f'{collections}/discs/')
+  assert done.returncode == 2
+  assert 'another source is called discs, too' in done.stderr
+
+
+def test_an_artist_is_not_on_both_sides_of_the_probe():
+  rng = np.random.default_rng(0)
+  source = np.repeat(['a', 'b'], 50)
+  group = np.repeat(np.arange(10), 10)  # five artists of each source
+  # Every artist has a sound of its own, which says nothing of the source.
+  levels = rng.normal(size=(10, 30))[group] + 0.1 * rng.normal(size=(100, 30))
+  fair = probe(levels, source, group).balanced_accuracy
+  leaky = probe(levels, source, np.arange(100)).balanced_accuracy
+  assert leaky > 0.95 > 0.8 > fair
+
+
+def test_too_few_artists():
+  source = np.repeat(['a', 'b'], 20)
+  group = np.repeat(np.arange(8), 5)
+  with pytest.raises(DataError, match='a: under 5 artists'):
+    probe(np.zeros((40, 3)), source, group)

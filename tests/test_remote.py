@@ -1,0 +1,152 @@
+"""Tracks in a bucket, of a server that speaks S3; skips without those."""
+
+import csv
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mgc_jax.datasets.track import is_remote, read_manifest
+from mgc_jax.errors import DataError
+from tests.conftest import write_tone
+from tests.processes import ROOT
+
+
+@pytest.fixture
+def bucket(music_folder):
+  """The folder of music in a bucket; yields the environment to reach it."""
+  pytest.importorskip('moto')
+  with socket.socket() as free:
+    free.bind(('127.0.0.1', 0))
+    port = free.getsockname()[1]
+  server = subprocess.Popen(
+    [sys.executable, '-m', 'moto.server', '-H', '127.0.0.1', '-p', str(port)],
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.DEVNULL,
+  )
+  url = f'http://127.0.0.1:{port}'
+  names = {'AWS_ACCESS_KEY_ID': 'test', 'AWS_SECRET_ACCESS_KEY': 'test'}
+  names |= {'AWS_ENDPOINT_URL': url, 'AWS_DEFAULT_REGION': 'us-east-1'}
+  try:
+    files = s3fs_of(names)
+    _wait_for(port)
+    files.mkdir('music')
+    files.put(str(music_folder), 'music/tracks', recursive=True)
+    yield {**os.environ, **names}
+  finally:
+    server.kill()
+    server.wait()
+
+
+def s3fs_of(env):
+  return pytest.importorskip('s3fs').S3FileSystem(
+    key='test', secret='test', endpoint_url=env['AWS_ENDPOINT_URL']
+  )
+
+
+def _wait_for(port):
+  for _ in range(100):
+    with socket.socket() as client:
+      if client.connect_ex(('127.0.0.1', port)) == 0:
+        return
+    time.sleep(0.2)
+
+
+def _manifest(music_folder, path, more=()):
+  names = [
+    f'{file.parent.name}/{file.name}' for file in music_folder.glob('*/*.wav')
+  ]
+  with path.open('w', newline='') as file:
+    writer = csv.writer(file)
+    writer.writerow(['path', 'track_id', 'genre'])
+    for name in (*sorted(names), *more):
+      writer.writerow([name, name, name.partition('/')[0]])
+
+
+def _prepare(env, tmp_path, root, manifest):
+  command = [sys.executable, '-m', 'mgc_jax.datasets.prepare']
+  command += ['--config=configs/cnn.py', '--config.data.source=manifest']
+  command += [f'--config.data.root={root}', '--config.data.num_workers=2']
+  command += [f'--config.data.manifest={manifest}']
+  command += ['--config.windows.num_frames=16', '--config.data.allow_missing']
+  command += [f'--config.data.prepared_dir={tmp_path}/prepared']
+  done = subprocess.run(
+    command, env=env, cwd=ROOT, capture_output=True, text=True
+  )
+  assert done.returncode == 0, done.stderr
+  return done.stdout
+
+
+def test_tracks_in_a_bucket_are_prepared(bucket, music_folder, tmp_path):
+  manifest = tmp_path / 'tracks.csv'
+  _manifest(music_folder, manifest, more=['rock/gone.wav'])
+  said = _prepare(bucket, tmp_path, 's3://music/tracks', manifest)
+  assert 'Left out: 1 tracks (1 no such file)' in said
+  assert 's3://music/tracks/rock/gone.wav: no such file' in said
+  _manifest(music_folder, manifest)
+  _prepare(bucket, tmp_path, music_folder, manifest)
+  hashes = []
+  for path in (tmp_path / 'prepared').glob('mgc_windows/*/*/index.csv'):
+    with path.open() as file:
+      rows = [(row['track_id'], row['sha256']) for row in csv.DictReader(file)]
+    hashes.append(sorted(rows))
+  assert hashes[0] == hashes[1] and len(hashes[0]) == 12
+  # What is replaced in the bucket is prepared anew, and nothing else is.
+  for _ in range(2):
+    _prepare(bucket, tmp_path, 's3://music/tracks', manifest)
+  assert len(list((tmp_path / 'prepared').glob('mgc_windows/*'))) == 3
+  new = write_tone(tmp_path / 'new.wav', frequency_hz=999.0)
+  s3fs_of(bucket).put(str(new), 'music/tracks/jazz/0.wav')
+  _prepare(bucket, tmp_path, 's3://music/tracks', manifest)
+  assert len(list((tmp_path / 'prepared').glob('mgc_windows/*'))) == 4
+
+
+def test_a_server_that_is_not_there_is_said_of_each_track(
+  bucket, music_folder, tmp_path
+):
+  manifest = tmp_path / 'tracks.csv'
+  _manifest(music_folder, manifest)
+  few = manifest.read_text().splitlines()[:3]
+  manifest.write_text('\n'.join(few))
+  nobody = {**bucket, 'AWS_ENDPOINT_URL': 'http://127.0.0.1:9'}
+  command = [sys.executable, '-m', 'mgc_jax.datasets.verify']
+  command += ['--config=configs/cnn.py', '--config.data.source=manifest']
+  command += ['--config.data.root=s3://music/tracks']
+  command += [f'--config.data.manifest={manifest}']
+  for env, code in ((bucket, 0), (nobody, 1)):
+    done = subprocess.run(
+      command, env=env, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == code
+    assert 'Traceback' not in done.stderr
+  assert done.stdout.count('unreadable: s3://music/tracks/jazz/') == 2
+  assert 'cannot be fetched: ' in done.stdout
+  # Nothing is known of the tracks, so none is left out for good.
+  command[2] = 'mgc_jax.datasets.prepare'
+  command.append(f'--config.data.prepared_dir={tmp_path}/prepared')
+  done = subprocess.run(
+    command, env=nobody, cwd=ROOT, capture_output=True, text=True
+  )
+  assert done.returncode == 1 and 'error: s3://' in done.stderr
+  assert 'Traceback' not in done.stderr
+  assert not list((tmp_path / 'prepared').glob('*/*/*/index.csv'))
+
+
+def test_a_manifest_may_not_leave_a_remote_root(tmp_path):
+  path = tmp_path / 'tracks.csv'
+  for cell in ('../x.wav', '/x.wav', 's3://other/x.wav', 'a/../../x.wav'):
+    path.write_text(f'path,track_id,genre\n{cell},x,jazz\n')
+    with pytest.raises(DataError, match='line 2: path .* leads out of gs://b'):
+      read_manifest(path, 'gs://b/music')
+  path.write_text('path,track_id,genre\njazz/x.wav,x,jazz\n')
+  (track,) = read_manifest(path, 'gs://b/music/')
+  assert track.path == 'gs://b/music/jazz/x.wav'
+
+
+def test_what_is_remote():
+  assert is_remote('gs://b/x') and is_remote('s3://b')
+  assert not is_remote('/gs://b') and not is_remote('synthetic:v1:x')
+  assert not is_remote('file:///etc/passwd') and not is_remote('')

@@ -1,0 +1,115 @@
+import csv
+import hashlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from mgc_jax.datasets import facts
+from tests.conftest import write_tone
+
+
+@pytest.fixture
+def manifest(tmp_path):
+  """Three whole tracks, and one of each fault."""
+  names = ('a', 'b', 'c', 'missing', 'text', 'short', 'changed', 'frames')
+  rows = []
+  for i, name in enumerate(names):
+    ending = 'npy' if name == 'frames' else 'wav'
+    path = tmp_path / 'jazz' / f'{name}.{ending}'
+    if name in ('text', 'frames'):
+      path.write_text('neither sound nor numbers')
+    elif name != 'missing':
+      write_tone(path, seconds=2.0, frequency_hz=200.0 + i)
+    row = {'path': path.relative_to(tmp_path), 'track_id': name}
+    row |= {'genre': 'jazz', 'duration_s': '', 'digest': ''}
+    if name == 'short':
+      row['duration_s'] = '3.5'
+    if name in ('a', 'changed'):
+      row['digest'] = 'md5:' + hashlib.md5(path.read_bytes()).hexdigest()
+    if name == 'changed':
+      write_tone(path, seconds=2.0, frequency_hz=900.0)
+    rows.append(row)
+  write_tone(tmp_path / 'rock' / 'extra.flac')
+  (tmp_path / 'notes.txt').write_text('no audio by name')
+  path = tmp_path / 'tracks.csv'
+  with path.open('w', newline='') as file:
+    writer = csv.DictWriter(file, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
+  return path
+
+
+def _run(*args):
+  command = [sys.executable, '-m', 'mgc_jax.datasets.verify']
+  command += ['--config=configs/cnn.py', *map(str, args)]
+  return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_every_fault_is_named_and_counted(manifest):
+  done = _run(
+    '--config.data.source=manifest', f'--config.data.manifest={manifest}'
+  )
+  assert done.returncode == 1, done.stderr
+  folder = manifest.parent
+  for line in (
+    f'missing: {folder}/jazz/missing.wav: no such file',
+    f'unreadable: {folder}/jazz/text.wav: not audio',
+    f'unreadable: {folder}/jazz/frames.npy: no whole .npy array',
+    f'other length: {folder}/jazz/short.wav: 2.0 s, not 3.5 s',
+    f'other bytes: {folder}/jazz/changed.wav: md5:',
+    f'extra: {folder}/rock/extra.flac',
+  ):
+    assert line in done.stdout
+  assert '8 tracks listed' in done.stdout
+  for count in (r'whole +3', r'unreadable +2', r'extra +1'):
+    assert re.search(f'^{count}$', done.stdout, re.MULTILINE)
+  assert 'Traceback' not in done.stderr
+
+
+def test_a_whole_copy_passes_whatever_else_lies_there(manifest):
+  with manifest.open() as file:
+    rows = list(csv.reader(file))
+  with manifest.open('w', newline='') as file:
+    csv.writer(file).writerows(rows[:4])
+  done = _run(
+    '--config.data.source=manifest', f'--config.data.manifest={manifest}'
+  )
+  assert done.returncode == 0, done.stdout + done.stderr
+  assert 'extra: ' in done.stdout
+
+
+@pytest.mark.parametrize(
+  ('column', 'value'), [('digest', 'crc:1'), ('duration_s', 'nan')]
+)
+def test_a_manifest_with_odd_facts(manifest, column, value):
+  text = f'path,track_id,genre,{column}\njazz/a.wav,a,jazz,{value}\n'
+  manifest.write_text(text)
+  done = _run(
+    '--config.data.source=manifest', f'--config.data.manifest={manifest}'
+  )
+  assert done.returncode == 1
+  assert f'tracks.csv, line 2: {column} {value}' in done.stderr
+
+
+def test_real_gtzan_clips_are_known_by_length_and_bytes(data_dir):
+  """Of the copy at hand the .au are whole; the .wav are cut to 15 to 20 s."""
+  done = _run(
+    '--config.data.source=gtzan', f'--config.data.root={data_dir}/gtzan_audio'
+  )
+  assert done.returncode == 1
+  assert re.search(r'^whole +8$', done.stdout, re.MULTILINE)
+  assert '930 tracks listed' in done.stdout
+  assert 'blues.00001.wav: ' in done.stdout
+
+
+def test_digests_are_those_of_the_facts(data_dir):
+  with (data_dir / 'gtma' / 'gtzan_index.csv').open() as file:
+    rows = list(csv.DictReader(file))
+  digests = {f'gtzan/{row["track"]}': row['md5_wav'] for row in rows}
+  assert facts.gtzan_digests() == digests
+
+
+def test_made_up_tracks_have_no_files():
+  assert _run().returncode == 2
