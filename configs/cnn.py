@@ -3,11 +3,12 @@
 python -m mgc_jax.main --config=configs/cnn.py
 """
 
-from mgc_jax.config import ConfigDict, base_config
+from mgc_jax.config import ConfigDict
+from mgc_jax.recipes import recipe_config
 
 
 def get_config() -> ConfigDict:
   """Returns the configuration."""
-  config = base_config()
+  config = recipe_config()
   config.model.name = 'cnn'
   return config

@@ -1,16 +1,19 @@
-"""CRNN: the CNN on each window, an LSTM over the windows of an excerpt.
+"""CRNN: the CNN on each window, an LSTM over its steps and all windows.
 
 python -m mgc_jax.main --config=configs/crnn.py
 """
 
-from mgc_jax.config import ConfigDict, base_config
+from mgc_jax.config import ConfigDict
+from mgc_jax.recipes import recipe_config
 
 
 def get_config() -> ConfigDict:
   """Returns the configuration."""
-  config = base_config()
+  config = recipe_config()
+  config.windows.hop_frames = 96  # its state is handed on: one after another
   config.model.name = 'crnn'
-  config.model.lstm.readout = 'last'  # one step a window
-  config.model.lstm.output_dropout = 0.2
-  config.model.dense.dropout = (0.0,)
+  config.model.cnn.pool_frames = (2, 2, 1, 1, 1)
+  config.model.cnn.readout = 'steps'  # 12 of a window
+  config.model.lstm.hidden_size = 48
+  config.model.lstm.output_dropout = 0.3
   return config

@@ -3,13 +3,22 @@
 python -m mgc_jax.main --config=configs/lstm.py
 """
 
-from mgc_jax.config import ConfigDict, base_config
+from mgc_jax.config import ConfigDict
+from mgc_jax.recipes import recipe_config
 
 
 def get_config() -> ConfigDict:
   """Returns the configuration."""
-  config = base_config()
+  config = recipe_config()
+  config.windows.hop_frames = 96  # its state is handed on: one after another
+  config.augment.mixup_alpha = 0.3
   config.model.name = 'lstm'
-  config.model.dense.sizes = (150, 100, 50)
-  config.model.dense.dropout = (0.25, 0.0, 0.0)
+  config.model.lstm.frames_per_step = 2
+  config.model.lstm.differences = True
+  config.model.lstm.encoder_size = 128
+  config.model.lstm.encoder_dropout = 0.1
+  config.model.lstm.hidden_size = 64
+  config.model.lstm.recurrent_dropout = 0.2
+  config.model.lstm.output_dropout = 0.3
+  config.train.num_epochs = 60
   return config

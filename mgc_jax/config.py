@@ -26,50 +26,6 @@ def base_config() -> ConfigDict:
   return config
 
 
-def seed_config() -> ConfigDict:
-  """Returns what the seed's three networks share: signal, blocks, training.
-
-  Windows are the seed's, and an epoch has each of them once; its input was raw
-  power, here it is decibels.
-  """
-  config = base_config()
-  config.data.examples = 'window'
-  config.features.fft_samples = 1024
-  config.features.hop_samples = 512
-  config.windows.num_frames = 258  # 5.99 s, half overlapping
-  config.windows.hop_frames = 129
-  config.windows.num_windows = 1
-  config.augment.gain_db = 0.0
-  config.augment.num_time_masks = 0
-  config.augment.num_band_masks = 0
-  config.augment.mixup_alpha = 0.0
-  config.model.cnn.fold_frames = 1
-  config.model.cnn.fold_bands = 1
-  config.model.cnn.filters = (32, 32, 64, 128, 128)
-  config.model.cnn.padding = 'VALID'
-  config.model.cnn.pool_frames = (2, 2, 2, 2, 3)
-  config.model.cnn.pool_bands = (2, 2, 2, 2, 3)
-  config.model.cnn.dropout = (0.25,) * 5
-  config.model.cnn.activation = 'elu'
-  config.model.cnn.norm = 'none'
-  config.model.cnn.readout = 'flatten'
-  config.model.lstm.output_dropout = 0.0
-  config.model.lstm.readout = 'flatten'
-  config.model.dense.sizes = (150, 100, 50, 20)
-  config.model.dense.dropout = (0.25,) * 4
-  config.model.dense.activation = 'elu'
-  config.train.batch_size = 128  # windows
-  config.train.optimizer = 'adam'
-  config.train.learning_rate = 1e-3
-  config.train.schedule = 'constant'
-  config.train.warmup_epochs = 0.0
-  config.train.clip_norm = 0.0
-  config.train.label_smoothing = 0.0
-  config.train.num_epochs = 100
-  config.train.select = 'last'
-  return config
-
-
 def validate(config: ConfigDict) -> None:
   """Checks ranges, choices and combinations.
 
@@ -122,14 +78,22 @@ def field(config: ConfigDict, path: str) -> object:
 
 def _data() -> ConfigDict:
   data = ConfigDict()
-  data.source = 'synthetic'  # synthetic, folder, or manifest
+  # synthetic, folder, manifest, gtzan, fma, or gtma.
+  data.source = 'synthetic'
   data.root = placeholder(str)  # the folder of the audio
+  data.subset = 'medium'  # of fma: small, medium, large, or full
+  data.gtzan_root = placeholder(str)  # of gtma: the folders of its two sources
+  data.fma_root = placeholder(str)
   data.manifest = placeholder(str)  # CSV; absolute, or relative to data.root
   data.genres = ()  # that may occur, as strings; empty: any
   # given: the manifest's split column; artist: no artist on two sides; track;
   # window: the seed's leaking split. Unset: given where there is a split
   # column, artist elsewhere.
   data.protocol = placeholder(str)
+  # Where two sides share a track, an artist or audio, or audio stands under two
+  # genres: stop; drop leaves those tracks out of all sides but the one nearest
+  # to the test; warn. Under protocol window it is only said.
+  data.on_leak = 'stop'
   # What a row of a batch is. excerpt: windows are cut from it when training;
   # window: one of its grid alone, as the seed had it (and protocol window has).
   data.examples = 'excerpt'

@@ -12,7 +12,9 @@ SPLITS = ('train', 'valid', 'test')
 
 CHOICES = {
   'data.examples': ('excerpt', 'window'),
+  'data.on_leak': ('stop', 'drop', 'warn'),
   'data.cache': ('auto', 'device', 'none'),
+  'data.subset': ('small', 'medium', 'large', 'full'),
   'data.protocol': (None, 'given', 'artist', 'track', 'window'),
   'features.scaling': ('full_scale', 'range'),
   'features.excerpts': ('middle', 'all'),

@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from mgc_jax.errors import ConfigError
 from mgc_jax.memory import free_bytes, free_host_bytes
-from mgc_jax.metrics import WindowSums
 from mgc_jax.partition import (
   process_part,
   put_on_all,
@@ -25,6 +24,7 @@ from mgc_jax.partition import (
   shard_batch,
 )
 from mgc_jax.train_state import TrainState
+from mgc_jax.window_sums import WindowSums
 
 if TYPE_CHECKING:  # decoding and tensorflow: not needed with another reader
   from mgc_jax.datasets.splits import Examples

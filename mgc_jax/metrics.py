@@ -1,46 +1,15 @@
-"""Measures. Sums until the end; a track's answer in one function.
+"""Measures; a track's answer in one function.
 
-Training merges `WindowSums` on the device. Evaluation computes everything
-else here, in numpy, from the logits of all windows.
+In numpy, from the logits of all windows; what training adds up on the device
+is in `window_sums`.
 """
 
 from collections.abc import Sequence
 
-import flax.struct
-import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.special import stdtrit
 
-
-@flax.struct.dataclass
-class WindowSums:
-  """Sums over windows, so that merging them is exact."""
-
-  loss_sum: jax.Array
-  correct: jax.Array
-  count: jax.Array
-
-  @classmethod
-  def of(cls, sums: list[float]) -> 'WindowSums':
-    """Returns what `to_list` was called on; no window's where it is empty."""
-    return cls(*(jnp.float32(x) for x in sums or (0.0, 0.0, 0.0)))
-
-  def to_list(self) -> list[float]:
-    """Returns the sums, exactly."""
-    return [float(x) for x in (self.loss_sum, self.correct, self.count)]
-
-  def merge(self, other: 'WindowSums') -> 'WindowSums':
-    """Adds."""
-    return jax.tree.map(jnp.add, self, other)
-
-  def compute(self) -> dict[str, float]:
-    """Divides: `loss` and `window_accuracy`."""
-    count = max(float(self.count), 1.0)
-    return {
-      'loss': float(self.loss_sum) / count,
-      'window_accuracy': float(self.correct) / count,
-    }
+UNCERTAIN_UNDER = 0.5  # a track's answer, by its probability
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

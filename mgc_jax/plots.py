@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 from ml_collections import ConfigDict  # noqa: E402
 
+from mgc_jax import figure_file  # noqa: E402
 from mgc_jax.features import frame_rate_hz  # noqa: E402
 
 _CURVES = (
@@ -116,6 +117,32 @@ def plot_distribution(
   _save(figure, path)
 
 
+def plot_levels(
+  levels: np.ndarray,
+  source: np.ndarray,
+  middle_hz: np.ndarray,
+  path: pathlib.Path,
+) -> None:
+  """Draws the level of each band by source, with a standard deviation around.
+
+  Args:
+    levels: f[n, F] of each track, in decibels.
+    source: str[n].
+    middle_hz: f[F], of the bands.
+    path: of the PNG.
+  """
+  figure, axis = plt.subplots(figsize=(8, 4))
+  for name in np.unique(source):
+    its = levels[source == name]
+    mean, deviation = its.mean(axis=0), its.std(axis=0)
+    axis.plot(middle_hz, mean, label=f'{name} ({len(its)} tracks)')
+    axis.fill_between(middle_hz, mean - deviation, mean + deviation, alpha=0.2)
+  axis.set(xlabel='Hz', ylabel='mean level, dB', title='Level by source')
+  axis.grid(alpha=0.3)
+  axis.legend()
+  _save(figure, path)
+
+
 def plot_ladder(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
   """Draws track accuracy by network and protocol, with its intervals.
 
@@ -152,8 +179,5 @@ def plot_ladder(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
 
 def _save(figure: plt.Figure, path: pathlib.Path) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
-  figure.tight_layout()
-  partial = path.with_suffix('.partial')
-  figure.savefig(partial, dpi=110, format='png')
-  partial.replace(path)
+  figure_file.save(figure, path)
   plt.close(figure)

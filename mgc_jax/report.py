@@ -98,6 +98,7 @@ def result_table(results: dict[str, Any]) -> str:
       f'macro F1         {results["macro_f1"]:.3f}',
       f'parameters       {results["num_params"]:,}',
       *genre_table(results['per_genre']),
+      *source_table(results['per_source']),
       *calibration_table(results['calibration']),
     ]
   )
@@ -114,6 +115,22 @@ def genre_table(per_genre: dict[str, dict[str, Any]]) -> list[str]:
     for genre, row in per_genre.items()
   ]
   return table(['genre', 'precision', 'recall', 'F1', 'tracks'], rows)
+
+
+def source_table(per_source: dict[str, dict[str, Any]]) -> list[str]:
+  """Returns lines of each collection's accuracy; none where there is one."""
+  if len(per_source) < 2:
+    return []
+  rows = [
+    [
+      source,
+      f'{row["track_accuracy"]:.1%}',
+      '{:.1%} to {:.1%}'.format(*row['track_accuracy_ci95']),
+      row['num_tracks'],
+    ]
+    for source, row in per_source.items()
+  ]
+  return table(['source', 'accuracy', '95 % interval', 'tracks'], rows)
 
 
 def calibration_table(found: dict[str, Any]) -> list[str]:

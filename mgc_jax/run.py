@@ -122,7 +122,7 @@ def evaluate_bundle(
     prepared: the records.
     split: of the records.
   """
-  from mgc_jax.evaluate import score
+  from mgc_jax.evaluate import score, source_scores
 
   bundle = bundles.load(workdir / 'bundle')
   eval_split, examples = split.eval_examples(config.data.eval_split)
@@ -142,14 +142,16 @@ def evaluate_bundle(
   found = _read_results(path)
   known = {name: found.get(name) for name in key} == key
   # Of an older version, or without its answers: it is evaluated again.
-  known = known and 'calibration' in found and _has_answers(workdir)
+  known = known and 'per_source' in found and _has_answers(workdir)
   # One process decides: those that score need each other.
   if not of_writer(known):
     index = _with_labels_of(bundle, prepared.index)
     answers = _predict(bundle, config, index, examples)
-    temperature = bundle.temperature
+    temperature, num_bootstrap = bundle.temperature, config.eval.num_bootstrap
+    source = {name: track.source for name, track in prepared.tracks.items()}
     found = {
-      **score(answers, temperature, config.eval.num_bootstrap),
+      **score(answers, temperature, num_bootstrap),
+      'per_source': source_scores(answers, source, temperature, num_bootstrap),
       'calibration': calibration(answers, temperature),
       **key,
     }

@@ -66,6 +66,13 @@ def user_cache_dir() -> pathlib.Path:
   return pathlib.Path(cache).absolute() / 'mgc_jax'
 
 
+def user_data_dir() -> pathlib.Path:
+  """Returns the folder for what cannot be made again, absolute."""
+  data = os.environ.get('XDG_DATA_HOME')
+  folder = data or pathlib.Path.home() / '.local' / 'share'
+  return pathlib.Path(folder).absolute() / 'mgc_jax'
+
+
 def _machine() -> str:
   """Returns a name for what XLA's machine code for CPU depends on.
 

@@ -27,7 +27,6 @@ from mgc_jax.feed import (
   resident_bytes,
 )
 from mgc_jax.finetune import start_from_bundle
-from mgc_jax.metrics import WindowSums
 from mgc_jax.metrics_log import MetricsLog
 from mgc_jax.models import create_model
 from mgc_jax.optim import create_optimizer, learning_rate
@@ -41,6 +40,7 @@ from mgc_jax.partition import (
 )
 from mgc_jax.progress import Progress
 from mgc_jax.train_state import TrainState, create_state, train_step
+from mgc_jax.window_sums import WindowSums
 
 _logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import optax
 from ml_collections import FrozenConfigDict
 
 from mgc_jax.augment import augment_windows, gain, random_speed
-from mgc_jax.metrics import WindowSums
+from mgc_jax.window_sums import WindowSums
 from mgc_jax.windows import (
   cut,
   excerpt_stats,

@@ -4,6 +4,8 @@ A window is real where the excerpt has frames for it; every excerpt has at
 least one real window, padded where the excerpt is shorter than a window.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
@@ -184,6 +186,7 @@ def grid_windows(
   band_mean: jax.Array,
   band_std: jax.Array,
   settings: FrozenConfigDict,
+  cut: Callable = cut,
 ) -> tuple[jax.Array, jax.Array]:
   """Returns the windows that a model is evaluated on.
 
@@ -193,6 +196,7 @@ def grid_windows(
     band_mean: f32[F] over the training side.
     band_std: likewise.
     settings: `config.windows`.
+    cut: as `cut`, for who has no such slices.
 
   Returns:
     f32[B, W, T, F], standardised, and bool[B, W], True where a window is real.

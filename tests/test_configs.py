@@ -84,6 +84,8 @@ def test_every_number_and_choice_has_a_rule():
   free = {
     'data.source',  # the registry of sources checks it
     'data.root',
+    'data.gtzan_root',
+    'data.fma_root',
     'data.manifest',
     'data.prepared_dir',
     'data.genres',

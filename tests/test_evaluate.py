@@ -10,6 +10,7 @@ from mgc_jax.evaluate import (
   make_forward,
   predict_examples,
   score,
+  source_scores,
   window_logits,
 )
 from mgc_jax.input_pipeline import Reader
@@ -97,3 +98,19 @@ def test_temperature_changes_losses_and_no_answer():
   one, two = (score(predictions, temperature=t) for t in (1.0, 5.0))
   assert one['window_accuracy'] == two['window_accuracy']
   assert one['loss'] > two['loss'] and one['track_loss'] > two['track_loss']
+
+
+def test_each_collection_is_scored_by_itself():
+  label = np.array([0, 1, 0, 1, 0])
+  logits = np.eye(2, dtype=np.float32)[[0, 1, 1, 0, 0]][:, None]
+  ids = np.array(['a', 'b', 'c', 'd', 'e'])
+  mask = np.ones((5, 1), bool)
+  answers = Predictions(logits, mask, label, ids, ('jazz', 'rock'))
+  source = {'a': 'fma', 'b': 'fma', 'c': 'gtzan', 'd': 'fma', 'e': ''}
+  found = source_scores(answers, source)
+  assert {name: row['num_tracks'] for name, row in found.items()} == {
+    'fma': 3,
+    'gtzan': 1,
+  }
+  assert found['fma']['track_accuracy'] == pytest.approx(2 / 3)
+  assert found['gtzan']['track_accuracy'] == 0

@@ -21,12 +21,12 @@ from mgc_jax.feed import (
   resident_bytes,
 )
 from mgc_jax.input_pipeline import Reader
-from mgc_jax.metrics import WindowSums
 from mgc_jax.models import create_model
 from mgc_jax.optim import create_optimizer
 from mgc_jax.partition import data_mesh, replicate
 from mgc_jax.train import Trainer
 from mgc_jax.train_state import create_state, train_step
+from mgc_jax.window_sums import WindowSums
 
 
 @pytest.fixture

@@ -5,14 +5,15 @@ import scipy.stats
 import sklearn.metrics
 
 from mgc_jax import metrics
+from mgc_jax.window_sums import WindowSums
 
 GENRES = ('blues', 'jazz', 'pop', 'rock')
 
 
 def test_window_sums_merge_before_they_divide():
-  one = metrics.WindowSums(*map(jnp.float32, (6.0, 1.0, 2.0)))
-  two = metrics.WindowSums(*map(jnp.float32, (1.0, 5.0, 8.0)))
-  found = metrics.WindowSums.of([]).merge(one).merge(two).compute()
+  one = WindowSums(*map(jnp.float32, (6.0, 1.0, 2.0)))
+  two = WindowSums(*map(jnp.float32, (1.0, 5.0, 8.0)))
+  found = WindowSums.of([]).merge(one).merge(two).compute()
   assert found == {'loss': pytest.approx(0.7), 'window_accuracy': 0.6}
   assert all(type(value) is float for value in found.values())
 

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from mgc_jax import bundle as bundles
-from mgc_jax.metrics import confusion_scores
+from mgc_jax import pretrained
+from mgc_jax.datasets.excerpts import excerpts_of
+from mgc_jax.datasets.track import Track
+from mgc_jax.errors import DataError
+from mgc_jax.metrics import confusion_scores, log_softmax
+from mgc_jax.pretrained import known_answers
 from mgc_jax.pretrained.build import build, plan_model
 from mgc_jax.pretrained.card import model_card
 from mgc_jax.sweep.runner import load_config
@@ -104,5 +109,62 @@ def test_a_model_is_built_from_frames_to_bundle_and_card(tmp_path):
   text = (target / 'README.md').read_text()
   assert f'{bundle.num_params:,} parameters' in text
   assert 'The 24 tracks' in text and '2-fold' in text
+  frames, logits = known_answers.read(target)
+  assert frames.shape[0] == 2 and frames.dtype == np.float16
+  np.testing.assert_allclose(
+    known_answers.window_logits(bundle, frames), logits, atol=1e-5
+  )
   assert not (target / 'old').exists()
   assert {p.name for p in tmp_path.glob('lstm*')} == {'lstm'}
+
+
+@pytest.mark.parametrize('name', pretrained.NAMES)
+def test_a_shipped_bundle_answers_as_where_it_was_made(name):
+  folder = pretrained.path(name)
+  frames, logits = known_answers.read(folder)
+  found = known_answers.window_logits(bundles.load(folder), frames)
+  assert np.ptp(logits) > 1
+  np.testing.assert_allclose(found, logits, atol=1e-3)
+
+
+@pytest.mark.parametrize('name', pretrained.NAMES)
+def test_a_shipped_bundle_is_the_recipe_s_small_and_described(name):
+  folder = pretrained.path(name)
+  (weights,) = folder.glob('*.safetensors')
+  assert weights.stat().st_size < 2 * 2**20
+  bundle, config = (
+    bundles.load(folder),
+    load_config(f'{ROOT}/configs/{name}.py', ()),
+  )
+  for section in ('features', 'windows', 'model'):
+    assert bundle.config[section].to_dict() == config[section].to_dict()
+  assert len(bundle.genres) == 10 and bundle.temperature != 1
+  assert (
+    f'{bundle.num_params:,} parameters' in (folder / 'README.md').read_text()
+  )
+
+
+@pytest.mark.parametrize('name', pretrained.NAMES)
+def test_audio_has_the_genre_of_its_ready_made_frames(name, data_dir):
+  """The frame recipe needs whole clips; of these eight it has them."""
+  bundle = bundles.load(pretrained.path(name))
+  paths = sorted((data_dir / 'gtzan_audio').glob('*/*.au'))
+  assert len(paths) == 8
+  for path in paths:
+    (excerpt,) = excerpts_of(
+      Track(path.stem, str(path), path.parent.name), bundle.config.features, 1.0
+    )
+    ready = np.load(
+      data_dir / 'gtzan_logmel' / path.parent.name / f'{path.stem}.npy'
+    )
+    difference = np.abs(excerpt.frames.astype('f4') - ready.astype('f4'))
+    assert difference.mean() < 0.5
+    both = np.stack([excerpt.frames, ready])
+    logits = known_answers.window_logits(bundle, both) / bundle.temperature
+    genres = np.exp(log_softmax(logits)).mean(axis=1).argmax(axis=-1)
+    assert genres[0] == genres[1]
+
+
+def test_answers_that_are_not_there_are_named(tmp_path):
+  with pytest.raises(DataError, match='known_answers.npz'):
+    known_answers.read(tmp_path)

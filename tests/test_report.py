@@ -50,6 +50,18 @@ def test_result_table_shows_what_a_person_wants_to_know():
       'macro_f1': 0.6,
       'num_params': 347834,
       'per_genre': {'jazz': row, 'rock': row},
+      'per_source': {
+        'fma': {
+          'num_tracks': 12,
+          'track_accuracy': 0.75,
+          'track_accuracy_ci95': [0.5, 1.0],
+        },
+        'gtzan': {
+          'num_tracks': 4,
+          'track_accuracy': 0.25,
+          'track_accuracy_ci95': [0.0, 0.75],
+        },
+      },
       'calibration': {
         'temperature': 1.25,
         'before': scores | {'expected_calibration_error': 0.123},
@@ -61,6 +73,7 @@ def test_result_table_shows_what_a_person_wants_to_know():
   assert '347,834' in text
   assert 'at temperature 1.25         before  after' in text
   assert 'expected calibration error   0.123  0.010' in text
+  assert 'fma        75.0%  50.0% to 100.0%      12' in text
   assert 'jazz        0.50    0.25  0.33       8' in text
 
 

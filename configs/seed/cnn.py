@@ -6,7 +6,8 @@ The seed reports 73.0 % of windows right, under a split that leaks
 python -m mgc_jax.main --config=configs/seed/cnn.py
 """
 
-from mgc_jax.config import ConfigDict, seed_config
+from mgc_jax.config import ConfigDict
+from mgc_jax.recipes import seed_config
 
 
 def get_config() -> ConfigDict:

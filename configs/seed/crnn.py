@@ -7,7 +7,8 @@ windows. The seed reports 77.2 % of windows right, under a split that leaks
 python -m mgc_jax.main --config=configs/seed/crnn.py
 """
 
-from mgc_jax.config import ConfigDict, seed_config
+from mgc_jax.config import ConfigDict
+from mgc_jax.recipes import seed_config
 
 
 def get_config() -> ConfigDict:

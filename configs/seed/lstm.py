@@ -7,7 +7,8 @@ right, under a split that leaks (`--config.data.protocol=window`).
 python -m mgc_jax.main --config=configs/seed/lstm.py
 """
 
-from mgc_jax.config import ConfigDict, seed_config
+from mgc_jax.config import ConfigDict
+from mgc_jax.recipes import seed_config
 
 
 def get_config() -> ConfigDict:

@@ -13,6 +13,7 @@ from mgc_jax.errors import ConfigError
 from mgc_jax.models.cnn import Cnn
 from mgc_jax.models.crnn import Crnn
 from mgc_jax.models.ensemble import Ensemble
+from mgc_jax.models.layers import INTERMEDIATES
 from mgc_jax.models.lstm import Lstm
 
 PyTree = Any
@@ -51,6 +52,25 @@ def create_model(config: ConfigDict) -> nn.Module:
   if settings.num_members == 1:
     return make()
   return Ensemble(tuple(make() for _ in range(settings.num_members)))
+
+
+def embed_windows(
+  model: nn.Module, variables: PyTree, windows: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """Answers, and returns what the answer was made from.
+
+  Args:
+    model: of `create_model`.
+    variables: of the model.
+    windows: f32[B, W, T, F].
+
+  Returns:
+    f32[B, W, C] logits, and f32[B, W, D], the input of the last dense layer, of
+    all members side by side.
+  """
+  logits, state = model.apply(variables, windows, mutable=[INTERMEDIATES])
+  embeddings = jax.tree.leaves(state[INTERMEDIATES])
+  return logits, jnp.concatenate(embeddings, axis=-1).astype(jnp.float32)
 
 
 def heads(params: PyTree) -> dict[tuple[str, ...], jax.Array]:

@@ -8,7 +8,10 @@ and sums are loops over contiguous memory. docs/PERFORMANCE.md has the variants
 tried and their times.
 """
 
+import contextlib
+import contextvars
 import functools
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +22,22 @@ from jax import lax
 FEW_CHANNELS = 8
 
 
+_PORTABLE = contextvars.ContextVar('portable', default=False)
+
+
+@contextlib.contextmanager
+def portable() -> Iterator[None]:
+  """Makes models that are traced meanwhile the same for every platform."""
+  token = _PORTABLE.set(True)
+  try:
+    yield
+  finally:
+    _PORTABLE.reset(token)
+
+
 def is_native() -> bool:
   """Returns whether XLA's own convolution is used, as on accelerators."""
-  return jax.default_backend() != 'cpu'
+  return _PORTABLE.get() or jax.default_backend() != 'cpu'
 
 
 def conv(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
@@ -42,6 +58,15 @@ def conv(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
 
 def native_conv(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
   """As `conv`, by XLA's own convolution."""
+  if _PORTABLE.get():  # in the order that other runtimes have, too
+    moved = lax.conv_general_dilated(
+      x.transpose(3, 1, 2, 0),
+      kernel,
+      (1, 1),
+      padding,
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    )
+    return moved.transpose(3, 1, 2, 0)
   return lax.conv_general_dilated(
     x, kernel, (1, 1), padding, dimension_numbers=('CHWN', 'HWIO', 'CHWN')
   )

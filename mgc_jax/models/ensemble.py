@@ -32,6 +32,6 @@ class Ensemble(nn.Module):
       rows = windows.reshape(-1, count, *windows.shape[1:])
       own = [m(rows[:, i], train=True) for i, m in enumerate(self.members)]
       return jnp.stack(own, axis=1).reshape(len(windows), *own[0].shape[1:])
-    logits = jnp.stack([member(windows) for member in self.members])
+    logits = jnp.concatenate([member(windows)[None] for member in self.members])
     each = jax.nn.log_softmax(logits, axis=-1)
     return jax.nn.logsumexp(each, axis=0) - jnp.log(count)

@@ -46,6 +46,8 @@ _MONOTONE = ('relu', 'elu', 'tanh')
 
 NORM_MOMENTUM = 0.9  # of the averages: what a step leaves of them
 
+INTERMEDIATES = 'intermediates'  # collection of what is sown on the way
+
 _WINDOWS_AT_ONCE = 32  # on CPU; docs/PERFORMANCE.md
 _MAX_PARTS = 8
 
@@ -140,10 +142,8 @@ class ConvStack(nn.Module):
       )
     ]
     _check_pools(settings, x.shape[1:3], windows.shape[2:])
-    size = _windows_at_once(x.shape[-1], train and settings.norm == 'batch')
     vectors = []
-    for start in range(0, x.shape[-1], size):
-      part = x[..., start : start + size]
+    for part in _parts(x, train and settings.norm == 'batch'):
       for block in blocks:
         part = block(part, train)
       part = part.transpose(3, 1, 2, 0)
@@ -152,15 +152,17 @@ class ConvStack(nn.Module):
     return x.reshape(batch, num_windows, *x.shape[1:])
 
 
-def _windows_at_once(num_windows: int, normed: bool) -> int:
-  """Returns how many windows go through the blocks at once.
+def _parts(x: jax.Array, normed: bool) -> list[jax.Array]:
+  """Divides f[C, T, F, B] by windows into what goes through the blocks at once.
 
   On CPU smaller maps are cheaper. Batches are normalised as a whole, several
   devices have parts already, and every part makes the program longer.
   """
   if is_native() or normed or jax.device_count() > 1:
-    return num_windows
-  return max(_WINDOWS_AT_ONCE, -(-num_windows // _MAX_PARTS))
+    return [x]
+  num_windows = x.shape[-1]
+  size = max(_WINDOWS_AT_ONCE, -(-num_windows // _MAX_PARTS))
+  return [x[..., i : i + size] for i in range(0, num_windows, size)]
 
 
 def _check_pools(
@@ -197,6 +199,7 @@ class Head(nn.Module):
     for size, rate in zip(settings.sizes, settings.dropout, strict=True):
       x = activation(settings.activation)(nn.Dense(size, dtype=self.dtype)(x))
       x = Dropout(rate, deterministic=not train)(x)
+    self.sow(INTERMEDIATES, 'embedding', x)
     return nn.Dense(self.num_genres, dtype=self.dtype)(x).astype(jnp.float32)
 
 

@@ -1,6 +1,6 @@
-"""The place of models that come with the package, each a bundle with a card.
+"""The models that come with the package, each a bundle with a card.
 
-There are none yet; `python -m mgc_jax.pretrained.build` trains them.
+`python -m mgc_jax.pretrained.build` trains them anew.
 """
 
 import pathlib

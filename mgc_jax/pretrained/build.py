@@ -77,6 +77,7 @@ def build(
   """
   from mgc_jax import bundle as bundles
   from mgc_jax.pool import calibrate, pool_with_calibration
+  from mgc_jax.pretrained import known_answers
   from mgc_jax.pretrained.card import model_card
 
   folds, whole = runs
@@ -93,8 +94,9 @@ def build(
     shutil.copytree(whole.workdir / 'bundle', partial)
     temperature = found['calibration']['temperature']
     calibrate(partial, folds[0].workdir, temperature)
-    num_params = bundles.load(partial).num_params
-    text = model_card(name, num_params, found, _COMMAND)
+    bundle = bundles.load(partial)
+    known_answers.write(bundle, partial)
+    text = model_card(name, bundle.num_params, found, _COMMAND)
     (partial / 'README.md').write_text(text, encoding='utf-8')
     shutil.rmtree(target, ignore_errors=True)
     partial.replace(target)

@@ -1,0 +1,22 @@
+"""Models small enough to test, and windows for them."""
+
+import jax
+
+from mgc_jax.models import create_model
+
+B, W, T, F = 2, 3, 32, 20
+
+
+def configure(name, tiny_config):
+  tiny_config.model.name = name
+  tiny_config.model.num_genres = 5
+  return tiny_config
+
+
+def windows(seed=0):
+  return jax.random.normal(jax.random.key(seed), (B, W, T, F))
+
+
+def initialise(config):
+  model = create_model(config)
+  return model, model.init(jax.random.key(0), windows())
