@@ -1,3 +1,25 @@
 """Music genre classification in JAX and Flax."""
 
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+  from mgc_jax.classifier import Classifier
+
 __version__ = '0.1.0'
+
+
+def load(model: 'str | os.PathLike' = 'crnn') -> 'Classifier':
+  """Loads a model that answers for audio files.
+
+  Args:
+    model: cnn, lstm or crnn, which come with the package; the folder of a run
+      or of its bundle; or a file that `mgc_jax.export` wrote.
+
+  Raises:
+    ConfigError: there is no such model.
+    DataError: it is damaged.
+  """
+  from mgc_jax import loading  # for who only reads the version it is much
+
+  return loading.load(model)

@@ -24,6 +24,7 @@ EXTENSIONS = ('.wav', '.au', '.mp3', '.flac', '.ogg', '.opus', '.m4a')
 
 _BLOCK_VALUES = 1 << 17
 _SILENCE_PEAK = 1e-4  # -80 dB under full scale
+_SILENT = 'silent: no sample above -80 dB of full scale'
 _SAMPLE_RATES_HZ = (1000, 1_000_000)
 _MAX_DURATION_S = 30 * 24 * 3600.0
 _PROBE_TIMEOUT_S = 60.0  # of ffprobe, which needs milliseconds
@@ -64,24 +65,59 @@ def read_excerpts(
     DataError: the file is missing, empty, not audio, truncated or silent, or
       holds samples that are no numbers; the message says which.
   """
+  for _, excerpt in read_timed_excerpts(
+    path, sample_rate_hz, excerpt_s, excerpts
+  ):
+    yield excerpt
+
+
+def read_timed_excerpts(
+  path: str | os.PathLike,
+  sample_rate_hz: int,
+  excerpt_s: float,
+  excerpts: str = 'middle',
+) -> Iterator[tuple[float, np.ndarray]]:
+  """Yields as `read_excerpts` does, each with where it starts, in seconds."""
   info = probe(path)
   start_s, duration_s = 0.0, info.duration_s
   if excerpts == 'middle' and info.duration_s > excerpt_s:
     start_s, duration_s = (info.duration_s - excerpt_s) / 2, excerpt_s
   length = max(1, round(excerpt_s * sample_rate_hz))
-  pending, num_found = np.zeros(0, np.float32), 0
+  pending, num_found, num_given = np.zeros(0, np.float32), 0, 0
   for block in _resampled(path, info, sample_rate_hz, start_s, duration_s):
     pending = np.concatenate([pending, block])
     # The middle excerpt is given out at the end, when all checks are done.
     while excerpts == 'all' and len(pending) >= length:
       excerpt, pending = pending[:length], pending[length:]
+      at_s = start_s + num_given * length / sample_rate_hz
+      num_given += 1
       if _is_heard(excerpt):
         num_found += 1
-        yield excerpt
+        yield at_s, excerpt
   if _is_heard(pending[:length]):
-    yield pending[:length]
+    yield start_s + num_given * length / sample_rate_hz, pending[:length]
   elif not num_found:
-    raise DataError('silent: no sample above -80 dB of full scale')
+    raise DataError(_SILENT)
+
+
+def decoded_s(path: str | os.PathLike) -> float:
+  """Decodes a file to its end, and returns how long it is, in seconds.
+
+  Args:
+    path: of the audio file.
+
+  Raises:
+    DataError: as `read_excerpts` does; also where all of it is silent.
+  """
+  info = probe(path)
+  num_samples, is_heard = 0, False
+  rate_hz = info.sample_rate_hz  # its own: nothing is resampled
+  for block in _resampled(path, info, rate_hz, 0.0, info.duration_s):
+    num_samples += len(block)
+    is_heard = is_heard or _is_heard(block)
+  if not is_heard:
+    raise DataError(_SILENT)
+  return num_samples / rate_hz
 
 
 def _is_heard(samples: np.ndarray) -> bool:

@@ -1,7 +1,10 @@
 """What every command line shares: flags, exit codes, no traceback."""
 
+import errno
+import functools
 import logging
 import os
+import pathlib
 import re
 import sys
 import traceback
@@ -27,6 +30,9 @@ FLAG_ERRORS = (
   ValueError,
 )
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_SIGPIPE_CODE = 141  # as the shell names the end of a program without a reader
+
 
 def flag_message(error: Exception) -> str:
   """Returns what one of `FLAG_ERRORS` says, in words for a person."""
@@ -38,14 +44,14 @@ def flag_message(error: Exception) -> str:
   return message
 
 
-def parse_flags(argv: Sequence[str]) -> list[str]:
+def parse_flags(argv: Sequence[str], takes_words: bool = False) -> list[str]:
   """Parses flags; exits with 2 and one message where they are wrong."""
   try:
     rest = flags.FLAGS(argv)
     flags.FLAGS.validate_all_flags()
     if 'config' in flags.FLAGS and not isinstance(flags.FLAGS.config, str):
       _ = flags.FLAGS.config.seed  # only now is a failure to load it raised
-    if len(rest) > 1:
+    if len(rest) > 1 and not takes_words:
       raise flags.UnrecognizedFlagError(rest[1], ' '.join(rest[1:]))
     return rest
   except FLAG_ERRORS as error:
@@ -54,18 +60,25 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     sys.exit(2)
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[..., None], takes_words: bool = False) -> None:
   """Runs a command: 0 when done, 1 for bad data, 2 for bad usage.
 
   Args:
     main: takes nothing, reads its flags, and raises `ConfigError` or
       `DataError` for what a person can mend. Any other exception is a fault of
       this package and shows its traceback.
+    takes_words: whether it takes the list of the words that are no flags; where
+      not, one is wrong usage.
   """
   # Names of files need not be text; they are shown nevertheless.
   sys.stdout.reconfigure(errors='backslashreplace')
   _log_to_stderr()
-  app.run(lambda argv: _exit_code(main), flags_parser=parse_flags)
+  app.run(
+    lambda argv: _exit_code(
+      functools.partial(main, argv[1:]) if takes_words else main
+    ),
+    flags_parser=functools.partial(parse_flags, takes_words=takes_words),
+  )
 
 
 def _log_to_stderr() -> None:
@@ -88,9 +101,42 @@ def _log_to_stderr() -> None:
 def _exit_code(main: Callable[[], None]) -> int:
   try:
     main()
+    sys.stdout.flush()
   except (ConfigError, DataError, KeyboardInterrupt) as error:
     return explain(error)
+  except BrokenPipeError:  # whoever read has enough, as `head` has
+    _let_go_of_stdout()
+    return _SIGPIPE_CODE
+  except OSError as error:
+    if error.errno not in _FULL:
+      raise
+    _let_go_of_stdout()
+    print(f'error: cannot write: {error}', file=sys.stderr)
+    return 1
   return 0
+
+
+def _let_go_of_stdout() -> None:
+  """What is still to be written to it would fail at the end once more."""
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def file_of(flag: str) -> pathlib.Path | None:
+  """Returns the file that a flag names, None where it is not set.
+
+  Args:
+    flag: its name.
+
+  Raises:
+    ConfigError: it names a folder, or nothing.
+  """
+  text = flags.FLAGS[flag].value
+  if text is None:
+    return None
+  path = pathlib.Path(text)
+  if not path.name or path.is_dir():
+    raise ConfigError(f'--{flag}={text}: a folder; name a file')
+  return path
 
 
 def explain(error: BaseException) -> int:

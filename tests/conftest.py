@@ -11,6 +11,7 @@ import soundfile
 from mgc_jax.bundle import Bundle
 from mgc_jax.config import base_config
 from mgc_jax.models import create_model
+from tests.mirror import serve
 
 RATE_HZ = 8000
 
@@ -32,6 +33,13 @@ def data_dir():
   if not folder:
     pytest.skip('set DATA to the folder of real data sets')
   return pathlib.Path(folder)
+
+
+@pytest.fixture
+def mirror():
+  """A server on loopback that sends a file, with faults where asked."""
+  with serve() as server:
+    yield server
 
 
 @pytest.fixture

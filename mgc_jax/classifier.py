@@ -1,0 +1,216 @@
+"""Answers for anyone's audio: what `predict`, the collection and pages use."""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mgc_jax import audio, metrics
+from mgc_jax.errors import DataError
+from mgc_jax.features import frame_rate_hz, log_mel
+
+if TYPE_CHECKING:  # JAX, or onnxruntime: only the one that is used
+  from mgc_jax.onnx_program import OnnxProgram
+  from mgc_jax.program import Program
+
+MIN_DURATION_S = 1.0  # as config.data.min_duration_s
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment:
+  """A window of a track."""
+
+  start_s: float
+  end_s: float
+  probabilities: tuple[float, ...]  # of the genres, in the model's order
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+  """What a model says of a track."""
+
+  path: str
+  genres: tuple[str, ...]  # that the model knows, in its order
+  genre: str
+  probability: float
+  top: tuple[tuple[str, float], ...]  # all genres with theirs, best first
+  uncertain: bool  # probability under metrics.UNCERTAIN_UNDER
+  duration_s: float
+  windows: int
+  timeline: tuple[Moment, ...] = dataclasses.field(repr=False)
+  embedding: np.ndarray = dataclasses.field(repr=False)  # f32[D]
+
+  def to_json(self, top: int, timeline: bool = False) -> dict:
+    """Returns what a machine reads.
+
+    Args:
+      top: so many genres.
+      timeline: whether the windows are in it.
+    """
+    found = {
+      'path': self.path,
+      'genre': self.genre,
+      'probability': round(self.probability, 4),
+      'top': [
+        {'genre': genre, 'probability': round(probability, 4)}
+        for genre, probability in self.top[:top]
+      ],
+      'uncertain': self.uncertain,
+      'duration_s': round(self.duration_s, 2),
+      'windows': self.windows,
+    }
+    if timeline:
+      found['timeline'] = [
+        {
+          'start_s': round(moment.start_s, 2),
+          'end_s': round(moment.end_s, 2),
+          'probabilities': [round(p, 4) for p in moment.probabilities],
+        }
+        for moment in self.timeline
+      ]
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Excerpt:
+  """Frames of a part of a track."""
+
+  start_s: float
+  duration_s: float
+  frames: np.ndarray  # f16[N, F]
+
+
+class Classifier:
+  """A model, ready to answer; features and genres are its own."""
+
+  def __init__(self, model: 'Program | OnnxProgram'):
+    """Takes a model.
+
+    Args:
+      model: of `program.read` or `onnx_program.read`.
+    """
+    self._program = model
+    self.genres = model.genres
+    self.digest = model.digest  # of the weights and of all settings
+
+  def predict(self, path: str | os.PathLike) -> Answer:
+    """Classifies a file, whatever its length, rate and channels.
+
+    Args:
+      path: of the audio file.
+
+    Raises:
+      DataError: it cannot be read, is silent, or under a second.
+    """
+    duration_s = audio.probe(path).duration_s
+    return self.answer(path, self.excerpts(path), duration_s)
+
+  def excerpts(self, path: str | os.PathLike) -> Iterator[Excerpt]:
+    """Yields the frames of a whole file, excerpt after excerpt.
+
+    A rest shorter than a window is left out where there are others.
+
+    Args:
+      path: of the audio file.
+
+    Raises:
+      DataError: as `predict` does.
+    """
+    config = self._program.config
+    features, num_frames = config.features, config.windows.num_frames
+    rate_hz, found = features.sample_rate_hz, False
+    for start_s, samples in audio.read_timed_excerpts(
+      path, rate_hz, features.excerpt_s, 'all'
+    ):
+      duration_s = len(samples) / rate_hz
+      if not found and duration_s < MIN_DURATION_S:
+        raise DataError(
+          f'too short: {duration_s:.2f} s, under {MIN_DURATION_S:g} s'
+        )
+      frames = log_mel(samples, features).astype(np.float16)
+      if not np.isfinite(frames).all():
+        raise DataError('holds values that are far too large')
+      if found and len(frames) < num_frames:
+        continue
+      found = True
+      yield Excerpt(start_s, duration_s, frames)
+
+  def answer(
+    self,
+    path: str | os.PathLike,
+    excerpts: Iterator[Excerpt],
+    duration_s: float,
+  ) -> Answer:
+    """Answers from the frames of a track, one excerpt in memory at a time.
+
+    Args:
+      path: of the file, to be named.
+      excerpts: of `excerpts`.
+      duration_s: of the track.
+
+    Raises:
+      DataError: as the excerpts do.
+    """
+    logits, moments, embedding = [], [], 0.0
+    for excerpt in excerpts:
+      found, vectors = self._windows(excerpt.frames)
+      logits.append(found)
+      embedding = embedding + vectors.sum(axis=0, dtype=np.float64)
+      moments += self._moments(excerpt, found)
+    stacked = np.concatenate(logits)[None]
+    (probabilities,) = metrics.track_probabilities(
+      stacked,
+      np.full(stacked.shape[:2], True),
+      np.zeros(1, int),
+      self._program.temperature,
+    )
+    order = np.argsort(-probabilities, kind='stable')
+    top = tuple((self.genres[i], float(probabilities[i])) for i in order)
+    return Answer(
+      path=os.fspath(path),
+      genres=self.genres,
+      genre=top[0][0],
+      probability=top[0][1],
+      top=top,
+      uncertain=top[0][1] < metrics.UNCERTAIN_UNDER,
+      duration_s=duration_s,
+      windows=stacked.shape[1],
+      timeline=tuple(moments),
+      embedding=np.asarray(embedding / stacked.shape[1], np.float32),
+    )
+
+  def _windows(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns f32[W, C] logits and f32[W, D] embeddings of the real windows."""
+    size = self._program.max_frames
+    num_frames = min(len(frames), size)
+    padded = np.zeros((1, size, frames.shape[1]), np.float16)
+    padded[0, :num_frames] = frames[:num_frames]
+    logits, mask, embedding = self._program(
+      padded, np.array([num_frames], np.int32)
+    )
+    logits, embedding = logits[0][mask[0]], embedding[0][mask[0]]
+    if not (len(logits) and np.isfinite(logits).all()):
+      raise DataError('the model has no answer to it')
+    return logits, embedding
+
+  def _moments(self, excerpt: Excerpt, logits: np.ndarray) -> list[Moment]:
+    """Places the windows of an excerpt in its track."""
+    config = self._program.config
+    windows, rate_hz = config.windows, frame_rate_hz(config.features)
+    last = max(0, len(excerpt.frames) - windows.num_frames)
+    found = []
+    scaled = metrics.log_softmax(logits / self._program.temperature)
+    for i, row in enumerate(np.exp(scaled)):
+      start = min(i * windows.hop_frames, last)
+      start_s = start / rate_hz
+      end_s = min((start + windows.num_frames) / rate_hz, excerpt.duration_s)
+      found.append(
+        Moment(
+          excerpt.start_s + start_s,
+          excerpt.start_s + end_s,
+          tuple(map(float, row)),
+        )
+      )
+    return found

@@ -1,0 +1,278 @@
+r"""Keeps an index of a collection of music, sorts it, and finds similar songs.
+
+COMMAND is one of:
+  index DIR         listens to what is new or changed in a folder
+  report            tracks and hours of each genre, and the least certain ones
+  organise --to=DIR sorts the tracks into DIR/<genre>/...; --apply does it
+  undo --to=DIR     takes back what organise did to DIR; --apply does it
+  playlist GENRE    an M3U8 playlist on standard output
+  tag               writes the genre tag where a file has none; --apply does it
+  similar SONG...   the tracks nearest to a song, or to several
+
+What would touch music says what it would do, and does it with --apply. The
+index is one file; interrupted commands continue. Exit code 0: all done; 1: some
+files could not be, each is named; 2: wrong usage.
+
+Examples:
+  python -m mgc_jax.collection index ~/Music
+  python -m mgc_jax.collection report --plot=music.png
+  python -m mgc_jax.collection organise --to=/sorted --copy --apply
+  python -m mgc_jax.collection playlist jazz > jazz.m3u8
+  python -m mgc_jax.collection similar song.mp3 -k 5 --diverse
+"""
+
+import contextlib
+import os
+import pathlib
+import sys
+from collections.abc import Iterator
+
+from absl import flags
+
+from mgc_jax import cli
+from mgc_jax.collection import organise, report, similar, tagging
+from mgc_jax.collection.index import Index
+from mgc_jax.collection.journal import METHODS, Journal
+from mgc_jax.collection.scan import scan
+from mgc_jax.datasets.track import printable
+from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.lock import exclusive
+from mgc_jax.metrics import UNCERTAIN_UNDER
+from mgc_jax.runtime import user_data_dir
+
+# Flags of each command; more of them is wrong usage.
+_FLAGS = {
+  'index': ('model',),
+  'report': ('plot', 'least'),
+  'organise': ('to', 'by', *METHODS, 'min_probability', 'apply'),
+  'undo': ('to', 'apply'),
+  'playlist': ('min_probability',),
+  'tag': ('replace', 'min_probability', 'apply'),
+  'similar': ('k', 'diverse'),
+}
+_NUM_WORDS = {'index': 1, 'playlist': 1}  # others: none
+_WORD = {'index': 'a folder', 'playlist': 'a genre'}
+
+
+def main(words: list[str]) -> None:
+  """Does the command that comes first."""
+  if not words or words[0] not in _FLAGS:
+    given = f'{words[0]}: no command' if words else 'no command'
+    raise ConfigError(f'{given}; one of {", ".join(_FLAGS)}')
+  command, *rest = words
+  _check_usage(command, rest)
+  path = cli.file_of('index') or user_data_dir() / 'collection.sqlite'
+  _COMMANDS[command](path, rest)
+
+
+def _check_usage(command: str, rest: list[str]) -> None:
+  for name in sorted({name for names in _FLAGS.values() for name in names}):
+    if flags.FLAGS[name].present and name not in _FLAGS[command]:
+      raise ConfigError(f'--{name}: not of the command {command}')
+  wanted = _NUM_WORDS.get(command, 0)
+  if command != 'similar' and len(rest) != wanted:
+    raise ConfigError(
+      f'{command}: takes {_WORD.get(command, "no words, only flags")}'
+    )
+
+
+@contextlib.contextmanager
+def _for_change(path: pathlib.Path, create: bool = False) -> Iterator[Index]:
+  """Opens an index that nobody else changes, and ends what a kill left."""
+
+  def refuse() -> None:
+    raise DataError(f'{path}: another process is at work on it; wait for it')
+
+  if not create:
+    with Index(path):  # says where there is none, before a lock is made
+      pass
+  with contextlib.ExitStack() as stack:
+    try:
+      path.parent.mkdir(parents=True, exist_ok=True)
+      lock = path.with_name(f'{path.name}.lock')
+      stack.enter_context(exclusive(lock, refuse))
+    except OSError as error:
+      raise DataError(f'{path}: cannot be used: {error.strerror}') from error
+    index = stack.enter_context(Index(path, create=create))
+    index.check()
+    organise.recover(index, Journal(path))
+    yield index
+
+
+def _index(path: pathlib.Path, words: list[str]) -> None:
+  with _for_change(path, create=True) as index:
+    counts = scan(index, words[0], flags.FLAGS.model)
+  print(
+    f'{path}: {counts.answered} indexed, {counts.unchanged} unchanged, '
+    f'{counts.forgotten} gone, {counts.failed} failed'
+  )
+  _exit(counts.failed)
+
+
+def _exit(num_failed: int) -> None:
+  if num_failed:
+    sys.exit(1)
+
+
+def _report(path: pathlib.Path, words: list[str]) -> None:
+  plot = cli.file_of('plot')
+  with Index(path) as index:
+    summary = report.summarise(index, flags.FLAGS.least)
+  print(report.text_of(summary))
+  if plot:
+    _write_plot(summary, plot)
+
+
+def _write_plot(summary: report.Summary, plot: pathlib.Path) -> None:
+  try:
+    report.plot(summary, plot)
+  except OSError as error:
+    raise DataError(f'--plot={plot}: cannot be written: {error}') from error
+  print(f'picture: {plot}', file=sys.stderr)
+
+
+def _target() -> str:
+  if not flags.FLAGS.to:
+    raise ConfigError('--to: name the folder to organise into')
+  target = os.path.realpath(flags.FLAGS.to)
+  if os.path.lexists(target) and not os.path.isdir(target):
+    raise ConfigError(f'--to={target}: not a folder')
+  return target
+
+
+def _organise(path: pathlib.Path, words: list[str]) -> None:
+  target = _target()
+  methods = [name for name in METHODS if flags.FLAGS[name].value]
+  if len(methods) > 1:
+    raise ConfigError(f'--{" --".join(methods)}: choose one')
+  method = methods[0] if methods else METHODS[0]
+  with _for_change(path) as index:
+    journal = Journal(path)
+    plan = organise.plan(
+      index,
+      journal,
+      target,
+      method,
+      tuple(flags.FLAGS.by),
+      flags.FLAGS.min_probability,
+    )
+    num_failed = 0
+    if flags.FLAGS.apply:
+      num_failed = organise.apply(index, journal, plan.records)
+    else:
+      for record in plan.records:
+        print(f'{method} {printable(record.source)} -> {printable(record.to)}')
+  _say_done(method, len(plan.records) - num_failed, target)
+  if plan.num_in_place:
+    print(f'{plan.num_in_place} are there already')
+  _exit(num_failed)
+
+
+def _say_done(what: str, number: int, target: str) -> None:
+  if flags.FLAGS.apply:
+    print(f'{target}: {what} of {number} files done')
+  else:
+    print(f'{target}: {what} of {number} files; nothing is done, use --apply')
+
+
+def _undo(path: pathlib.Path, words: list[str]) -> None:
+  target = _target()
+  with _for_change(path) as index:
+    journal = Journal(path)
+    records = journal.records(target)
+    if not journal.knows(target):
+      raise ConfigError(f'--to={target}: organise did nothing there')
+    num_failed = 0
+    if flags.FLAGS.apply:
+      num_failed = organise.undo(index, journal, records)
+    else:
+      for record in records[::-1]:
+        print(f'back {printable(record.to)} -> {printable(record.source)}')
+  _say_done('undo', len(records) - num_failed, target)
+  _exit(num_failed)
+
+
+def _playlist(path: pathlib.Path, words: list[str]) -> None:
+  with Index(path) as index:
+    num_failed = 0
+    for line in report.playlist(index, words[0], flags.FLAGS.min_probability):
+      if isinstance(line, bytes):
+        sys.stdout.buffer.write(line)
+      else:
+        num_failed += 1
+        print(f'{printable(line.path)}: a line break in it', file=sys.stderr)
+  sys.stdout.buffer.flush()
+  _exit(num_failed)
+
+
+def _tag(path: pathlib.Path, words: list[str]) -> None:
+  with _for_change(path) as index:
+    counts = tagging.tag(
+      index,
+      flags.FLAGS.min_probability,
+      flags.FLAGS.replace,
+      flags.FLAGS.apply,
+    )
+  done = 'tagged' if flags.FLAGS.apply else 'to be tagged: use --apply'
+  print(
+    f'{counts.tagged} {done}, {counts.kept} have a genre, '
+    f'{counts.uncertain} uncertain, {counts.failed} failed'
+  )
+  _exit(counts.failed)
+
+
+def _similar(path: pathlib.Path, words: list[str]) -> None:
+  with Index(path) as index:
+    found = similar.find_similar(
+      index, words, flags.FLAGS.k, flags.FLAGS.diverse
+    )
+  for one in found:
+    print(f'{one.cosine:.3f} {one.entry.genre}  {printable(one.entry.path)}')
+
+
+_COMMANDS = {
+  'index': _index,
+  'report': _report,
+  'organise': _organise,
+  'undo': _undo,
+  'playlist': _playlist,
+  'tag': _tag,
+  'similar': _similar,
+}
+
+
+if __name__ == '__main__':
+  flags.DEFINE_string(
+    'index',
+    None,
+    'The file of the index. Default: collection.sqlite in the folder for '
+    "mgc_jax's data, of this user.",
+  )
+  flags.DEFINE_string(
+    'model',
+    None,
+    'index: cnn, lstm or crnn, the folder of a run, or an exported file. '
+    'Default: that of the index, crnn of a new one.',
+  )
+  flags.DEFINE_string('plot', None, 'report: PNG of tracks by genre.')
+  flags.DEFINE_integer('least', 10, 'report: so many uncertain tracks.', 0)
+  flags.DEFINE_string('to', None, 'organise, undo: the folder to sort into.')
+  flags.DEFINE_multi_enum(
+    'by', ['genre'], organise.LEVELS, 'organise: folders above the tracks.'
+  )
+  flags.DEFINE_bool('link', False, 'organise: symbolic links; the default.')
+  flags.DEFINE_bool('copy', False, 'organise: copies.')
+  flags.DEFINE_bool('move', False, 'organise: the files themselves.')
+  flags.DEFINE_float(
+    'min_probability',
+    UNCERTAIN_UNDER,
+    'organise: tracks under it go to the folder uncertain; playlist, tag: they '
+    'are left out.',
+    0.0,
+    1.0,
+  )
+  flags.DEFINE_bool('replace', False, 'tag: also where there is a genre tag.')
+  flags.DEFINE_bool('apply', False, 'organise, undo, tag: do it.')
+  flags.DEFINE_integer('k', 10, 'similar: so many tracks.', 1)
+  flags.DEFINE_bool('diverse', False, 'similar: each artist once.')
+  cli.run(main, takes_words=True)

@@ -1,0 +1,57 @@
+"""A track of the index, and the row that it is."""
+
+import dataclasses
+import os
+
+COLUMNS = (
+  'id, path, root, size_bytes, mtime_ns, artist, title, failure, '
+  'duration_s, genre, probability'
+)
+_HEARD = ('duration_s', 'genre', 'probability')
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """A track of the index."""
+
+  path: str
+  root: str  # the folder that was indexed
+  size_bytes: int
+  mtime_ns: int
+  artist: str  # empty: not known
+  title: str
+  failure: str = ''  # why there is no answer
+  duration_s: float | None = None
+  genre: str | None = None
+  probability: float | None = None
+  id: int = 0  # given by the index
+
+  def is_unchanged(self, found: os.stat_result) -> bool:
+    """Returns whether the file is as it was when it was indexed."""
+    mtime_ns = int64(found.st_mtime_ns)
+    return (found.st_size, mtime_ns) == (self.size_bytes, self.mtime_ns)
+
+
+def int64(number: int) -> int:
+  """Returns a number that SQLite holds; a file may be of any year."""
+  return max(-(2**63), min(number, 2**63 - 1))
+
+
+def entry_of(row: tuple) -> Entry:
+  """Returns the entry of a row.
+
+  Args:
+    row: of `COLUMNS`.
+
+  Raises:
+    ValueError: it is none that this package writes.
+  """
+  values = dict(zip(COLUMNS.split(', '), row, strict=True))
+  heard = [type(values[name]) for name in _HEARD]
+  if not isinstance(values['path'], bytes) or (
+    not values['failure'] and heard != [float, str, float]
+  ):
+    raise ValueError('a row that no version of this package writes')
+  for name in ('path', 'root'):
+    values[name] = os.fsdecode(values[name])
+  return Entry(**values)

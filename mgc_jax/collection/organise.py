@@ -1,0 +1,279 @@
+"""Sorts a collection into folders: plan first, then do, and undo if wanted."""
+
+import dataclasses
+import os
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+
+from tqdm import tqdm
+
+from mgc_jax.collection import placing
+from mgc_jax.collection.entry import Entry
+from mgc_jax.collection.index import Index
+from mgc_jax.collection.journal import Journal, Record
+from mgc_jax.collection.placing import STOPPING, Stays
+from mgc_jax.datasets.track import printable
+from mgc_jax.errors import ConfigError, DataError
+
+LEVELS = ('genre', 'artist')
+_MAX_NAME_BYTES = 120  # of a folder; file systems take 255
+UNCERTAIN, UNKNOWN = 'uncertain', 'unknown artist'
+_PLACE = {
+  'link': placing.link,
+  'copy': placing.copy,
+  'move': placing.move,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """What is to be done."""
+
+  records: list[Record]
+  num_in_place: int
+
+
+def plan(
+  index: Index,
+  journal: Journal,
+  target: str,
+  method: str,
+  levels: tuple[str, ...],
+  min_probability: float,
+) -> Plan:
+  """Says where each track goes: `<target>/<genre>/<its path in its folder>`.
+
+  Names that another track or another file has, in capitals or not, get a
+  number: nothing is ever written over.
+
+  Args:
+    index: of the tracks.
+    journal: of the index.
+    target: an absolute path.
+    method: link, copy or move.
+    levels: the folders above a track, of LEVELS.
+    min_probability: tracks under it go to the folder UNCERTAIN.
+
+  Raises:
+    ConfigError: the target lies inside an indexed folder, or was filled by
+      another method.
+  """
+  done = journal.records(target)
+  for record in done:
+    if record.method != method:
+      raise ConfigError(
+        f'--to={target}: was filled by --{record.method}; go on with it, name '
+        f'another folder, or undo it: collection undo --to={target} --apply'
+      )
+  placed = {r.source for r in done if os.path.lexists(r.to)}
+  placed |= {r.to for r in done}
+  taken = {_alike(r.to) for r in done}
+  records, num_in_place = [], 0
+  for entry in index.entries():
+    if entry.path in placed or (done and entry.root == target):
+      num_in_place += 1
+      continue
+    if _is_inside(target, entry.root):
+      raise ConfigError(
+        f'--to={target}: inside {printable(entry.root)}, which is indexed: its '
+        'tracks would be found twice; name a folder outside of it'
+      )
+    to = _free(_place(entry, target, levels, min_probability), taken)
+    records.append(Record(target, method, entry.path, to, entry.root))
+  return Plan(records, num_in_place)
+
+
+def _is_inside(path: str, folder: str) -> bool:
+  return os.path.commonpath([path, folder]) == folder
+
+
+def _place(
+  entry: Entry, target: str, levels: tuple[str, ...], min_probability: float
+) -> str:
+  is_certain = entry.probability >= min_probability
+  names = {
+    'genre': entry.genre if is_certain else UNCERTAIN,
+    'artist': entry.artist or UNKNOWN,
+  }
+  folders = [_folder_name(names[level]) for level in levels]
+  return os.path.join(target, *folders, os.path.relpath(entry.path, entry.root))
+
+
+def _folder_name(name: str) -> str:
+  """Returns a name that every file system takes as one folder."""
+  kept = ''.join(
+    c if c.isprintable() and c not in '/\\:*?"<>|' else '_' for c in name
+  )
+  short = kept.encode('utf-8', 'surrogateescape')[:_MAX_NAME_BYTES]
+  return short.decode('utf-8', 'ignore').strip(' .') or '_'
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+  """Returns a path that nobody has; notes it."""
+  start, ending = os.path.splitext(wanted)
+  to, number = wanted, 1
+  while _alike(to) in taken or os.path.lexists(to):
+    number += 1
+    to = f'{start} ({number}){ending}'
+  taken.add(_alike(to))
+  return to
+
+
+def _alike(path: str) -> str:
+  """Returns what file systems may take for the same name."""
+  return unicodedata.normalize('NFC', path).casefold()
+
+
+def apply(index: Index, journal: Journal, records: list[Record]) -> int:
+  """Does a plan; the same again continues it.
+
+  Returns:
+    The number of files that could not be placed; each is told on standard
+    error.
+
+  Raises:
+    DataError: the disk is full.
+  """
+  return _each(records, 'organise', lambda r: _do(index, journal, r))
+
+
+def _do(index: Index, journal: Journal, record: Record) -> None:
+  entry = index.find(record.source)
+  if not entry or not entry.is_unchanged(os.stat(record.source)):
+    raise Stays('changed since it was indexed; index its folder again')
+  journal.write(record, 'begun')
+  try:
+    _PLACE[record.method](record.source, record.to)
+  except (OSError, Stays):
+    journal.write(record, 'undone')
+    raise
+  if record.method == 'move':
+    index.move(record.source, record.to, record.target)
+  journal.write(record, 'done')
+
+
+def recover(index: Index, journal: Journal) -> None:
+  """Ends what a killed process had begun, if there is any."""
+  unfinished = journal.unfinished()
+  if not unfinished:
+    return
+  record, state = unfinished
+  if state == 'begun':
+    placing.finish(record.method, record.source, record.to)
+    is_done = os.path.lexists(record.to)
+    if record.method == 'move':
+      is_done = is_done and not os.path.lexists(record.source)
+  else:
+    if record.method == 'move':
+      placing.finish('move', record.to, record.source)
+    is_done = os.path.lexists(record.to)
+  if record.method == 'move' and is_done:
+    index.move(record.source, record.to, record.target)
+  elif record.method == 'move':
+    index.move(record.to, record.source, record.root)
+  journal.write(record, 'done' if is_done else 'undone')
+
+
+def undo(index: Index, journal: Journal, records: list[Record]) -> int:
+  """Takes back what was done, the last first; the same again continues.
+
+  A copy goes only while the file that it is a copy of is there and alike, a
+  file goes back only to a place that is free.
+
+  Returns:
+    The number of files that stay where they are; each is told on standard
+    error.
+
+  Raises:
+    DataError: the disk is full.
+  """
+
+  def take_back(record: Record) -> None:
+    journal.write(record, 'undoing')
+    try:
+      _UNDO[record.method](record)
+    except (OSError, Stays):
+      journal.write(record, 'done')
+      raise
+    if record.method == 'move':
+      index.move(record.to, record.source, record.root)
+    journal.write(record, 'undone')
+    _remove_empty(os.path.dirname(record.to), record.target)
+
+  return _each(records[::-1], 'undo', take_back)
+
+
+def _undo_link(record: Record) -> None:
+  if os.path.islink(record.to) and os.readlink(record.to) == record.source:
+    os.unlink(record.to)
+  elif os.path.lexists(record.to):
+    raise Stays(f'{printable(record.to)} is another file now; left there')
+
+
+def _undo_copy(record: Record) -> None:
+  if not os.path.lexists(record.to):
+    return
+  _refuse_links(record)
+  if not os.path.isfile(record.source):
+    raise Stays(f'gone; its copy is left: {printable(record.to)}')
+  if not placing.is_same(record.source, record.to):
+    raise Stays(f'its copy differs and is left: {printable(record.to)}')
+  os.unlink(record.to)
+
+
+def _undo_move(record: Record) -> None:
+  if not os.path.lexists(record.to):
+    if not os.path.lexists(record.source):
+      raise Stays(f'gone, and so is {printable(record.to)}')
+    return  # it was never moved, or is back
+  _refuse_links(record)
+  if os.path.lexists(record.source):
+    if not placing.is_same(record.source, record.to):
+      raise Stays(f'another file is there now; left: {printable(record.to)}')
+    os.unlink(record.to)
+    return
+  placing.move(record.to, record.source)
+
+
+def _refuse_links(record: Record) -> None:
+  """A link is no second file: what it leads to may be the only one."""
+  for path in (record.source, record.to):
+    if os.path.islink(path):
+      raise Stays(f'{printable(path)} is a link now; all is left as it is')
+
+
+_UNDO = {'link': _undo_link, 'copy': _undo_copy, 'move': _undo_move}
+
+
+def _remove_empty(folder: str, target: str) -> None:
+  while folder != target and _is_inside(folder, target):
+    try:
+      os.rmdir(folder)
+    except OSError:  # something is in it
+      return
+    folder = os.path.dirname(folder)
+
+
+def _each(
+  records: list[Record], title: str, act: Callable[[Record], None]
+) -> int:
+  """Acts on each record, past those that cannot be."""
+  num_failed = 0
+  for record in _bar(records, title):
+    try:
+      act(record)
+    except (Stays, OSError) as error:
+      if isinstance(error, OSError) and error.errno in STOPPING:
+        raise DataError(
+          f'{record.target}: cannot be written ({error.strerror}); every file '
+          'is whole, and with room for more the same command continues'
+        ) from error
+      num_failed += 1
+      why = error.strerror if isinstance(error, OSError) else error
+      tqdm.write(f'{printable(record.source)}: {why}', file=sys.stderr)
+  return num_failed
+
+
+def _bar(records: list[Record], title: str) -> Iterator[Record]:
+  return tqdm(records, desc=title, unit='file', disable=None)

@@ -1,0 +1,182 @@
+"""Puts a file in another place: whole or not at all, never over another."""
+
+import contextlib
+import errno
+import filecmp
+import hashlib
+import os
+import pathlib
+import shutil
+
+from mgc_jax.errors import DataError
+
+_BLOCK_BYTES = 1 << 20
+# Errors that the next file would meet, too.
+STOPPING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# What file systems without hard links, or two of them, answer.
+_NO_HARD_LINK = (
+  errno.EMLINK,
+  errno.ENOSYS,
+  errno.EOPNOTSUPP,
+  errno.EPERM,
+  errno.EXDEV,
+)
+
+
+class Stays(DataError):
+  """A file stays where it is; says why."""
+
+
+def link(source: str, to: str) -> None:
+  """Makes a symbolic link at `to`.
+
+  Raises:
+    FileExistsError: something is there.
+    OSError: it cannot be made.
+  """
+  _make_parent(to)
+  os.symlink(source, to)
+  _sync_folder(to)
+
+
+def copy(source: str, to: str) -> None:
+  """Makes a copy at `to`, with the times and rights of the file.
+
+  Raises:
+    FileExistsError: something is there.
+    Stays: the file changed meanwhile.
+    OSError: as of a full disk; nothing is at `to` then.
+  """
+  _make_parent(to)
+  partial = partial_path(to)
+  try:
+    copy_unchanged(source, partial)
+    _publish(partial, to)
+  finally:
+    with contextlib.suppress(OSError):
+      os.unlink(partial)
+  _sync_folder(to)
+
+
+def copy_unchanged(source: str, partial: str) -> None:
+  """Makes a copy that is on the disk, in a new file.
+
+  Args:
+    source: the file.
+    partial: where nothing is; a file that is there, or a link that somebody
+      laid there, goes.
+
+  Raises:
+    Stays: the file changed meanwhile.
+    OSError: as of a full disk.
+  """
+  with contextlib.suppress(FileNotFoundError):
+    os.unlink(partial)
+  before = os.stat(source)
+  flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+  with (
+    open(source, 'rb') as old,
+    os.fdopen(os.open(partial, flags, 0o600), 'wb') as new,
+  ):
+    shutil.copyfileobj(old, new, _BLOCK_BYTES)
+    new.flush()
+    os.fsync(new.fileno())
+  shutil.copystat(source, partial)
+  refuse_changed(source, before)
+
+
+def refuse_changed(path: str, before: os.stat_result) -> None:
+  """Raises `Stays` where a file is not as it was."""
+  now = os.stat(path)
+  if (before.st_size, before.st_mtime_ns) != (now.st_size, now.st_mtime_ns):
+    raise Stays('changed while it was copied')
+
+
+def move(source: str, to: str) -> None:
+  """Moves a file to `to`; at every moment it is whole at one of the places.
+
+  Raises:
+    As `copy` does; also where the file cannot be taken from its place.
+  """
+  if os.path.islink(source):
+    raise Stays('a link, which may lead nowhere from another place')
+  _make_parent(to)
+  try:
+    os.link(source, to)
+    _sync_folder(to)
+  except OSError as error:
+    if error.errno not in _NO_HARD_LINK:
+      raise
+    copy(source, to)
+  try:
+    os.unlink(source)
+  except OSError:
+    os.unlink(to)  # made a moment ago
+    raise
+  _sync_folder(source)
+
+
+def finish(method: str, source: str, to: str) -> None:
+  """Ends what a killed process had begun; what is whole stays.
+
+  Args:
+    method: link, copy or move.
+    source: of the file.
+    to: its new place.
+  """
+  with contextlib.suppress(OSError):
+    os.unlink(partial_path(to))
+  if method == 'link' or not (is_own_file(source) and is_own_file(to)):
+    return
+  if os.path.getsize(to) == 0 < os.path.getsize(source):
+    os.unlink(to)  # the name that `_publish` reserved
+  elif method == 'move' and is_same(source, to):
+    os.unlink(source)
+
+
+def is_own_file(path: str) -> bool:
+  """Returns whether there is a file, and not only a link to one."""
+  return os.path.isfile(path) and not os.path.islink(path)
+
+
+def is_same(a: str, b: str) -> bool:
+  """Returns whether two files are alike, byte for byte."""
+  return os.path.samefile(a, b) or filecmp.cmp(a, b, shallow=False)
+
+
+def _publish(partial: str, to: str) -> None:
+  try:
+    os.link(partial, to)  # fails where something is there
+  except FileExistsError:
+    raise
+  except OSError as error:
+    if error.errno not in _NO_HARD_LINK:
+      raise
+    # The name is reserved, and then filled at once.
+    os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    try:
+      os.replace(partial, to)
+    except OSError:
+      os.unlink(to)
+      raise
+
+
+def partial_path(to: str) -> str:
+  """Returns the name of what is not whole yet, the same each time."""
+  folder, name = os.path.split(to)
+  digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
+  return os.path.join(folder, f'.mgc_jax-{digest}.partial')
+
+
+def _make_parent(to: str) -> None:
+  pathlib.Path(to).parent.mkdir(parents=True, exist_ok=True)
+
+
+def _sync_folder(path: str) -> None:
+  """Makes a new or removed name last (where folders can be synced)."""
+  with contextlib.suppress(OSError):
+    folder = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+      os.fsync(folder)
+    finally:
+      os.close(folder)

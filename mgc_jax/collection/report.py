@@ -1,0 +1,156 @@
+"""What is in a collection: a table, a picture, a playlist."""
+
+import collections
+import dataclasses
+import heapq
+import itertools
+import pathlib
+from collections.abc import Iterator
+
+from mgc_jax import figure_file
+from mgc_jax.collection.entry import Entry
+from mgc_jax.collection.index import Index
+from mgc_jax.datasets.track import printable
+from mgc_jax.errors import ConfigError
+from mgc_jax.metrics import UNCERTAIN_UNDER
+from mgc_jax.report import table
+
+_NUM_FAILURES = 10  # named
+
+
+@dataclasses.dataclass
+class GenreSum:
+  """What the index has of a genre."""
+
+  num_tracks: int = 0
+  num_uncertain: int = 0
+  hours: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+  """What the index has."""
+
+  genres: dict[str, GenreSum]  # most tracks first
+  least_certain: list[Entry]
+  num_failures: int
+  failures: list[Entry]  # the first of them
+
+
+def summarise(index: Index, num_least_certain: int) -> Summary:
+  """Adds a collection up, in memory that does not grow with it.
+
+  Args:
+    index: of the tracks.
+    num_least_certain: so many tracks are named.
+  """
+  sums: dict[str, GenreSum] = collections.defaultdict(GenreSum)
+
+  def added() -> Iterator[Entry]:
+    for entry in index.entries():
+      its = sums[entry.genre]
+      its.num_tracks += 1
+      its.num_uncertain += entry.probability < UNCERTAIN_UNDER
+      its.hours += entry.duration_s / 3600
+      yield entry
+
+  least = heapq.nsmallest(
+    num_least_certain, added(), key=lambda entry: entry.probability
+  )
+  ordered = sorted(sums, key=lambda genre: (-sums[genre].num_tracks, genre))
+  return Summary(
+    {genre: sums[genre] for genre in ordered},
+    least,
+    sum(1 for _ in index.failures()),
+    list(itertools.islice(index.failures(), _NUM_FAILURES)),
+  )
+
+
+def text_of(summary: Summary) -> str:
+  """Returns what a person reads."""
+  rows = [_row(genre, its) for genre, its in summary.genres.items()]
+  every = list(summary.genres.values())
+  whole = GenreSum(
+    sum(its.num_tracks for its in every),
+    sum(its.num_uncertain for its in every),
+    sum(its.hours for its in every),
+  )
+  header = ['genre', 'tracks', 'hours', f'under {UNCERTAIN_UNDER:.0%}']
+  lines = table(header, [*rows, _row('all', whole)])
+  if summary.least_certain:
+    lines.append('Least certain:')
+  for entry in summary.least_certain:
+    lines.append(
+      f'  {entry.probability:.0%} {entry.genre}  {printable(entry.path)}'
+    )
+  if summary.num_failures:
+    lines.append(f'Not answered: {summary.num_failures}')
+  for entry in summary.failures:
+    lines.append(f'  {printable(entry.path)}: {printable(entry.failure)}')
+  return '\n'.join(lines)
+
+
+def _row(genre: str, its: GenreSum) -> list:
+  return [genre, its.num_tracks, f'{its.hours:.2f}', its.num_uncertain]
+
+
+def plot(summary: Summary, path: pathlib.Path) -> None:
+  """Draws tracks by genre, and how many of them are uncertain.
+
+  Raises:
+    OSError: it cannot be written.
+  """
+  from matplotlib.figure import Figure  # half a second; the table needs none
+
+  genres = list(summary.genres)[::-1]
+  its = [summary.genres[genre] for genre in genres]
+  uncertain = [one.num_uncertain for one in its]
+  certain = [one.num_tracks - one.num_uncertain for one in its]
+  figure = Figure(figsize=(8, 1.2 + 0.4 * len(genres)))
+  axis = figure.subplots()
+  axis.barh(genres, certain, label=f'{UNCERTAIN_UNDER:.0%} and more')
+  bars = axis.barh(
+    genres, uncertain, left=certain, color='lightgray', label='uncertain'
+  )
+  axis.bar_label(bars, [f'{one.hours:.1f} h' for one in its], padding=4)
+  axis.set(xlabel='tracks')
+  axis.margins(x=0.1)
+  axis.legend()
+  figure_file.save(figure, path)
+
+
+def playlist(
+  index: Index, genre: str, min_probability: float
+) -> Iterator[bytes | Entry]:
+  r"""Yields the lines of an M3U8 playlist, the most probable tracks first.
+
+  Names are those of the disk, byte for byte. A track whose name has a line
+  break cannot be in it, and is yielded itself.
+
+  Args:
+    index: of the tracks.
+    genre: of the model's.
+    min_probability: tracks under it are left out.
+
+  Raises:
+    ConfigError: the model does not know the genre.
+  """
+  known = index.model()
+  genres = known[2] if known else ()
+  if genre not in genres:
+    raise ConfigError(f'{genre}: no genre of this index: {", ".join(genres)}')
+  wanted = [
+    entry
+    for entry in index.entries(genre)
+    if entry.probability >= min_probability
+  ]
+  yield b'#EXTM3U\n'
+  for entry in sorted(wanted, key=lambda entry: -entry.probability):
+    if '\n' in entry.path or '\r' in entry.path:
+      yield entry
+      continue
+    name = pathlib.PurePath(entry.path).stem
+    title = ' - '.join(filter(None, [entry.artist, entry.title])) or name
+    info = f'#EXTINF:{round(entry.duration_s)},{printable(title)}\n'
+    line = f'{entry.path}\n'
+    yield info.encode() + line.encode('utf-8', 'surrogateescape')

@@ -1,0 +1,130 @@
+"""Songs like the ones that a person names."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from mgc_jax.collection import neighbours
+from mgc_jax.collection.entry import Entry
+from mgc_jax.collection.index import Index
+from mgc_jax.datasets.track import printable
+from mgc_jax.errors import ConfigError, DataError
+
+_SLACK = 20  # more candidates than answers
+_SAME = 1 - 1e-5  # cosine of a copy
+
+
+@dataclasses.dataclass(frozen=True)
+class Similar:
+  """A track, and how near it is."""
+
+  entry: Entry
+  cosine: float  # of the mean embeddings
+
+
+def find_similar(
+  index: Index, paths: Sequence[str], k: int, diverse: bool
+) -> list[Similar]:
+  """Finds the tracks nearest to what somebody listens to.
+
+  Args:
+    index: of the tracks.
+    paths: of one song, or of several: their mean is the query. What is not in
+      the index, or changed since, is listened to now.
+    k: so many answers, or fewer where there are no more.
+    diverse: each artist once, as far as tags name artists.
+
+  Returns:
+    The nearest first; never one of the songs, or a copy of the only one.
+
+  Raises:
+    ConfigError: no song, or the index is empty.
+    DataError: a song cannot be read; names it.
+  """
+  if not paths:
+    raise ConfigError('similar: name a song, or several')
+  if not index.num_answered():
+    raise ConfigError(f'--index={index.path}: empty; index a folder')
+  vectors = _embeddings(index, paths)
+  own = {os.path.realpath(path) for path in paths}
+  size_bytes = os.path.getsize(paths[0]) if len(paths) == 1 else None
+  query = neighbours.mean_direction(vectors)
+
+  def is_own(one: Similar) -> bool:
+    is_copy = one.cosine > _SAME and one.entry.size_bytes == size_bytes
+    return is_copy or os.path.realpath(one.entry.path) in own
+
+  num_tracks, wanted = index.num_answered(), _SLACK + 2 * (k + len(paths))
+  while True:
+    ranked = nearest_to(index, query, min(wanted, num_tracks))
+    found = [one for one in ranked if not is_own(one)]
+    if diverse:
+      found = _each_artist_once(found)
+    if len(found) >= k or wanted >= num_tracks:
+      return found[:k]
+    wanted *= 4
+
+
+def nearest_to(index: Index, query: np.ndarray, k: int) -> list[Similar]:
+  """Returns the tracks nearest to an embedding, the nearest first.
+
+  Args:
+    index: of the tracks.
+    query: f32[D].
+    k: so many answers.
+
+  Raises:
+    DataError: the index has embeddings of another size.
+  """
+  ranked = neighbours.ranked(index, query, k)
+  entries = index.by_id([key for key, _ in ranked])
+  return [Similar(entries[x], cosine) for x, cosine in ranked if x in entries]
+
+
+def others(index: Index, query: np.ndarray, k: int) -> list[Similar]:
+  """Returns as `nearest_to` does, but not the song itself or a copy of it.
+
+  Args:
+    index: of the tracks.
+    query: f32[D], of a song that may be among them.
+    k: so many answers.
+  """
+  found = nearest_to(index, query, k + _SLACK)
+  return [one for one in found if one.cosine <= _SAME][:k]
+
+
+def _each_artist_once(found: list[Similar]) -> list[Similar]:
+  """Keeps the nearest of each artist, and all of whom no tag says who it is."""
+  kept: dict[object, Similar] = {}
+  for one in found:
+    kept.setdefault(one.entry.artist.casefold() or one.entry.id, one)
+  return list(kept.values())
+
+
+def _embeddings(index: Index, paths: Sequence[str]) -> np.ndarray:
+  found = {}
+  for path in paths:
+    full = os.path.abspath(path)
+    entry = index.find(full) or index.find(os.path.realpath(full))
+    if entry and not entry.failure and os.path.isfile(entry.path):
+      if entry.is_unchanged(os.stat(entry.path)):
+        found[path] = index.embedding(entry)
+  missing = [path for path in paths if path not in found]
+  if missing:
+    from mgc_jax import loading  # JAX: for new songs only
+
+    name, digest, _ = index.model()
+    model = loading.load(name, owns_process=True)
+    if model.digest != digest:
+      raise ConfigError(
+        f'{index.path}: made by another {name} than the one of today; delete '
+        'it, and index the folders again'
+      )
+    for path in missing:
+      try:
+        found[path] = model.predict(path).embedding
+      except DataError as error:
+        raise DataError(f'{printable(path)}: {error}') from error
+  return np.stack([found[path] for path in paths])

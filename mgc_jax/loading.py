@@ -1,0 +1,126 @@
+"""Finds a model by what a person calls it, and makes it ready to answer."""
+
+import contextlib
+import hashlib
+import logging
+import os
+import pathlib
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from mgc_jax import onnx_program, pretrained, runtime
+from mgc_jax.classifier import Classifier
+from mgc_jax.description import write
+from mgc_jax.errors import ConfigError, DataError
+
+if TYPE_CHECKING:  # JAX
+  from mgc_jax.program import Program
+
+_logger = logging.getLogger(__name__)
+
+_MAX_CACHED = 16  # programs in the user's cache, 1.5 MB each
+# What a cached program was made from, beside the bundle.
+_SOURCES = ('models/*.py', 'windows.py', 'program.py', 'description.py')
+_ZIP = b'PK'  # how a program of ours begins; what else may be ONNX
+
+
+def load(
+  model: str | os.PathLike = 'crnn', owns_process: bool = False
+) -> Classifier:
+  """Loads a model; `mgc_jax.load` says of which names, and what is raised.
+
+  Args:
+    model: its name.
+    owns_process: whether the memory of the whole process may be set up for it.
+  """
+  folder = bundle_folder(model)
+  if folder is None and not _is_zip(pathlib.Path(model)):
+    return Classifier(onnx_program.read(model))
+  if owns_process:
+    runtime.set_up()
+  else:
+    runtime.keep_compiled()
+  from mgc_jax import program  # JAX: not for ONNX
+
+  if folder is None:
+    return Classifier(program.read(model))
+  return Classifier(_cached_program(folder))
+
+
+def _is_zip(path: pathlib.Path) -> bool:
+  try:
+    with path.open('rb') as file:
+      return file.read(len(_ZIP)) == _ZIP
+  except OSError as error:
+    raise DataError(f'{path}: {error.strerror}') from error
+
+
+def bundle_folder(model: str | os.PathLike) -> pathlib.Path | None:
+  """Returns the folder of a model's bundle; None where it is a file.
+
+  Args:
+    model: as `load` takes it.
+
+  Raises:
+    ConfigError: there is no such model.
+  """
+  name, path = os.fspath(model), pathlib.Path(model)
+  if name in pretrained.NAMES:
+    return pretrained.path(name)
+  if path.is_file():
+    return None
+  for folder in (path / 'bundle', path):
+    if (folder / 'bundle.json').is_file():
+      return folder
+  raise ConfigError(
+    f'--model={name}: no such model; name {", ".join(pretrained.NAMES)}, the '
+    'folder of a run, or an exported file'
+  )
+
+
+def _cached_program(folder: pathlib.Path) -> 'Program':
+  """Returns a bundle's program, made once and kept in the user's cache.
+
+  Reading it takes a quarter of the time that Flax needs to make it.
+  """
+  from mgc_jax import program
+
+  path = None
+  with contextlib.suppress(RuntimeError):  # a user without a home folder
+    path = runtime.user_cache_dir() / 'programs' / f'{_key(folder)}.mgc'
+  if path and path.is_file():
+    try:
+      return program.read(path, trusted=True)
+    except DataError as error:
+      _logger.info('%s; made anew', error)
+  from mgc_jax import bundle as bundles
+
+  data = program.of_bundle(bundles.load(folder))
+  if not path:
+    return program.loads(data, trusted=True)
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, data)
+    _forget_old(path.parent)
+    return program.read(path, trusted=True)
+  except OSError:  # a full one
+    return program.loads(data, trusted=True)
+
+
+def _key(folder: pathlib.Path) -> str:
+  """Names a program by all that it is made from, the weights' bytes too."""
+  package = pathlib.Path(__file__).parent
+  sources = [path for part in _SOURCES for path in sorted(package.glob(part))]
+  digest = hashlib.sha256(metadata.version('jax').encode())
+  for path in [*sorted(folder.glob('*.json')), *folder.glob('*.safetensors')]:
+    digest.update(hashlib.sha256(path.read_bytes()).digest())
+  for path in sources:
+    digest.update(path.read_bytes())
+  return digest.hexdigest()[:24]
+
+
+def _forget_old(folder: pathlib.Path) -> None:
+  """Deletes the programs of a cache that were made longest ago."""
+  made = sorted(folder.glob('*.mgc'), key=lambda path: path.stat().st_mtime)
+  for path in made[:-_MAX_CACHED]:
+    path.unlink(missing_ok=True)

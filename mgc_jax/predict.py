@@ -1,0 +1,142 @@
+"""Says of which genre music is: files, folders, or a list on standard input.
+
+The model says what it knows: its genres come first, and an answer whose
+probability is under 50 % is called uncertain. Files that cannot be read are
+named on standard error with the reason; the others are answered all the same.
+Exit code 0: all were answered; 1: some were not; 2: wrong usage.
+
+Examples:
+  python -m mgc_jax.predict song.mp3
+  python -m mgc_jax.predict /music --format=csv > genres.csv
+  python -m mgc_jax.predict song.mp3 --timeline --plot=song.png
+  find /music -name '*.flac' | python -m mgc_jax.predict - --format=json
+"""
+
+import csv
+import json
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from absl import flags
+from tqdm import tqdm
+
+from mgc_jax import cli
+from mgc_jax.audio_files import find_files
+from mgc_jax.datasets.track import printable
+from mgc_jax.errors import ConfigError, DataError
+
+if TYPE_CHECKING:  # JAX: --help need not wait for it
+  from mgc_jax.classifier import Answer, Classifier
+
+
+def text_of(answer: 'Answer', top: int, timeline: bool) -> str:
+  """Returns what a person reads."""
+  ranked = [f'{genre} {probability:.0%}' for genre, probability in answer.top]
+  rest = ', '.join(ranked[1:top])
+  said = f'{ranked[0]} ({rest})' if rest else ranked[0]
+  if answer.uncertain:
+    said = f'uncertain: {", ".join(ranked[:top])}'
+  lines = [f'{printable(answer.path)}: {said}']
+  if timeline:
+    for moment in answer.timeline:
+      most = max(moment.probabilities)
+      genre = answer.genres[moment.probabilities.index(most)]
+      span = f'{_clock(moment.start_s)} to {_clock(moment.end_s)}'
+      lines.append(f'  {span}  {genre} {most:.0%}')
+  return '\n'.join(lines)
+
+
+def _clock(seconds: float) -> str:
+  """Returns minutes and seconds, with tenths."""
+  tenths = round(seconds * 10)
+  return f'{tenths // 600}:{tenths % 600 / 10:04.1f}'
+
+
+def _writer(genres: tuple[str, ...]) -> Callable[['Answer'], None]:
+  """Returns what writes an answer in the format that the flags name."""
+  top, timeline = flags.FLAGS.top, flags.FLAGS.timeline
+  if flags.FLAGS.format == 'json':
+    return lambda answer: print(json.dumps(answer.to_json(top, timeline)))
+  if flags.FLAGS.format == 'text':
+    print(f'{flags.FLAGS.model} knows {", ".join(genres)}')
+    return lambda answer: print(text_of(answer, top, timeline))
+  writer = csv.writer(sys.stdout, lineterminator='\n')
+  names = ['genre', 'probability', 'uncertain', 'duration_s', 'windows']
+  spans = ['start_s', 'end_s'] if timeline else []
+  writer.writerow(['path', *spans, *names, *genres])
+
+  def write(answer: 'Answer') -> None:
+    found = answer.to_json(len(genres), timeline)
+    cells = [printable(answer.path)]
+    own = [found[name] for name in names]
+    if not timeline:
+      by_genre = dict(answer.top)
+      writer.writerow([*cells, *own, *(f'{by_genre[g]:.4f}' for g in genres)])
+    for moment in found.get('timeline', ()):
+      at = [moment['start_s'], moment['end_s']]
+      writer.writerow([*cells, *at, *own, *moment['probabilities']])
+
+  return write
+
+
+def main(words: list[str]) -> None:
+  """Answers for all files, and exits with 1 where one could not be."""
+  if not words:
+    raise ConfigError('name files or folders, or - for a list of them')
+  paths = find_files(words)
+  plot = cli.file_of('plot')
+  if plot and len(paths) != 1:
+    raise ConfigError(f'--plot={plot}: of one file, not of {len(paths)}')
+  from mgc_jax import decoding, loading
+
+  model = loading.load(flags.FLAGS.model, owns_process=True)
+  write = _writer(model.genres)
+  num_failed = 0
+  bar = tqdm(paths, desc='predict', unit='file', disable=len(paths) < 2 or None)
+  with bar, decoding.ahead(model, paths) as answers:
+    for path, answer in answers:
+      if isinstance(answer, DataError):
+        num_failed += 1
+        tqdm.write(f'{printable(path)}: {answer}', file=sys.stderr)
+      else:
+        write(answer)
+        sys.stdout.flush()  # an interrupt loses nothing
+        if plot:
+          _plot(model, answer, plot)
+      bar.update()
+  if num_failed:
+    print(f'{num_failed} of {len(paths)} files failed', file=sys.stderr)
+    sys.exit(1)
+
+
+def _plot(model: 'Classifier', answer: 'Answer', path: pathlib.Path) -> None:
+  from mgc_jax.timeline import plot_timeline
+
+  try:
+    plot_timeline(answer, list(model.excerpts(answer.path)), path)
+  except OSError as error:
+    raise DataError(f'--plot={path}: cannot be written: {error}') from error
+  print(f'timeline: {path}', file=sys.stderr)
+
+
+if __name__ == '__main__':
+  flags.DEFINE_string(
+    'model',
+    'crnn',
+    'cnn, lstm or crnn, which come with the package; the folder of a run or of '
+    'its bundle; or a file that mgc_jax.export wrote.',
+  )
+  flags.DEFINE_integer('top', 3, 'So many genres of each answer.', 1)
+  flags.DEFINE_enum(
+    'format',
+    'text',
+    ['text', 'json', 'csv'],
+    'text for people; json, an object per line; csv, all probabilities.',
+  )
+  flags.DEFINE_bool('timeline', False, 'The answer of each window, with times.')
+  flags.DEFINE_string(
+    'plot', None, 'PNG of the timeline under the spectrogram, of one file.'
+  )
+  cli.run(main, takes_words=True)

@@ -1,0 +1,258 @@
+"""The command line of the collection, on real files and real processes."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+
+import mutagen
+import numpy as np
+import pytest
+
+from mgc_jax import bundle as bundles
+from mgc_jax.collection.entry import Entry
+from mgc_jax.collection.index import Index
+from mgc_jax.errors import ConfigError
+from tests.conftest import write_tone
+from tests.processes import Process
+
+COMMAND = [sys.executable, '-m', 'mgc_jax.collection']
+
+
+@pytest.fixture
+def index(tmp_path):
+  return tmp_path / 'index.sqlite'
+
+
+@pytest.fixture
+def model(bundle, tmp_path):
+  bundles.save(bundle, tmp_path / 'model')
+  return tmp_path / 'model'
+
+
+def _run(index, *args):
+  command = [*COMMAND, *map(str, args), f'--index={index}']
+  return subprocess.run(command, capture_output=True, text=True)
+
+
+def _said(index, *args, code=0):
+  done = _run(index, *args)
+  assert done.returncode == code, done.stdout + done.stderr
+  assert 'Traceback' not in done.stderr
+  return done.stdout + done.stderr
+
+
+def test_from_a_folder_to_sorted_and_back(model, index, music_folder, tmp_path):
+  (music_folder / 'jazz' / 'broken.mp3').write_text('no music')
+  said = _said(index, 'index', music_folder, f'--model={model}', code=1)
+  assert '12 indexed, 0 unchanged, 0 gone, 1 failed' in said
+  assert 'broken.mp3: not audio' in said
+  (music_folder / 'jazz' / 'broken.mp3').unlink()
+  (music_folder / 'rock' / '5.wav').unlink()
+  write_tone(music_folder / 'rock' / '0.wav', 3.0)
+  said = _said(index, 'index', music_folder)
+  assert '1 indexed, 10 unchanged, 2 gone, 0 failed' in said
+
+  plot = tmp_path / 'report.png'
+  said = _said(index, 'report', f'--plot={plot}', '--least=2')
+  assert 'all        11   0.01' in said and plot.stat().st_size > 5000
+
+  to = tmp_path / 'sorted'
+  options = (f'--to={to}', '--move', '--min_probability=0')
+  said = _said(index, 'organise', *options)
+  assert 'move of 11 files; nothing is done' in said and not to.exists()
+  _said(index, 'organise', *options, '--apply')
+  assert not list(music_folder.rglob('*.wav'))
+  (genre,) = {path.relative_to(to).parts[0] for path in to.rglob('*.wav')}
+  assert sorted(x.name for x in (to / genre / 'jazz').iterdir()) == [
+    f'{i}.wav' for i in range(6)
+  ]
+  assert '11 are there already' in _said(index, 'organise', *options, '--apply')
+
+  said = _said(index, 'playlist', genre, '--min_probability=0')
+  assert said.startswith('#EXTM3U\n#EXTINF:')
+  assert str(to / genre / 'rock' / '0.wav') in said.splitlines()
+
+  said = _said(index, 'undo', f'--to={to}')
+  assert 'nothing is done' in said and not list(music_folder.rglob('*.wav'))
+  _said(index, 'undo', f'--to={to}', '--apply')
+  assert len(list(music_folder.rglob('*.wav'))) == 11
+  assert not list(to.rglob('*'))
+  said = _said(index, 'index', music_folder)
+  assert '0 indexed, 11 unchanged, 0 gone' in said
+
+
+def test_tag_and_similar(model, index, tmp_path):
+  music = tmp_path / 'music'
+  for i, ending in enumerate(('mp3', 'flac', 'ogg', 'wav', 'opus')):
+    write_tone(
+      music / f'{i}.{ending}', rate_hz=24000, frequency_hz=300.0 + 90 * i
+    )
+  tagged = mutagen.File(music / '0.mp3', easy=True)
+  tagged.add_tags()
+  tagged.update(genre='Polka', artist='Ann', title='One')
+  tagged.save()
+  _said(index, 'index', music, f'--model={model}')
+  with Index(index) as opened:
+    (one,) = [e for e in opened.entries() if e.path.endswith('0.mp3')]
+  assert (one.artist, one.title) == ('Ann', 'One')
+  before = {path: path.read_bytes() for path in music.iterdir()}
+  options = ('tag', '--min_probability=0')
+  assert '4 to be tagged' in _said(index, *options)
+  assert before == {path: path.read_bytes() for path in music.iterdir()}
+  said = _said(index, *options, '--apply')
+  assert '4 tagged, 1 have a genre, 0 uncertain, 0 failed' in said
+  genre = mutagen.File(music / '1.flac', easy=True)['genre'][0]
+  assert genre in 'abcdefghij'
+  assert str(mutagen.File(music / '3.wav').tags['TCON']) == genre
+  assert mutagen.File(music / '0.mp3', easy=True)['genre'] == ['Polka']
+  assert '(was Polka)' in _said(index, *options, '--replace', '--apply')
+  # What it wrote is no change that would have to be heard again.
+  assert '0 indexed, 5 unchanged' in _said(index, 'index', music)
+
+  said = _said(index, 'similar', music / '1.flac', '-k', '3')
+  assert said.count('\n') == 3 and '1.flac' not in said
+  new = write_tone(tmp_path / 'new.wav', frequency_hz=305.0)
+  said = _said(index, 'similar', new, music / '1.flac')
+  assert said.count('\n') == 4 and '1.flac' not in said
+  said = _said(index, 'similar', tmp_path / 'gone.wav', code=1)
+  assert 'gone.wav: no such file' in said
+
+
+@pytest.mark.parametrize(
+  ('args', 'said'),
+  [
+    ((), 'no command; one of index, report'),
+    (('sort',), 'sort: no command'),
+    (('index',), 'index: takes a folder'),
+    (('index', 'missing'), 'missing: not a folder'),
+    (('report',), 'no index there; make one'),
+    (('report', '--plot=.'), '--plot=.: a folder; name a file'),
+    (('report', '--apply'), '--apply: not of the command report'),
+    (('organise', '--to=x', '--copy', '--move'), '--copy --move: choose one'),
+    (('organise',), '--to: name the folder'),
+    (('playlist', 'jazz', 'rock'), 'playlist: takes a genre'),
+    (('similar',), 'no index there'),
+    (('organise', '--to=x', '--by=mood'), 'by'),
+  ],
+)
+def test_wrong_usage(index, args, said):
+  assert said in _said(index, *args, code=2)
+  assert not index.exists() or 'index' in args
+
+
+def _entry(path, **values):
+  found = os.stat(path)
+  facts = {'artist': '', 'title': '', 'duration_s': 2.0}
+  facts |= {'genre': 'jazz', 'probability': 0.9, **values}
+  return Entry(
+    str(path), str(path.parent), found.st_size, found.st_mtime_ns, **facts
+  )
+
+
+def _small(path, music_folder):
+  """An index of six tracks that nobody listened to."""
+  with Index(path, create=True) as opened:
+    opened.set_model('crnn', '0' * 64, ('jazz', 'rock'))
+    for i, file in enumerate(sorted((music_folder / 'jazz').iterdir())):
+      opened.put(_entry(file), np.ones(2), [1.0, 0.0, i, 2.0])
+
+
+def _other_version(path):
+  with sqlite3.connect(path) as db:
+    db.execute('PRAGMA user_version = 7')
+
+
+def _other_owner(path):
+  path.unlink()
+  with sqlite3.connect(path) as db:
+    db.execute('CREATE TABLE tracks (id)')
+
+
+def _garbage(path):
+  path.write_bytes(b'no index' * 1000)
+
+
+def _hole(path):
+  data = bytearray(path.read_bytes())
+  data[4096:] = os.urandom(len(data) - 4096)
+  path.write_bytes(data)
+
+
+def _cut(path):
+  os.truncate(path, path.stat().st_size // 2)
+
+
+def _foreign_row(path):
+  with sqlite3.connect(path) as db:
+    db.execute("UPDATE tracks SET duration_s = 'long' WHERE id = 3")
+
+
+def _foreign_embedding(path):
+  with sqlite3.connect(path) as db:
+    db.execute("UPDATE tracks SET embedding = x'00' WHERE id = 3")
+
+
+@pytest.mark.parametrize(
+  ('spoil', 'said', 'code'),
+  [
+    (_other_version, 'written by another version of this package (format 7', 1),
+    (_other_owner, 'no index of this package', 1),
+    (_garbage, 'damaged (file is not a database)', 1),
+    (_hole, 'damaged', 1),
+    (_cut, 'damaged', 1),
+    (_foreign_row, 'damaged (a row that no version', 1),
+    (_foreign_embedding, 'damaged (an embedding that is none)', 1),
+    (lambda path: path.unlink(), 'no index there', 2),
+  ],
+)
+def test_a_damaged_index_is_named(index, music_folder, spoil, said, code):
+  _small(index, music_folder)
+  spoil(index)
+  words = ('similar', music_folder / 'jazz' / '0.wav')
+  assert said in _said(index, *words, code=code)
+  if spoil is not _foreign_embedding:  # which a report has no use for
+    assert said in _said(index, 'report', code=code)
+
+
+def test_two_index_runs_at_once(model, index, music_folder):
+  words = (*COMMAND, 'index', music_folder, f'--index={index}')
+  first = Process([*words, f'--model={model}'])
+  first.wait_for(lambda: index.exists())
+  said = _said(index, 'index', music_folder, code=1)
+  assert 'another process is at work on it' in said
+  assert first.wait() == 0
+
+
+def _num_answered(path):
+  try:
+    with Index(path) as index:
+      return index.num_answered()
+  except ConfigError:  # it is being made
+    return 0
+
+
+def test_an_index_killed_at_any_moment_goes_on(model, index, tmp_path):
+  music = tmp_path / 'music'
+  for i in range(60):  # a second or more to be heard, and a commit each second
+    write_tone(music / f'{i:02}.wav', 60.0, frequency_hz=200.0 + 7 * i)
+  words = [*COMMAND, 'index', music, f'--index={index}', f'--model={model}']
+  rng = np.random.default_rng(0)
+  for _ in range(3):
+    process = Process(words)
+    start = _num_answered(index)
+    process.wait_for(lambda start=start: _num_answered(index) > start)
+    time.sleep(rng.uniform(0.0, 1.0))
+    process.kill()
+  said = _said(index, 'index', music)
+  with Index(index) as opened:
+    opened.check()
+    assert opened.num_answered() == 60
+  assert '0 failed' in said
+
+
+def test_another_model_needs_another_index(model, index, music_folder):
+  _said(index, 'index', music_folder, f'--model={model}')
+  said = _said(index, 'index', music_folder, '--model=crnn', code=2)
+  assert 'has answers of' in said

@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+
+from mgc_jax.collection import neighbours
+from mgc_jax.collection.entry import Entry
+from mgc_jax.collection.index import Index
+from mgc_jax.collection.similar import find_similar
+from mgc_jax.errors import DataError
+from tests.conftest import write_tone
+
+usearch = pytest.importorskip('usearch')
+
+
+def _put(index, path, vector, artist='', size_bytes=9):
+  facts = (str(path), '/m', size_bytes, 9, artist, '', '', 30.0, 'jazz', 0.9)
+  index.put(Entry(*facts), np.ones(2), vector)
+
+
+@pytest.fixture
+def index(tmp_path):
+  with Index(tmp_path / 'index', create=True) as opened:
+    opened.set_model('crnn', '0' * 64, ('jazz', 'rock'))
+    yield opened
+
+
+def test_the_graph_finds_what_comparing_with_all_finds(index):
+  rng = np.random.default_rng(0)
+  vectors = rng.normal(size=(500, 16)).astype(np.float32)
+  for i, vector in enumerate(vectors):
+    _put(index, f'/m/{i}', vector)
+  query = vectors[3] + 0.1
+  wanted = neighbours.exact(index, query, 10)
+  assert wanted[0][0] == 4 and wanted[0][1] > 0.9
+  cosines = [cosine for _, cosine in wanted]
+  assert cosines == sorted(cosines, reverse=True)
+  found = neighbours.approximate(index, query, 10)
+  assert [key for key, _ in found] == [key for key, _ in wanted]
+  np.testing.assert_allclose([x for _, x in found], cosines, atol=2e-3)
+
+
+def test_the_graph_follows_the_index(index):
+  rng = np.random.default_rng(0)
+  for i in range(50):
+    _put(index, f'/m/{i}', rng.normal(size=8))
+  index.commit()
+  query = np.arange(8.0, dtype=np.float32)
+  neighbours.approximate(index, query, 10)
+  kept = index.path.with_name('index.usearch')
+  first = kept.read_bytes()
+  neighbours.approximate(index, query, 10)
+  assert kept.read_bytes() == first
+  _put(index, '/m/7', query)  # changed: another id
+  _put(index, '/m/new', -query)
+  index.delete([index.find('/m/9')])
+  for way in (neighbours.exact, neighbours.approximate):
+    found = [key for key, _ in way(index, query, 50)]
+    assert found[0] == index.find('/m/7').id
+    assert sorted(found) == list(index.answered_ids())
+  kept.write_bytes(first[:100])  # damaged: made anew
+  found = neighbours.approximate(index, query, 1)
+  assert found[0][0] == index.find('/m/7').id
+
+
+def test_the_graph_of_an_index_that_was_here_before_is_not_used(tmp_path):
+  path = tmp_path / 'index'
+  for turn in range(2):
+    path.unlink(missing_ok=True)
+    with Index(path, create=True) as index:
+      index.set_model('crnn', '0' * 64, ('jazz', 'rock'))
+      for i in range(20):
+        _put(index, f'/m/{i}', np.roll(np.eye(20)[i], turn))
+      ((key, cosine),) = neighbours.approximate(index, np.eye(20)[7], 1)
+      assert cosine == pytest.approx(1, abs=1e-3)
+      assert index.by_id([key])[key].path == f'/m/{7 - turn}'
+
+
+def test_many_tracks_are_searched_by_the_graph(index, monkeypatch):
+  monkeypatch.setattr(neighbours, 'EXACT_UP_TO', 3)
+  for i in range(4):
+    _put(index, f'/m/{i}', np.eye(4)[i])
+  ((key, cosine),) = neighbours.ranked(index, np.eye(4)[2], 1)
+  assert key == index.find('/m/2').id and cosine == pytest.approx(1, abs=1e-3)
+  assert index.path.with_name('index.usearch').exists()
+
+
+def test_embeddings_of_another_size_are_named(index):
+  _put(index, '/m/1', np.ones(4))
+  with pytest.raises(DataError, match='embeddings of 4 numbers'):
+    neighbours.ranked(index, np.ones(5), 3)
+
+
+def test_a_history_has_its_mean_and_artists_come_once(index, tmp_path):
+  vectors = {
+    'a': (4, 0, 0, 0),
+    'b': (0, 1, 0, 0),
+    'between': (1, 1, 0, 0),
+    'near a': (5, 1, 0, 0),
+    'far': (0, 0, 0, 1),
+  }
+  for i, (name, vector) in enumerate(vectors.items()):
+    path = write_tone(tmp_path / f'{name}.wav', 1.0 + i / 10)
+    found = path.stat()
+    artist = 'Ann' if name in ('between', 'near a') else ''
+    entry = Entry(
+      *(str(path), str(tmp_path), found.st_size, found.st_mtime_ns),
+      *(artist, '', '', 1.0, 'jazz', 0.9),
+    )
+    index.put(entry, np.ones(2), vector)
+
+  def names(paths, diverse=False):
+    found = find_similar(
+      index, [str(tmp_path / f'{x}.wav') for x in paths], 9, diverse
+    )
+    return [one.entry.path.split('/')[-1][:-4] for one in found]
+
+  assert names('a') == ['near a', 'between', 'b', 'far']
+  assert names('ab') == ['between', 'near a', 'far']
+  assert names('ab', diverse=True) == ['between', 'far']

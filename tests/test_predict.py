@@ -1,0 +1,143 @@
+import csv
+import dataclasses
+import io
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import mgc_jax
+from mgc_jax import bundle as bundles
+from mgc_jax import description, pretrained, program
+from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.pretrained import known_answers
+from tests.conftest import write_tone
+
+
+@pytest.fixture
+def model(bundle, tmp_path):
+  """The folder of a bundle of random weights."""
+  bundles.save(bundle, tmp_path / 'model')
+  return tmp_path / 'model'
+
+
+def _run(*args, **kwargs):
+  command = [sys.executable, '-m', 'mgc_jax.predict', *map(str, args)]
+  return subprocess.run(command, capture_output=True, text=True, **kwargs)
+
+
+def test_an_exported_file_answers_as_its_bundle(bundle, tmp_path):
+  path = tmp_path / 'model.mgc'
+  description.write(path, program.of_bundle(bundle))
+  found = program.read(path)
+  rng = np.random.default_rng(0)
+  size = found.max_frames, bundle.config.features.num_bands
+  for batch in (1, 3):
+    frames = rng.normal(-40, 9, (batch, *size)).astype(np.float16)
+    logits, mask, embedding = found(frames, np.full(batch, size[0], np.int32))
+    wanted = known_answers.window_logits(bundle, frames)
+    np.testing.assert_allclose(logits, wanted, atol=1e-5)
+    assert mask.all() and embedding.shape[:2] == mask.shape
+  assert found.genres == bundle.genres and found.temperature == 1.5
+
+
+@pytest.mark.parametrize('cut', [0, 100, -200])
+def test_a_damaged_export_is_named(bundle, tmp_path, cut):
+  path = tmp_path / 'model.mgc'
+  path.write_bytes(program.of_bundle(bundle)[:cut])
+  with pytest.raises(DataError, match='model.mgc: not an exported model'):
+    program.read(path)
+
+
+def test_from_python_as_on_the_command_line(model, tmp_path):
+  path = write_tone(tmp_path / 'long.wav', seconds=7.5, rate_hz=11025)
+  answer = mgc_jax.load(model).predict(path)
+  assert answer.duration_s == pytest.approx(7.5, abs=1e-3)
+  assert sum(p for _, p in answer.top) == pytest.approx(1)
+  assert answer.windows == len(answer.timeline)
+  starts = [moment.start_s for moment in answer.timeline]
+  assert starts == sorted(starts) and starts[-1] > 3
+  done = _run(path, f'--model={model}', '--format=json', '--timeline')
+  assert done.returncode == 0, done.stderr
+  assert json.loads(done.stdout) == answer.to_json(3, timeline=True)
+
+
+def test_a_folder_goes_past_bad_files_and_says_so(model, music_folder):
+  (music_folder / 'jazz' / 'text.mp3').write_text('no music')
+  (music_folder / 'rock' / 'cover.jpg').write_text('ignored')
+  done = _run(music_folder, f'--model={model}', '--format=csv')
+  assert done.returncode == 1
+  rows = list(csv.DictReader(io.StringIO(done.stdout)))
+  assert len(rows) == 12
+  assert rows[0]['path'] == str(music_folder / 'jazz' / '0.wav')
+  assert sum(float(rows[0][g]) for g in 'abcdefghij') == pytest.approx(
+    1, abs=1e-3
+  )
+  assert 'jazz/text.mp3: not audio' in done.stderr
+  assert '1 of 13 files failed' in done.stderr
+
+
+def test_text_says_what_the_model_knows_and_a_list_may_come_in(model, tmp_path):
+  path = write_tone(tmp_path / 'a.wav')
+  plot = tmp_path / 'a.png'
+  done = _run(
+    '-', f'--model={model}', f'--plot={plot}', '--timeline', input=f'{path}\n'
+  )
+  assert done.returncode == 0, done.stderr
+  first, second, *windows = done.stdout.splitlines()
+  assert first == f'{model} knows a, b, c, d, e, f, g, h, i, j'
+  assert second.startswith(f'{path}: ') and len(windows) > 1
+  assert plot.read_bytes().startswith(b'\x89PNG')
+
+
+@pytest.mark.parametrize(
+  ('args', 'said'),
+  [
+    ((), 'name files or folders'),
+    (('x.wav', '--model=nope'), 'no such model'),
+    (('x.wav', 'y.wav', '--plot=a.png'), '--plot=a.png: of one file, not of 2'),
+    (('x.wav', '--format=xml'), 'format'),
+    (('x.wav', '--plot=.'), '--plot=.: a folder; name a file'),
+  ],
+)
+def test_wrong_usage(args, said):
+  done = _run(*args)
+  assert done.returncode == 2 and said in done.stderr
+  assert 'Traceback' not in done.stderr
+
+
+def test_odd_names_are_drawn_as_they_are(bundle, tmp_path):
+  genres = ('a$_$', '$\\frac{', *bundle.genres[2:])
+  bundles.save(dataclasses.replace(bundle, genres=genres), tmp_path / 'odd')
+  song = write_tone(tmp_path / 'x.wav')
+  song = song.rename(tmp_path / os.fsdecode(b'$_$\xff.wav'))
+  plot = tmp_path / 'a.png'
+  done = _run(song, f'--model={tmp_path / "odd"}', f'--plot={plot}')
+  assert done.returncode == 0 and plot.exists(), done.stderr
+
+
+def test_too_short_and_missing_files_are_data_errors(model, tmp_path):
+  loaded = mgc_jax.load(model)
+  with pytest.raises(DataError, match='too short: 0.50 s'):
+    loaded.predict(write_tone(tmp_path / 'short.wav', seconds=0.5))
+  with pytest.raises(DataError, match='no such file'):
+    loaded.predict(tmp_path / 'missing.wav')
+  with pytest.raises(ConfigError, match='no such model'):
+    mgc_jax.load(tmp_path / 'nothing')
+
+
+@pytest.mark.parametrize('name', pretrained.NAMES)
+def test_an_exported_model_answers_as_the_one_it_was(name, tmp_path):
+  file, song = tmp_path / 'model.mgc', tmp_path / 'song.wav'
+  write_tone(song, 20.0, 22050)
+  command = [sys.executable, '-m', 'mgc_jax.export']
+  subprocess.run([*command, f'--model={name}', f'--to={file}'], check=True)
+  wanted = mgc_jax.load(name).predict(song)
+  found = mgc_jax.load(file).predict(song)
+  for a, b in zip(found.timeline, wanted.timeline, strict=True):
+    np.testing.assert_allclose(a.probabilities, b.probabilities, atol=1e-5)
+  done = _run(song, f'--model={file}', '--format=json')
+  assert json.loads(done.stdout)['genre'] == wanted.genre
