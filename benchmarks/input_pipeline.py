@@ -24,11 +24,11 @@ from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.splits import make_splits
 from mgc_jax.feed import Resident, Streamed, epoch_order
 from mgc_jax.input_pipeline import Reader
-from mgc_jax.metrics import WindowSums
 from mgc_jax.models import create_model
 from mgc_jax.optim import create_optimizer
 from mgc_jax.partition import data_mesh, replicate
 from mgc_jax.train_state import create_state, train_step
+from mgc_jax.window_sums import WindowSums
 
 
 def pipeline_windows_per_s(batches: Iterator, windows: int) -> float:

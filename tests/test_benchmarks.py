@@ -169,20 +169,70 @@ def test_startup(tmp_path):
 def test_profile(tmp_path):
   found = _figures(tmp_path, 'profile', '--toy', '--network=crnn')
   rows = found['operations']
-  assert any('backward WindowLstm_0' in row['origin'] for row in rows)
+  assert any(
+    row['origin'].startswith('backward') and 'WindowLstm_0' in row['origin']
+    for row in rows
+  )
   assert rows[0]['ms'] >= rows[-1]['ms'] > 0
 
 
 def test_preparation(tmp_path):
-  for genre in ('jazz', 'rock'):
-    for i in range(3):
-      frequency_hz = 300.0 + 40 * i + len(genre)
-      path = tmp_path / genre / f'{i}.mp3'
-      write_tone(path, 3.0, 22050, frequency_hz=frequency_hz)
+  for i in range(6):
+    path = tmp_path / ('jazz', 'rock')[i % 2] / f'{i}.mp3'
+    write_tone(path, 3.0, 22050, frequency_hz=300.0 + 40 * i)
   args = (f'--root={tmp_path}', '--rounds=1')
   found = _figures(tmp_path, 'preparation', *args)
   assert found['num_tracks'] == 6
   assert 0 < found['peak_gib'] < 2
+
+
+def test_training_against_keras_one_of_the_peers(tmp_path):
+  found = _figures(tmp_path, 'training', '--toy')
+  assert found['ratio']['min'] > 0
+  for its in found['ends'].values():
+    assert [end['epochs'] for end in its] == [1]
+
+
+def test_preparation_stages(tmp_path):
+  found = _figures(tmp_path, 'preparation_stages', '--toy')
+  assert found['mean_error_db']['librosa'] < 0.01
+  assert found['tracks_per_s']['decode'] > found['tracks_per_s']['mgc_jax'] > 0
+
+
+def test_growth(tmp_path):
+  plot = tmp_path / 'growth.png'
+  found = _figures(tmp_path, 'growth', '--toy', f'--plot={plot}')['commands']
+  assert set(found) == {'prepare', 'train one epoch', 'predict', 'index'}
+  assert all(len(its['seconds']) == 2 for its in found.values())
+  assert plot.stat().st_size > 5000
+
+
+def test_answering(tmp_path):
+  found = _figures(tmp_path, 'answering', '--toy', '--model=cnn')
+  found = found['models']['JAX']
+  assert all(x['min'] > 0 for x in found['stages_s'].values())
+  assert found['command_s']['min'] > 0 < found['real_time_factor']['min']
+
+
+def test_neighbours(tmp_path):
+  found = _figures(tmp_path, 'neighbours', '--toy')['sizes']['300']
+  assert found['recall'] > 0.9 and found['ratio']['min'] > 0
+
+
+def test_similarity(tmp_path):
+  found = _figures(tmp_path, 'similarity', '--toy')['models']
+  for who in found['cnn'].values():
+    assert who['chance'] <= 1 and 0 <= who['precision_at_10'] <= 1
+
+
+def test_collection_cost(tmp_path):
+  ways = _figures(tmp_path, 'collection_cost', '--toy')['ways']
+  middle, everything = ways['clips of 30 s'], ways['all of whole tracks']
+  assert everything['fma_full_gib'] >= middle['fma_full_gib'] > 0
+  for row in ways.values():
+    assert row['fma_full_core_hours'] == pytest.approx(
+      106_574 / row['tracks_per_s'] / 3600
+    )
 
 
 def test_accelerator(tmp_path):

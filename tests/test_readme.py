@@ -4,6 +4,8 @@ import importlib.util
 import pathlib
 import re
 
+from tests.conftest import write_tone
+
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 TEXT = '\n'.join(page.read_text() for page in PAGES)
@@ -30,8 +32,19 @@ def test_every_override_that_is_named_is_a_field():
     field(config, path)  # raises where there is none
 
 
-def test_the_python_example_runs():
-  (code,) = re.findall(r'```python\n(.*?)```', PAGES[0].read_text(), re.DOTALL)
+def _python_examples():
+  return re.findall(r'```python\n(.*?)```', PAGES[0].read_text(), re.DOTALL)
+
+
+def test_the_example_of_an_answer_runs(tmp_path, monkeypatch, capsys):
+  write_tone(tmp_path / 'song.mp3', 30.0, 22050)
+  monkeypatch.chdir(tmp_path)
   names = {}
-  exec(code, names)
+  exec(_python_examples()[0], names)
+  assert names['answer'].genre in capsys.readouterr().out
+
+
+def test_the_example_of_a_model_runs():
+  names = {}
+  exec(_python_examples()[1], names)
   assert names['logits'].shape == (2, 3, 10)

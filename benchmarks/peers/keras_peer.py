@@ -36,22 +36,22 @@ class KerasPeer:
       raise ValueError(f'variant={variant}: no such way to run Keras')
     self._num_genres = config.model.num_genres
     self._targets = {}  # variables by flax's names
-    self._network = _network(config.model, batch_shape, self._targets)
+    self.network = _network(config.model, batch_shape, self._targets)
     self.num_params = sum(
-      int(np.prod(v.shape)) for v in self._network.trainable_variables
+      int(np.prod(v.shape)) for v in self.network.trainable_variables
     )
-    self._network.compile(
-      _optimizer(config.train, self._network),
+    self.network.compile(
+      _optimizer(config.train, self.network),
       keras.losses.CategoricalCrossentropy(
         from_logits=True, label_smoothing=config.train.label_smoothing
       ),
       jit_compile='auto',
     )
-    self._network.make_train_function()
+    self.network.make_train_function()
     # As Keras's own predict function is made.
     self._evaluate = tf.function(
-      lambda x: self._network(x, training=False),
-      jit_compile=self._network.jit_compile,
+      lambda x: self.network(x, training=False),
+      jit_compile=self.network.jit_compile,
     )
 
   def load(
@@ -79,7 +79,7 @@ class KerasPeer:
 
   def train_step(self, placed: Any) -> None:
     """Takes one step of the optimiser on what `place` returned."""
-    self._last = self._network.train_function(placed[0])
+    self._last = self.network.train_function(placed[0])
 
   def infer(self, placed: Any) -> None:
     """Computes the logits of what `place` returned, in evaluation mode."""

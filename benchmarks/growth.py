@@ -1,0 +1,142 @@
+"""What more tracks cost: time and peak memory at 1, 2, 4 and 8 times as many.
+
+Each step is a command of its own, in a fresh process, on music made for it.
+What a command takes for 24 tracks is subtracted before the exponent is
+fitted: 1 is linear time. Memory is to stay flat.
+
+  python -m benchmarks.growth --plot=growth.png
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import matplotlib
+import numpy as np
+
+from benchmarks.measure import parser, tell
+from benchmarks.preparation import write_music
+
+matplotlib.use('Agg')  # files only; before pyplot
+import matplotlib.pyplot as plt  # noqa: E402
+
+_TIMES = (1, 2, 4, 8)
+_TRACKS_PER_ARTIST = 4  # of two genres with two tracks each
+_START_TRACKS = 24  # the least that a split can be made of
+
+
+def commands(music: pathlib.Path, scratch: pathlib.Path) -> dict[str, list]:
+  """Returns what is measured, in an order in which each finds what it needs.
+
+  Args:
+    music: `<genre>/<track>.mp3`.
+    scratch: an empty folder for what they make.
+  """
+  data = [
+    '--config=configs/cnn.py',
+    '--config.data.source=folder',
+    f'--config.data.root={music}',
+    f'--config.data.prepared_dir={scratch / "prepared"}',
+    '--config.data.num_workers=1',
+  ]
+  train = [
+    f'--workdir={scratch / "run"}',
+    '--config.train.num_epochs=1',
+    '--config.train.batch_size=8',
+  ]
+  index = f'--index={scratch / "index.sqlite"}'
+  return {
+    'prepare': ['mgc_jax.datasets.prepare', *data],
+    'train one epoch': ['mgc_jax.main', *data, *train],
+    'predict': ['mgc_jax.predict', str(music), '--format=csv'],
+    'index': ['mgc_jax.collection', 'index', str(music), index],
+  }
+
+
+def measure(command: list[str]) -> tuple[float, float]:
+  """Runs a command; returns its seconds and its peak memory in MiB."""
+  start_s = time.perf_counter()
+  process = subprocess.Popen(
+    [sys.executable, '-m', *command],
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  said = process.stderr.read()
+  _, status, usage = os.wait4(process.pid, 0)
+  process.returncode = os.waitstatus_to_exitcode(status)
+  if process.returncode:
+    raise RuntimeError(f'{" ".join(command)}: {said}')
+  unit = 2**20 if sys.platform == 'darwin' else 2**10  # bytes there, kB here
+  return time.perf_counter() - start_s, usage.ru_maxrss / unit
+
+
+def exponent(sizes: list[int], seconds: list[float], start_s: float) -> float:
+  """Fits p of seconds - start_s = c * more tracks ** p."""
+  more = np.array(sizes) - _START_TRACKS
+  net_s = np.maximum(np.array(seconds) - start_s, 1e-3)
+  return float(np.polyfit(np.log(more), np.log(net_s), 1)[0])
+
+
+def main() -> None:
+  """Prints a line for each command; draws them."""
+  flags = parser(__doc__)
+  flags.add_argument('--tracks', type=int, default=40, help='at size 1')
+  flags.add_argument('--plot', type=pathlib.Path, help='PNG')
+  args = flags.parse_args()
+  tracks = 32 if args.toy else args.tracks
+  times = _TIMES[:2] if args.toy else _TIMES
+  sizes = [tracks * factor for factor in times]
+  seconds: dict[str, list[float]] = {}
+  peaks: dict[str, list[float]] = {}
+  # The first is not measured: it fills the caches of compiled code.
+  for size in [_START_TRACKS, _START_TRACKS, *sizes]:
+    with tempfile.TemporaryDirectory() as folder:
+      music = pathlib.Path(folder) / 'music'
+      num_artists = size // _TRACKS_PER_ARTIST
+      write_music(music, 9.0 if args.toy else 30.0, num_artists)
+      for name, command in commands(music, pathlib.Path(folder)).items():
+        taken_s, peak_mib = measure(command)
+        seconds.setdefault(name, []).append(taken_s)
+        peaks.setdefault(name, []).append(peak_mib)
+  results = {}
+  for name, (_, start_s, *taken) in seconds.items():
+    results[name] = {
+      'tracks': sizes,
+      'seconds': taken,
+      'start_s': start_s,
+      'peak_mib': peaks[name][2:],
+      'exponent': exponent(sizes, taken, start_s),
+    }
+    print(
+      f'{name:16} {taken[0]:.1f} to {taken[-1]:.1f} s, exponent '
+      f'{results[name]["exponent"]:.2f}; peak memory {peaks[name][2]:.0f} to '
+      f'{peaks[name][-1]:.0f} MiB'
+    )
+  if args.plot:
+    draw(results, args.plot)
+  tell({'commands': results}, args.json)
+
+
+def draw(results: dict, path: pathlib.Path) -> None:
+  """Draws time without the start, and peak memory, by tracks."""
+  figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+  for name, its in results.items():
+    net_s = np.maximum(np.array(its['seconds']) - its['start_s'], 1e-3)
+    title = f'{name} (exponent {its["exponent"]:.2f})'
+    left.loglog(its['tracks'], net_s, marker='o', label=title)
+    right.plot(its['tracks'], its['peak_mib'], marker='o', label=name)
+  left.set(xlabel='tracks of 30 s', ylabel='s, without the start')
+  right.set(xlabel='tracks of 30 s', ylabel='peak memory, MiB', ylim=(0, None))
+  left.legend(fontsize='small')
+  for axis in (left, right):
+    axis.grid(alpha=0.3)
+  figure.tight_layout()
+  figure.savefig(path, dpi=110)
+
+
+if __name__ == '__main__':
+  main()

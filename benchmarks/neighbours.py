@@ -1,0 +1,116 @@
+"""Exact search for similar songs against an approximate index (usearch).
+
+Random unit vectors in clusters, as songs are. A question is a command of its
+own, so what counts is reading what is kept and then searching it: exact search
+reads the index, usearch its graph, which has to be built once.
+
+  python -m benchmarks.neighbours
+"""
+
+import functools
+import pathlib
+import tempfile
+import time
+
+import numpy as np
+
+from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
+from mgc_jax.collection import neighbours
+from mgc_jax.collection.entry import Entry
+from mgc_jax.collection.index import Index
+
+_NUM_ANSWERS = 10
+_NUM_CLUSTERS = 200
+_SIZE = 224  # of the embeddings of the models that come with the package
+_CHUNK = 10_000
+
+
+def fill(path: pathlib.Path, num_tracks: int, size: int) -> np.ndarray:
+  """Makes an index of vectors; returns f32[5, size] questions."""
+  rng = np.random.default_rng(0)
+  centres = rng.normal(size=(_NUM_CLUSTERS, size)).astype(np.float32)
+
+  def vectors(number: int) -> np.ndarray:
+    noise = rng.normal(size=(number, size)).astype(np.float32)
+    return centres[rng.integers(_NUM_CLUSTERS, size=number)] + 0.7 * noise
+
+  with Index(path, create=True) as index:
+    for start in range(0, num_tracks, _CHUNK):
+      rows = vectors(min(_CHUNK, num_tracks - start))
+      for i, row in enumerate(rows, start):
+        entry = Entry(f'/m/{i}.mp3', '/m', 9, 9, '', '', '', 30.0, 'jazz', 0.9)
+        index.put(entry, np.ones(10), row)
+  return vectors(5)
+
+
+def compare(num_tracks: int, size: int, rounds: int) -> dict:
+  """Measures both ways for a collection of a size.
+
+  Returns:
+    `seconds` of a question by way, `build_s` of the graph, `bytes` by file,
+    `recall` of the approximate answers, `ratio` of exact to usearch.
+  """
+  with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder) / 'index'
+    queries = fill(path, num_tracks, size)
+    start_s = time.perf_counter()
+    with Index(path) as index:
+      neighbours.kept_graph(index)
+    build_s = time.perf_counter() - start_s
+    answers: dict[str, list] = {}
+
+    def ask(way: str) -> float:
+      start_s = time.perf_counter()
+      with Index(path) as index:
+        search = getattr(neighbours, way)
+        answers[way] = [next_ids(search(index, queries[0]))]
+        seconds = time.perf_counter() - start_s
+        answers[way] += [next_ids(search(index, q)) for q in queries[1:]]
+      return seconds
+
+    ways = ('exact', 'approximate')
+    found = in_turn({w: functools.partial(ask, w) for w in ways}, rounds)
+    pairs = zip(answers['exact'], answers['approximate'], strict=True)
+    shared = [len(set(a) & set(b)) / _NUM_ANSWERS for a, b in pairs]
+    return {
+      'seconds': {way: spread(x) for way, x in found.items()},
+      'ratio': ratio(found['exact'], found['approximate']),
+      'recall': float(np.mean(shared)),
+      'build_s': build_s,
+      'bytes': {
+        x.name: x.stat().st_size for x in pathlib.Path(folder).iterdir()
+      },
+    }
+
+
+def next_ids(found) -> list[int]:
+  """Returns the ids of an answer."""
+  return [key for key, _ in found]
+
+
+def main() -> None:
+  """Prints a line for each size."""
+  flags = parser(__doc__)
+  flags.add_argument('--rounds', type=int, default=3)
+  flags.add_argument(
+    '--sizes', default='10000,100000,300000', help='numbers of tracks'
+  )
+  args = flags.parse_args()
+  sizes = [300] if args.toy else [int(x) for x in args.sizes.split(',')]
+  results = {}
+  for num_tracks in sizes:
+    found = compare(num_tracks, 16 if args.toy else _SIZE, args.rounds)
+    results[num_tracks] = found
+    seconds = {way: x['median'] for way, x in found['seconds'].items()}
+    print(
+      f'{num_tracks} tracks: exact {seconds["exact"]:.2f} s, '
+      f"{told(found['ratio'])} usearch's {seconds['approximate']:.2f} s, which "
+      f'finds {found["recall"]:.0%} of the nearest and is built in '
+      f'{found["build_s"]:.0f} s',
+      flush=True,
+    )
+  tell({'sizes': results}, args.json)
+
+
+if __name__ == '__main__':
+  main()

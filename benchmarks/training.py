@@ -1,0 +1,173 @@
+"""Training to an accuracy: the whole wall time, against Keras.
+
+The original's CNN on the synthetic corpus, the same windows, batches and
+optimiser settings, each in a fresh process: imports, compilation and all, until
+the windows of artists that were not trained on are known as often as asked.
+Keras trains by `fit` and evaluates by `evaluate` after each epoch, as a user
+has it; here it is the same step and evaluation as `mgc_jax.main`'s.
+
+  python -m benchmarks.training
+"""
+
+import functools
+import itertools
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
+from benchmarks.networks import network_config
+from mgc_jax.datasets.sources import synthetic
+from mgc_jax.features import log_mel
+
+_MAX_EPOCHS = 60
+_NETWORK = 'seed/cnn'
+
+
+def write_windows(path: pathlib.Path, toy: bool) -> None:
+  """Writes windows and genres of artists to train on, and of others.
+
+  Args:
+    path: of the `.npz`: `train_x` f32[n, T, F], standardised, `train_y` i64[n],
+      `valid_x` and `valid_y`.
+    toy: fewer and shorter tracks, and tiny windows.
+  """
+  config = network_config(_NETWORK, toy)
+  sizes = config.data.synthetic
+  if toy:
+    sizes.num_artists, sizes.tracks_per_artist, sizes.duration_s = 2, 1, 6.0
+  size, genres = config.windows.num_frames, list(synthetic.GENRES)
+  arrays: dict[str, list] = {'train': [], 'valid': []}
+  tracks = synthetic.list_tracks(config.data)
+  artists = sorted({track.artist for track in tracks})
+  for track in tracks:
+    waveform = synthetic.render(track.path, config.features.sample_rate_hz)
+    frames = log_mel(waveform, config.features)
+    side = 'valid' if artists.index(track.artist) % 4 == 0 else 'train'
+    for start in range(0, len(frames) - size + 1, size):
+      row = frames[start : start + size], genres.index(track.genre)
+      arrays[side].append(row)
+  mean = np.mean([x for x, _ in arrays['train']])
+  std = np.std([x for x, _ in arrays['train']])
+  found = {}
+  for side, rows in arrays.items():
+    x = np.stack([x for x, _ in rows])
+    found[f'{side}_x'] = ((x - mean) / std).astype(np.float32)
+    found[f'{side}_y'] = np.array([y for _, y in rows])
+  np.savez(path, **found)
+
+
+def _by_jax(config, data, seed: int) -> Iterator[np.ndarray]:
+  """Yields i64[n] answers for the other artists' windows after each epoch."""
+  from benchmarks.peers.jax_peer import JaxPeer
+  from mgc_jax import runtime
+
+  runtime.set_up()
+  x, y, size = data['train_x'], data['train_y'], config.train.batch_size
+  config.seed = seed
+  peer = JaxPeer(config, (size, *x.shape[1:]), 'default')
+  rng = np.random.default_rng(seed)
+  while True:
+    order = rng.permutation(len(x))
+    for start in range(0, len(x) - size + 1, size):
+      rows = order[start : start + size]
+      peer.train_step(peer.place(x[rows], y[rows]))
+    yield _answers(peer.logits, data['valid_x'], size)
+
+
+def _by_keras(config, data, seed: int) -> Iterator[np.ndarray]:
+  """As `_by_jax`."""
+  from benchmarks.peers.keras_peer import KerasPeer, keras
+
+  keras.utils.set_random_seed(seed)
+  x, y, size = data['train_x'], data['train_y'], config.train.batch_size
+  peer = KerasPeer(config, (size, *x.shape[1:]))
+  targets = np.eye(config.model.num_genres, dtype=np.float32)[y][:, None]
+  count = len(x) // size * size
+  while True:
+    peer.network.fit(
+      x[:count], targets[:count], batch_size=size, epochs=1, verbose=0
+    )
+    yield _answers(peer.logits, data['valid_x'], size)
+
+
+_WAYS = {'mgc_jax': _by_jax, 'keras': _by_keras}
+
+
+def _answers(logits: Callable, x: np.ndarray, size: int) -> np.ndarray:
+  found = []
+  for start in range(0, len(x), size):
+    part = x[start : start + size]
+    padded = np.zeros((size, *part.shape[1:]), np.float32)
+    padded[: len(part)] = part
+    found.append(logits(padded)[: len(part), 0].argmax(axis=-1))
+  return np.concatenate(found)
+
+
+def _child(way: str, path: str, wanted: float, seed: int, toy: bool) -> None:
+  """Trains until the accuracy is there; prints epochs and accuracy."""
+  data = dict(np.load(path))
+  config = network_config(_NETWORK, toy)
+  config.model.num_genres = len(synthetic.GENRES)
+  for side in ('train', 'valid'):
+    data[f'{side}_x'] = data[f'{side}_x'][:, None]  # one window an example
+  epochs = itertools.islice(_WAYS[way](config, data, seed), _MAX_EPOCHS)
+  accuracies = []
+  for answers in epochs:
+    accuracies.append(float((answers == data['valid_y']).mean()))
+    if accuracies[-1] >= wanted:
+      break
+  print(json.dumps({'epochs': len(accuracies), 'accuracy': accuracies[-1]}))
+
+
+def main() -> None:
+  """Prints the ratio of wall times, and each way's epochs."""
+  flags = parser(__doc__)
+  flags.add_argument('--rounds', type=int, default=3, help='seeds')
+  flags.add_argument('--accuracy', type=float, default=0.7, help='of windows')
+  flags.add_argument('--child', choices=_WAYS, help='train, say how it went')
+  flags.add_argument('--windows', help='the file for a child')
+  flags.add_argument('--seed', type=int, default=0)
+  args = flags.parse_args()
+  if args.child:
+    _child(args.child, args.windows, args.accuracy, args.seed, args.toy)
+    return
+  wanted = 0.0 if args.toy else args.accuracy
+  ends: dict[str, list[dict]] = {way: [] for way in _WAYS}
+  with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder) / 'windows.npz'
+    write_windows(path, args.toy)
+
+    def train_s(way: str) -> float:
+      command = [sys.executable, '-m', 'benchmarks.training', f'--child={way}']
+      command += [f'--windows={path}', f'--accuracy={wanted}']
+      command += [f'--seed={len(ends[way])}', *['--toy'] * args.toy]
+      start_s = time.perf_counter()
+      done = subprocess.run(
+        command, stdout=subprocess.PIPE, check=True, text=True
+      )
+      seconds = time.perf_counter() - start_s
+      ends[way].append(json.loads(done.stdout.splitlines()[-1]))
+      return seconds
+
+    calls = {way: functools.partial(train_s, way) for way in _WAYS}
+    seconds = in_turn(calls, 1 if args.toy else args.rounds)
+  against = ratio(seconds['keras'], seconds['mgc_jax'])
+  for way, its in ends.items():
+    epochs = ', '.join(str(end['epochs']) for end in its)
+    print(f'{way}: {spread(seconds[way])["median"]:.0f} s, epochs {epochs}')
+  print(f'to {wanted:.0%} of windows: Keras takes {told(against)} our time')
+  result = {'ratio': against, 'ends': ends, 'accuracy': wanted}
+  tell(
+    {**result, 'seconds': {w: spread(x) for w, x in seconds.items()}}, args.json
+  )
+
+
+if __name__ == '__main__':
+  main()

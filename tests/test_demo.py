@@ -1,0 +1,213 @@
+"""The page, in a real browser; needs the extra, chromium and selenium."""
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from tests.conftest import write_tone
+from tests.processes import Process, environment
+
+pytest.importorskip('gradio')
+webdriver = pytest.importorskip('selenium.webdriver')
+_CHROMIUM, _DRIVER = shutil.which('chromium'), shutil.which('chromedriver')
+if not (_CHROMIUM and _DRIVER):
+  pytest.skip('no chromium, chromium-driver', allow_module_level=True)
+
+_WIDTH, _HEIGHT = 1000, 1100
+
+
+@pytest.fixture(scope='module')
+def music(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('music')
+  for i in range(3):
+    write_tone(folder / f'{i}.mp3', 12.0, 22050, frequency_hz=300.0 + 90 * i)
+  return folder
+
+
+@pytest.fixture(scope='module')
+def address(music, tmp_path_factory):
+  index = tmp_path_factory.mktemp('index') / 'index.sqlite'
+  command = [sys.executable, '-m', 'mgc_jax.collection', 'index', str(music)]
+  subprocess.run([*command, f'--index={index}'], check=True, env=environment())
+  command = [sys.executable, '-m', 'mgc_jax.demo', '--port=0']
+  limits = ['--max_minutes=1', '--max_megabytes=2']
+  process = Process([*command, *limits, f'--index={index}'])
+  process.wait_for(lambda: 'is open' in process.said)
+  yield re.search(r'http://\S+', process.said)[0]
+  process.kill()
+
+
+def _open_browser():
+  options = webdriver.ChromeOptions()
+  options.binary_location = _CHROMIUM
+  for word in (
+    'headless=new',
+    'no-sandbox',
+    'disable-dev-shm-usage',
+    f'window-size={_WIDTH},{_HEIGHT}',
+    'autoplay-policy=no-user-gesture-required',
+    'use-fake-device-for-media-stream',  # a microphone that hears beeps
+    'use-fake-ui-for-media-stream',
+  ):
+    options.add_argument(f'--{word}')
+  options.set_capability('goog:loggingPrefs', {'performance': 'ALL'})
+  service = webdriver.ChromeService(_DRIVER)
+  return webdriver.Chrome(options=options, service=service)
+
+
+@pytest.fixture
+def browser():
+  opened = _open_browser()
+  yield opened
+  opened.quit()
+
+
+def _find(browser, selector, timeout_s=60.0):
+  end_s = time.monotonic() + timeout_s
+  while time.monotonic() < end_s:
+    found = browser.find_elements('css selector', selector)
+    if found:
+      return found[0]
+    time.sleep(0.1)
+  raise AssertionError(f'{selector}: not on the page: {_text(browser)}')
+
+
+def _text(browser):
+  return browser.find_element('css selector', 'body').text
+
+
+def _hosts(browser):
+  """Whom the browser asked."""
+  found = set()
+  for line in browser.get_log('performance'):
+    message = json.loads(line['message'])['message']
+    if message['method'] == 'Network.requestWillBeSent':
+      url = urllib.request.urlparse(message['params']['request']['url'])
+      found.add(url.hostname if url.scheme in ('http', 'https', 'ws') else None)
+  return found - {None}
+
+
+def test_a_song_goes_in_and_its_answer_appears(browser, address, music):
+  browser.get(address)
+  _find(browser, 'input[type=file]').send_keys(str(music / '1.mp3'))
+  headline = _find(browser, '#answer h2').text
+  assert re.search(r'\w+ \d+%', headline)
+  similar = browser.find_elements('css selector', '#answer li')
+  assert len(similar) == 2  # of three songs in the index one is this
+  assert all(re.match(r'[02]\.mp3 \(\w+\)', item.text) for item in similar)
+  play = 'const a = document.querySelector("#song audio"); a.muted = true;'
+  browser.execute_script(f'{play} a.play()')
+  where = 'return document.querySelector(".mgc-cursor").style.left'
+  end_s = time.monotonic() + 20
+  while browser.execute_script(where) in ('', '0%'):
+    assert time.monotonic() < end_s, 'the line does not follow the player'
+    time.sleep(0.1)
+  assert _hosts(browser) == {'127.0.0.1'}
+  assert '/tmp' not in _text(browser) and str(music) not in _text(browser)
+
+
+def test_what_is_recorded_is_answered(browser, address):
+  browser.get(address)
+  _find(browser, '#song button[aria-label="Record audio"]').click()
+  _find(browser, '#song button.record').click()
+  time.sleep(3)  # of beeps
+  end_s = time.monotonic() + 30
+  while time.monotonic() < end_s:
+    stop = browser.find_elements('css selector', '#song button.stop-button')
+    shown = [button for button in stop if button.is_displayed()]
+    if shown:
+      shown[0].click()
+      break
+    time.sleep(0.1)
+  assert '%' in _find(browser, '#answer h2').text
+
+
+@pytest.mark.parametrize(
+  ('name', 'seconds', 'said'),
+  [
+    ('text.mp3', None, 'text.mp3: not audio'),
+    ('long.mp3', 90.0, 'long.mp3: too long: 1.5 minutes, over 1'),
+    ('short.wav', 0.5, 'short.wav: too short: 0.50 s'),
+    ('<b>.wav', 0.5, '<b>.wav: too short|b.wav: too short'),
+  ],
+)
+def test_bad_input_has_one_clear_message(
+  browser, address, tmp_path, name, seconds, said
+):
+  path = tmp_path / name
+  if seconds:
+    write_tone(path, seconds, 22050)
+  else:
+    path.write_text('no music\n' * 99)
+  browser.get(address)
+  _find(browser, 'input[type=file]').send_keys(str(path))
+  message = _find(browser, '#answer [role=alert]').text
+  assert re.match(said, message)
+  assert not browser.find_elements('css selector', '#answer h2, #answer b')
+
+
+def test_a_large_upload_is_refused(browser, address, tmp_path):
+  (tmp_path / 'big.mp3').write_bytes(bytes(3_000_000))
+  browser.get(address)
+  _find(browser, 'input[type=file]').send_keys(str(tmp_path / 'big.mp3'))
+  end_s = time.monotonic() + 20
+  while 'exceed the maximum allowed size' not in _text(browser):
+    assert time.monotonic() < end_s, _text(browser)
+    time.sleep(0.1)
+
+
+def test_two_visitors_at_once(browser, address, music):
+  other = _open_browser()
+  try:
+    for one in (browser, other):
+      one.get(address)
+      _find(one, 'input[type=file]')
+    for i, one in enumerate((browser, other)):
+      one.find_element('css selector', 'input[type=file]').send_keys(
+        str(music / f'{2 * i}.mp3')
+      )
+    for i, one in enumerate((browser, other)):
+      assert '%' in _find(one, '#answer h2').text
+      assert f'{2 * i}.mp3' not in _find(one, '#answer ol').text
+  finally:
+    other.quit()
+
+
+def test_a_phone_and_a_keyboard_are_enough(browser, address, music):
+  browser.get(address)
+  _find(browser, 'input[type=file]')
+  reached = set()
+  for _ in range(12):
+    browser.switch_to.active_element.send_keys('\ue004')  # Tab
+    reached.add(
+      browser.execute_script(
+        'const e = document.activeElement;'
+        'return e.closest("#song") ? e.tagName : ""'
+      )
+    )
+  assert 'BUTTON' in reached
+  browser.set_window_size(390, 800)
+  _find(browser, 'input[type=file]').send_keys(str(music / '1.mp3'))
+  _find(browser, '#answer h2')
+  width = 'return document.documentElement.scrollWidth'
+  assert browser.execute_script(width) <= 390
+
+
+def test_a_port_that_is_taken_is_named():
+  with socket.create_server(('127.0.0.1', 0)) as taken:
+    port = taken.getsockname()[1]
+    done = subprocess.run(
+      [sys.executable, '-m', 'mgc_jax.demo', f'--port={port}'],
+      capture_output=True,
+      text=True,
+      env=environment(),
+    )
+  assert done.returncode == 2 and f'--port={port}: ' in done.stderr
+  assert 'Traceback' not in done.stderr

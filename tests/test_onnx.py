@@ -1,0 +1,144 @@
+"""Models as ONNX; needs the extra."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mgc_jax import bundle as bundles
+from mgc_jax import loading, onnx_program, pretrained, program
+from mgc_jax.errors import ConfigError, DataError
+from tests.conftest import write_tone
+from tests.processes import environment
+
+onnx = pytest.importorskip('onnx')
+pytest.importorskip('jax2onnx')
+pytest.importorskip('onnxruntime')
+
+
+@pytest.fixture
+def file(bundle, tmp_path):
+  path = tmp_path / 'model.onnx'
+  path.write_bytes(onnx_program.of_bundle(bundle))
+  return path
+
+
+@pytest.mark.parametrize('name', pretrained.NAMES)
+def test_the_logits_are_those_of_jax(name, tmp_path):
+  path = tmp_path / f'{name}.onnx'
+  command = [sys.executable, '-m', 'mgc_jax.export', f'--model={name}']
+  subprocess.run(
+    [*command, '--format=onnx', f'--to={path}'], check=True, env=environment()
+  )
+  found = onnx_program.read(path)
+  wanted = program.loads(
+    program.of_bundle(bundles.load(pretrained.path(name))), trusted=True
+  )
+  assert found.digest == wanted.digest and found.genres == wanted.genres
+  rng = np.random.default_rng(0)
+  for count in (found.max_frames, 200, 50):
+    frames = np.zeros((1, found.max_frames, 128), np.float16)
+    frames[0, :count] = rng.normal(-40, 9, (count, 128))
+    num_frames = np.array([count], np.int32)
+    pairs = zip(
+      found(frames, num_frames), wanted(frames, num_frames), strict=True
+    )
+    for ours, theirs in pairs:
+      assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
+      np.testing.assert_allclose(ours, theirs, atol=2e-4)
+    logits = found(frames, num_frames)[0] - wanted(frames, num_frames)[0]
+    assert np.abs(logits).max() < 1e-4
+
+
+def test_predict_needs_neither_jax_nor_flax(file, tmp_path):
+  song = write_tone(tmp_path / 'song.wav', 4.0)
+  code = (
+    'import runpy, sys\n'
+    "for name in ('jax', 'flax', 'tensorflow'): sys.modules[name] = None\n"
+    f"sys.argv = ['predict', '--model={file}', '--format=json', '{song}']\n"
+    "runpy.run_module('mgc_jax.predict', run_name='__main__')"
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    capture_output=True,
+    text=True,
+    env=environment(),
+  )
+  assert done.returncode == 0, done.stderr
+  answer = loading.load(file).predict(song)
+  assert json.loads(done.stdout) == answer.to_json(3)
+
+
+def _foreign(model):
+  del model.metadata_props[:]
+
+
+def _other_genres(model):
+  meta = json.loads(model.metadata_props[0].value)
+  meta['genres'] = meta['genres'][:3]
+  model.metadata_props[0].value = json.dumps(meta)
+
+
+def _one_genre_twice(model):
+  meta = json.loads(model.metadata_props[0].value)
+  meta['genres'] = ['jazz'] * len(meta['genres'])
+  model.metadata_props[0].value = json.dumps(meta)
+
+
+def _other_version(model):
+  meta = json.loads(model.metadata_props[0].value)
+  meta['format_version'] = 99
+  model.metadata_props[0].value = json.dumps(meta)
+
+
+def _names_another_file(model):
+  for tensor in model.graph.initializer:
+    tensor.ClearField('raw_data')
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = 'location', '/etc/passwd'
+
+
+@pytest.mark.parametrize(
+  ('spoil', 'said'),
+  [
+    (_foreign, 'not an exported model'),
+    (_other_genres, 'does not fit its description'),
+    (_one_genre_twice, 'genres: none, or one twice'),
+    (_other_version, 'not of version'),
+    (_names_another_file, 'not an exported model'),
+  ],
+)
+def test_a_model_of_somebody_else_is_refused(file, spoil, said):
+  model = onnx.load(file)
+  spoil(model)
+  file.write_bytes(model.SerializeToString())
+  with pytest.raises(DataError, match=said):
+    loading.load(file)
+
+
+@pytest.mark.parametrize('data', [b'', b'text', bytes(1000)])
+def test_what_is_no_model_is_named(tmp_path, data):
+  path = tmp_path / 'x.onnx'
+  path.write_bytes(data)
+  with pytest.raises(DataError, match='x.onnx: not an exported model'):
+    loading.load(path)
+
+
+def test_an_operation_that_cannot_be_converted_is_named(bundle, monkeypatch):
+  import jax2onnx
+
+  def refuse(*_, **__):
+    raise NotImplementedError("No plugins registered for primitive 'stack'")
+
+  monkeypatch.setattr(jax2onnx, 'to_onnx', refuse)
+  with pytest.raises(DataError, match="cannot convert: .*primitive 'stack'"):
+    onnx_program.of_bundle(bundle)
+
+
+def test_without_the_extra_it_is_named(file, monkeypatch):
+  monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+  with pytest.raises(ConfigError, match=r'pip install .*mgc_jax\[onnx\]'):
+    loading.load(file)
