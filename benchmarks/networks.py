@@ -16,8 +16,9 @@ def network_config(name: str, toy: bool = False) -> ConfigDict:
 
   Returns:
     The configuration. Excerpts are as long as their windows, which are cut one
-    after another; no augmentation; a constant learning rate. Where it is toy
-    the networks are tiny.
+    after another; no augmentation; a constant learning rate. Of several members
+    it is one, and what an LSTM has before its first step is left out, for the
+    peers have neither. Where it is toy the networks are tiny.
   """
   config = importlib.import_module(f'configs.{name.replace("/", ".")}')
   config = config.get_config()
@@ -29,6 +30,10 @@ def network_config(name: str, toy: bool = False) -> ConfigDict:
     num_band_masks=0,
     mixup_alpha=0.0,
   )
+  config.train.batch_size //= config.model.num_members
+  config.model.num_members = 1
+  config.model.lstm.encoder_size = 0
+  config.model.lstm.differences = False
   config.train.schedule = 'constant'
   config.train.warmup_epochs = 0.0
   if toy:

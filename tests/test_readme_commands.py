@@ -1,0 +1,170 @@
+"""Every command of README runs, in order, in a small world.
+
+In it `/music` and the like are folders of a test, and sets are fetched from
+loopback.
+"""
+
+import csv
+import hashlib
+import importlib.util
+import io
+import re
+import shutil
+import zipfile
+
+import pytest
+import soundfile
+
+from mgc_jax.datasets import facts
+from mgc_jax.datasets.sources import synthetic
+from tests import pages
+from tests.processes import ROOT, environment
+
+PAGE = (ROOT / 'README.md').read_text()
+# Run elsewhere: by .ci/run, or by the tests of their names.
+ELSEWHERE = {
+  "pip install -e '.[test]' && python -m mgc_jax.main "
+  '--config=configs/crnn.py': '.ci/run',
+  'pytest': '.ci/run',
+  'pip install torch==2.13.0  # the CPU build; see docs/PERFORMANCE.md': (
+    '.ci/run'
+  ),
+  "pip install -e '.[bench]' && python -m benchmarks --toy": (
+    'tests/test_benchmarks.py'
+  ),
+  'python -m mgc_jax.pool --workdirs=a,b,c,d,e': 'tests/test_pool.py',
+}
+# A copy of three tracks is not whole, and that is what it says.
+CODES = {'mgc_jax.datasets.verify': 1}
+
+
+def _commands():
+  """Those of blocks and those within a line, in the page's order."""
+  found = []
+  for block, line in re.findall(
+    r'```(?:sh|console)\n(.*?)```|`(python -m [^`]+)`', PAGE, re.DOTALL
+  ):
+    found += pages.commands(block or line)
+  return found
+
+
+def test_what_runs_elsewhere_is_there():
+  listed = _commands()
+  for command, place in ELSEWHERE.items():
+    assert command in listed, command
+    assert (ROOT / place).exists()
+  gate = (ROOT / '.ci' / 'run').read_text()
+  for part in ("install -q -e '.[test]'", '\npytest\n', 'torch==2.13.0'):
+    assert part in gate
+  assert 'mgc_jax.main --config=configs/crnn.py' in gate
+
+
+@pytest.fixture
+def world(tmp_path, mirror):
+  """The folders that README speaks of, and the arguments to fetch sets."""
+  songs = pages.write_songs(
+    tmp_path / 'music', ('classical', 'rock'), lambda i: f'{i:03d}.mp3'
+  )
+  with (tmp_path / 'music' / 'tracks.csv').open('w', newline='') as file:
+    rows = csv.writer(file)
+    rows.writerow(['path', 'track_id', 'genre', 'artist', 'split'])
+    sides = ('train', 'train', 'train', 'train', 'valid', 'test')
+    for i, (path, genre, artist) in enumerate(songs):
+      rows.writerow([path, path, genre, artist, sides[i % 6]])
+  shutil.copytree(tmp_path / 'music', tmp_path / 'other')
+  for name in ('my/genres', 'a', 'b', 'home/Music'):
+    folder = tmp_path / name
+    shutil.copytree(tmp_path / 'music', folder)
+    (folder / 'tracks.csv').unlink()
+  here = tmp_path / 'here'
+  here.mkdir()
+  for name in ('configs', 'launch'):
+    (here / name).symlink_to(ROOT / name)
+  for genre in ('classical', 'rock'):
+    (here / genre).symlink_to(tmp_path / 'home' / 'Music' / genre)
+  return here, f'--archives={_serve_sets(tmp_path, mirror)}'
+
+
+def _serve_sets(folder, mirror):
+  """The table of one archive, that all sets are in: of two genres a few."""
+  content = io.BytesIO()
+  chosen = {}
+  with zipfile.ZipFile(content, 'w') as file:
+    for row in facts.read_facts(facts.manifest_path('gtma_artist')):
+      key = row['genre'], row['split'], row['source']
+      chosen[key] = chosen.get(key, 0) + 1
+      if row['genre'] not in ('jazz', 'rock') or chosen[key] > 3:
+        continue
+      name = synthetic.GENRES[row['genre'] == 'rock']
+      artist = f'{synthetic.SCHEME}{name}/{sum(chosen.values()):03d}/000'
+      song = io.BytesIO()
+      samples = synthetic.render(f'{artist}?duration_s=9', 22050)
+      soundfile.write(song, samples, 22050, format='WAV')
+      file.writestr(_place(row['track_id']), song.getvalue())
+  mirror.content = content.getvalue()
+  table = folder / 'archives.csv'
+  url = f'http://127.0.0.1:{mirror.server_address[1]}/good/sets.zip'
+  digest = hashlib.sha1(mirror.content).hexdigest()
+  with table.open('w', newline='') as file:
+    rows = csv.writer(file)
+    rows.writerow('set name url algorithm digest size_bytes'.split())
+    for name in ('gtzan', 'fma_metadata', 'fma_medium'):
+      rows.writerow([name, 'sets.zip', url, 'sha1', digest, ''])
+  return table
+
+
+def _place(track_id):
+  """Where GTZAN or FMA has a track."""
+  source, name = track_id.split('/')
+  if source == 'gtzan':
+    return f'{name.partition(".")[0]}/{name}.wav'
+  return f'{int(name) // 1000:03d}/{int(name):06d}.mp3'
+
+
+def _in_this_world(command, folder, archives):
+  """A command with the test's folders, and sizes that a test waits for."""
+  for place in ('music/a', 'music/b', 'music', 'other', 'my', 'data', 'sorted'):
+    there = folder / place.removeprefix('music/')
+    command = re.sub(f'(?<=[ =])/{place}\\b', str(there), command)
+  command = command.replace('folds=5', 'folds=2').replace('0,1,2,3,4', '0,1')
+  command = pages.shortened(command)
+  if 'config.data.source=gtma' in command:
+    command += ' --config.data.allow_missing'
+  if pages.module(command) == 'mgc_jax.sweep':
+    sizes = {'num_artists': 4, 'tracks_per_artist': 1, 'duration_s': 9.0}
+    for name, value in sizes.items():
+      command += f' --config.data.synthetic.{name}={value}'
+  if pages.module(command) == 'mgc_jax.ladder':
+    command += ' --networks=cnn'
+  if pages.module(command) == 'mgc_jax.datasets.fetch':
+    command += f' {archives}'
+  return command
+
+
+def test_every_command_runs(world, tmp_path):
+  here, archives = world
+  env = environment(HOME=tmp_path / 'home', XDG_DATA_HOME=tmp_path / 'share')
+  ran = []
+  for command in _commands():
+    if command in ELSEWHERE:
+      continue
+    command = command.split(' && ')[-1]
+    if command.startswith('pip install'):
+      continue
+    ran.append(pages.module(command))
+    if '--format=onnx' in command and not importlib.util.find_spec('jax2onnx'):
+      continue  # tests/test_onnx.py says that it skips
+    if '--mode=evaluate' not in command and '--workdir=runs/mine' in command:
+      shutil.rmtree(here / 'runs' / 'mine', ignore_errors=True)
+    command = _in_this_world(command, tmp_path, archives)
+    if ran[-1] == 'mgc_jax.demo':
+      pages.serve(command, here, env)
+      continue
+    said = pages.run(command, here, env, CODES.get(ran[-1], 0))
+    assert 'Traceback' not in said
+  assert len(ran) >= 20
+  for made in ('crnn.mgc', 'jazz.m3u8', 'music.png', 'bands.png'):
+    assert (here / made).stat().st_size, made
+  for made in ('mine/results.json', 'own/results.json', 'ladder/ladder.png'):
+    assert (here / 'runs' / made).stat().st_size > 50, made
+  assert len(list((tmp_path / 'sorted').rglob('*.mp3'))) == 12
