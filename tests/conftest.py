@@ -137,3 +137,11 @@ def bundle(tiny_config):
     temperature=1.5,
     info={'seed': 3},
   )
+
+
+def table(cases):
+  """Cases as pytest wants them: the first column is their names."""
+  return {
+    'argvalues': [case[1:] for case in cases],
+    'ids': [case[0] for case in cases],
+  }
