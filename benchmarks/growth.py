@@ -28,12 +28,15 @@ _TRACKS_PER_ARTIST = 4  # of two genres with two tracks each
 _START_TRACKS = 24  # the least that a split can be made of
 
 
-def commands(music: pathlib.Path, scratch: pathlib.Path) -> dict[str, list]:
+def commands(
+  music: pathlib.Path, scratch: pathlib.Path, toy: bool
+) -> dict[str, list]:
   """Returns what is measured, in an order in which each finds what it needs.
 
   Args:
     music: `<genre>/<track>.mp3`.
     scratch: an empty folder for what they make.
+    toy: train a tiny model.
   """
   data = [
     '--config=configs/cnn.py',
@@ -47,6 +50,9 @@ def commands(music: pathlib.Path, scratch: pathlib.Path) -> dict[str, list]:
     '--config.train.num_epochs=1',
     '--config.train.batch_size=8',
   ]
+  if toy:
+    train.append('--config.model.num_members=1')
+    train.append('--config.model.cnn.filters=(4,4,4,4,4)')
   index = f'--index={scratch / "index.sqlite"}'
   return {
     'prepare': ['mgc_jax.datasets.prepare', *data],
@@ -92,29 +98,33 @@ def main() -> None:
   sizes = [tracks * factor for factor in times]
   seconds: dict[str, list[float]] = {}
   peaks: dict[str, list[float]] = {}
-  # The first is not measured: it fills the caches of compiled code.
-  for size in [_START_TRACKS, _START_TRACKS, *sizes]:
+  # All but the last of these fill the caches of compiled code.
+  starts = [_START_TRACKS] * (1 if args.toy else 2)
+  for size in [*starts, *sizes]:
     with tempfile.TemporaryDirectory() as folder:
       music = pathlib.Path(folder) / 'music'
       num_artists = size // _TRACKS_PER_ARTIST
       write_music(music, 9.0 if args.toy else 30.0, num_artists)
-      for name, command in commands(music, pathlib.Path(folder)).items():
+      measured = commands(music, pathlib.Path(folder), args.toy)
+      for name, command in measured.items():
         taken_s, peak_mib = measure(command)
         seconds.setdefault(name, []).append(taken_s)
         peaks.setdefault(name, []).append(peak_mib)
   results = {}
-  for name, (_, start_s, *taken) in seconds.items():
+  for name, all_s in seconds.items():
+    start_s, *taken = all_s[len(starts) - 1 :]
+    peak_mib = peaks[name][len(starts) :]
     results[name] = {
       'tracks': sizes,
       'seconds': taken,
       'start_s': start_s,
-      'peak_mib': peaks[name][2:],
+      'peak_mib': peak_mib,
       'exponent': exponent(sizes, taken, start_s),
     }
     print(
       f'{name:16} {taken[0]:.1f} to {taken[-1]:.1f} s, exponent '
-      f'{results[name]["exponent"]:.2f}; peak memory {peaks[name][2]:.0f} to '
-      f'{peaks[name][-1]:.0f} MiB'
+      f'{results[name]["exponent"]:.2f}; peak memory {peak_mib[0]:.0f} to '
+      f'{peak_mib[-1]:.0f} MiB'
     )
   if args.plot:
     draw(results, args.plot)
