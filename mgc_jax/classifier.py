@@ -190,8 +190,19 @@ class Classifier:
     logits, mask, embedding = self._program(
       padded, np.array([num_frames], np.int32)
     )
+    # What a file declares of its answers is not what it must give.
+    whole = mask.shape
+    if not (
+      len(whole) == 2
+      and whole[0] == 1
+      and logits.shape == (*whole, len(self.genres))
+      and embedding.ndim == 3
+      and embedding.shape[:2] == whole
+    ):
+      raise DataError('the model answers in other shapes than it says')
     logits, embedding = logits[0][mask[0]], embedding[0][mask[0]]
-    if not (len(logits) and np.isfinite(logits).all()):
+    is_finite = np.isfinite(logits).all() and np.isfinite(embedding).all()
+    if not (len(logits) and is_finite):
       raise DataError('the model has no answer to it')
     return logits, embedding
 

@@ -33,11 +33,7 @@ if TYPE_CHECKING:  # half a dozen seconds: --help need not wait for them
 HOST = '127.0.0.1'
 _MAX_WAITING = 32  # visitors; the next are told to come again
 _KEPT_S = 3600  # what visitors brought
-# Whatever the page or a library of it names, browsers ask this host only.
-_POLICY = (
-  "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' "
-  "'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'"
-)
+_SWEPT_EVERY_S = 300
 _STYLE = """
 footer, .icon-button-wrapper.top-panel { display: none !important }
 .mgc-picture { position: relative; margin-top: 0.5em }
@@ -89,7 +85,7 @@ def page(
   """
   import gradio as gr
 
-  from mgc_jax import demo_answer
+  from mgc_jax import demo_answer, demo_server
 
   def respond(path: str | None) -> str:
     if not path:
@@ -100,7 +96,7 @@ def page(
   with gr.Blocks(
     title='Of which genre is this song?',
     analytics_enabled=False,
-    delete_cache=(_KEPT_S, _KEPT_S),
+    delete_cache=(_SWEPT_EVERY_S, _KEPT_S),
   ) as blocks:
     gr.Markdown(
       '# Of which genre is this song?\n'
@@ -117,6 +113,7 @@ def page(
       waveform_options=gr.WaveformOptions(show_recording_waveform=False),
       buttons=[],
     )
+    demo_server.fetch_nothing(song)
     answer = gr.HTML(elem_id='answer')
     song.change(
       respond,
@@ -140,14 +137,15 @@ def serve(blocks: 'gradio.Blocks', port: int, max_bytes: int) -> str:
     ConfigError: the port is taken.
   """
   import gradio as gr
-  from starlette.middleware import Middleware
+
+  from mgc_jax import demo_server
 
   try:
     _, address, _ = blocks.launch(
       server_name=HOST,
       server_port=port or None,
       max_file_size=max_bytes,
-      app_kwargs={'middleware': [Middleware(_OwnHostOnly)]},
+      app_kwargs={'middleware': [demo_server.guard(max_bytes)]},
       footer_links=[],
       prevent_thread_lock=True,
       quiet=True,
@@ -162,20 +160,11 @@ def serve(blocks: 'gradio.Blocks', port: int, max_bytes: int) -> str:
   return address
 
 
-class _OwnHostOnly:
-  """Adds the policy to every answer."""
-
-  def __init__(self, app):
-    self._app = app
-
-  async def __call__(self, scope, receive, send):
-    async def send_with_policy(message: dict) -> None:
-      if message['type'] == 'http.response.start':
-        header = (b'content-security-policy', _POLICY.encode())
-        message['headers'] = [*message.get('headers', []), header]
-      await send(message)
-
-    await self._app(scope, receive, send_with_policy)
+def _sweep(folder: pathlib.Path) -> None:
+  """Deletes what is left of uploads that were broken off."""
+  for path in folder.iterdir():
+    if path.is_file() and time.time() - path.stat().st_mtime > _KEPT_S:
+      path.unlink(missing_ok=True)
 
 
 def main() -> None:
@@ -184,7 +173,8 @@ def main() -> None:
   os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
   os.environ['HF_HUB_DISABLE_TELEMETRY'] = '1'
   # It asks itself whether it is there: not by way of a proxy.
-  os.environ['NO_PROXY'] = f'{HOST},{os.environ.get("NO_PROXY", "")}'
+  for name in ('no_proxy', 'NO_PROXY'):  # the former counts where both are
+    os.environ[name] = f'{HOST},{os.environ.get(name, "")}'
   signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
   with tempfile.TemporaryDirectory(prefix='mgc_jax-') as folder:
     os.environ['GRADIO_TEMP_DIR'] = folder  # gone at the end
@@ -210,7 +200,8 @@ def main() -> None:
     print(f'{address} is open; Ctrl-C ends it', flush=True)
     try:
       while True:
-        time.sleep(3600)
+        time.sleep(_SWEPT_EVERY_S)
+        _sweep(pathlib.Path(folder))
     except KeyboardInterrupt:
       blocks.close(verbose=False)
 

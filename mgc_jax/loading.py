@@ -67,11 +67,14 @@ def bundle_folder(model: str | os.PathLike) -> pathlib.Path | None:
   name, path = os.fspath(model), pathlib.Path(model)
   if name in pretrained.NAMES:
     return pretrained.path(name)
-  if path.is_file():
-    return None
-  for folder in (path / 'bundle', path):
-    if (folder / 'bundle.json').is_file():
-      return folder
+  try:
+    if path.is_file():
+      return None
+    for folder in (path / 'bundle', path):
+      if (folder / 'bundle.json').is_file():
+        return folder
+  except OSError as error:  # too long, or a folder that may not be entered
+    raise ConfigError(f'--model={name}: {error.strerror}') from error
   raise ConfigError(
     f'--model={name}: no such model; name {", ".join(pretrained.NAMES)}, the '
     'folder of a run, or an exported file'

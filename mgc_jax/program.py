@@ -55,9 +55,16 @@ class Program(Description):
     Returns:
       f32[B, W, C] logits, of no temperature; bool[B, W], True where a window is
       real; f32[B, W, D] embeddings, the input of the last dense layer.
+
+    Raises:
+      DataError: it cannot be computed.
     """
-    outputs = self._call(frames, num_frames)
-    return tuple(np.asarray(output) for output in outputs)
+    try:
+      outputs = self._call(frames, num_frames)
+      return tuple(np.asarray(output) for output in outputs)
+    except (TypeError, ValueError, RuntimeError) as error:  # XLA's is the last
+      said = ' '.join(str(error).split())[:200]
+      raise DataError(f'the model fails: {said}') from error
 
   def __post_init__(self):
     """Compiles once for each shape."""
@@ -100,7 +107,7 @@ def of_bundle(bundle: 'Bundle') -> bytes:
 
   with portable():
     exported = export.export(jax.jit(answering(bundle)), platforms=PLATFORMS)(
-      *_inputs(bundle.config.features)
+      *input_shapes(bundle.config.features)
     )
   data = io.BytesIO()
   with zipfile.ZipFile(data, 'w', zipfile.ZIP_DEFLATED) as file:
@@ -163,7 +170,12 @@ def _content(file: zipfile.ZipFile, name: str) -> bytes:
   return data
 
 
-def _inputs(features: ConfigDict) -> tuple[jax.ShapeDtypeStruct, ...]:
+def input_shapes(features: ConfigDict) -> tuple[jax.ShapeDtypeStruct, ...]:
+  """Returns f16[b, N, F] and i32[b], of a batch of any size.
+
+  Args:
+    features: `config.features`.
+  """
   (batch,) = export.symbolic_shape('b')
   shape = (batch, max_frames(features), features.num_bands)
   return (
@@ -177,6 +189,15 @@ def _check(program: Program, trusted: bool) -> None:
   arrays = [*exported.in_avals, *exported.out_avals]
   kinds, shapes = [str(x.dtype) for x in arrays], [x.shape for x in arrays]
   check_signature(program, kinds, shapes)
+  platform = jax.default_backend().replace('gpu', 'cuda')
+  if platform not in exported.platforms:
+    raise ValueError(
+      f'it is for {", ".join(exported.platforms)}: no {platform}'
+    )
+  if exported.in_tree != jax.tree.structure(((0, 0), {})):
+    raise ValueError('other inputs')
+  if exported.out_tree != jax.tree.structure((0, 0, 0)):
+    raise ValueError('other outputs')
   if trusted:
     return
   # JAX's check of the batch's size is the one call that is ours.

@@ -1,6 +1,5 @@
 """The commands that a page shows, and how a test runs them sooner."""
 
-import importlib.util
 import re
 import shlex
 import subprocess
@@ -10,7 +9,6 @@ import soundfile
 
 from mgc_jax.config import base_config
 from mgc_jax.datasets.sources import synthetic
-from tests.processes import Process
 
 BLOCK = re.compile(r'```(sh|python|console)\n(.*?)```', re.DOTALL)
 # What a person waits for and a test does not: appended to what trains.
@@ -60,16 +58,6 @@ def run(command, folder, env, code=0):
   said = done.stdout + done.stderr
   assert done.returncode == code, (command, said)
   return said
-
-
-def serve(command, folder, env):
-  """Starts the page until it is open, where what it needs is installed."""
-  if not importlib.util.find_spec('gradio'):
-    return  # tests/test_demo.py says that it skips
-  process = Process(['bash', '-c', f'exec {command} --port=0'], folder, **env)
-  process.wait_for(lambda: 'is open' in process.said)
-  assert not process.has_ended(), process.said
-  process.kill()
 
 
 def write_songs(root, genres, place, duration_s=9.0):

@@ -1,8 +1,11 @@
 """The page, in a real browser; needs the extra, chromium and selenium."""
 
+import http.client
 import json
+import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -11,8 +14,9 @@ import urllib.request
 
 import pytest
 
+from tests import pages
 from tests.conftest import write_tone
-from tests.processes import Process, environment
+from tests.processes import ROOT, Process, environment
 
 pytest.importorskip('gradio')
 webdriver = pytest.importorskip('selenium.webdriver')
@@ -32,10 +36,15 @@ def music(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def address(music, tmp_path_factory):
-  index = tmp_path_factory.mktemp('index') / 'index.sqlite'
+def index(music, tmp_path_factory):
+  path = tmp_path_factory.mktemp('index') / 'index.sqlite'
   command = [sys.executable, '-m', 'mgc_jax.collection', 'index', str(music)]
-  subprocess.run([*command, f'--index={index}'], check=True, env=environment())
+  subprocess.run([*command, f'--index={path}'], check=True, env=environment())
+  return path
+
+
+@pytest.fixture(scope='module')
+def address(index):
   command = [sys.executable, '-m', 'mgc_jax.demo', '--port=0']
   limits = ['--max_minutes=1', '--max_megabytes=2']
   process = Process([*command, *limits, f'--index={index}'])
@@ -211,3 +220,70 @@ def test_a_port_that_is_taken_is_named():
     )
   assert done.returncode == 2 and f'--port={port}: ' in done.stderr
   assert 'Traceback' not in done.stderr
+
+
+def _ask(address, path, method='GET', body=None, **headers):
+  """The status and the text of an answer, or of its beginning."""
+  connection = http.client.HTTPConnection(address.split('/')[2], timeout=30)
+  connection.request(method, path, body, headers)
+  answer = connection.getresponse()
+  return answer.status, answer.read(10_000).decode()
+
+
+@pytest.mark.parametrize(
+  ('status', 'request_'),
+  [
+    (200, {'path': '/config'}),
+    (403, {'path': '/config', 'Host': 'evil.example'}),
+    (403, {'path': '/gradio_api/file=http://evil.example/x.mp3'}),
+    (403, {'path': '/gradio_api/file%3Dhttp%3A//evil.example/x.mp3'}),
+    (403, {'path': '/gradio_api/proxy=https://evil.example/x.mp3'}),
+    (413, {'path': '/gradio_api/upload', 'body': bytes(5_000_000)}),
+  ],
+)
+def test_other_hosts_and_too_much_are_refused(address, status, request_):
+  method = 'POST' if 'body' in request_ else 'GET'
+  assert _ask(address, method=method, **request_)[0] == status
+
+
+def test_an_address_instead_of_a_song_is_not_fetched(address):
+  song = {
+    'path': 'http://192.0.2.1/x.mp3',
+    'meta': {'_type': 'gradio.FileData'},
+  }
+  (number,) = [
+    x['id'] for x in json.loads(_ask(address, '/config')[1])['dependencies']
+  ]
+  body = {'data': [song], 'fn_index': number, 'session_hash': 'abc'}
+  kind = {'Content-Type': 'application/json'}
+  join = '/gradio_api/queue/join', 'POST', json.dumps(body)
+  assert _ask(address, *join, **kind)[0] == 200
+  said = _ask(address, '/gradio_api/queue/data?session_hash=abc')[1]
+  assert 'only what is uploaded here is answered' in said
+
+
+def test_the_commands_of_the_pages_open_it(index, tmp_path):
+  (tmp_path / 'runs').mkdir()
+  (tmp_path / 'runs' / 'mine').symlink_to(ROOT / 'mgc_jax/pretrained/crnn')
+  (tmp_path / 'runs' / 'index.sqlite').symlink_to(index)
+  found = [
+    command.split(' && ')[-1]
+    for page in (ROOT / 'README.md', ROOT / 'docs' / 'TUTORIAL.md')
+    for _, text in pages.BLOCK.findall(page.read_text())
+    for command in pages.commands(text)
+    if 'mgc_jax.demo' in command
+  ]
+  assert len(found) == 2
+  for command in found:
+    (tmp_path / 'tmp').mkdir()
+    process = Process(
+      ['bash', '-c', f'exec {command} --port=0'],
+      tmp_path,
+      TMPDIR=tmp_path / 'tmp',
+    )
+    process.wait_for(lambda process=process: 'is open' in process.said)
+    assert list((tmp_path / 'tmp').glob('mgc_jax-*'))
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait() == 0, process.said
+    assert not list((tmp_path / 'tmp').iterdir())
+    (tmp_path / 'tmp').rmdir()

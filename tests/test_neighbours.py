@@ -4,7 +4,7 @@ import pytest
 from mgc_jax.collection import neighbours
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
-from mgc_jax.collection.similar import find_similar
+from mgc_jax.collection.similar import find_similar, others
 from mgc_jax.errors import DataError
 from tests.conftest import write_tone
 
@@ -21,6 +21,10 @@ def index(tmp_path):
   with Index(tmp_path / 'index', create=True) as opened:
     opened.set_model('crnn', '0' * 64, ('jazz', 'rock'))
     yield opened
+
+
+def test_an_index_without_a_track_has_nothing_similar(index):
+  assert others(index, np.ones(4, np.float32), 5) == []
 
 
 def test_the_graph_finds_what_comparing_with_all_finds(index):

@@ -119,6 +119,39 @@ def test_a_model_of_somebody_else_is_refused(file, spoil, said):
     loading.load(file)
 
 
+def _answers_in_other_shapes(model):
+  """It declares what is wanted, by sizes that no one can know before."""
+  helper, types, graph = onnx.helper, onnx.TensorProto, model.graph
+  del graph.node[:], graph.initializer[:]
+  graph.initializer.append(helper.make_tensor('no', types.INT64, [1], [0]))
+  graph.node.append(
+    helper.make_node('Cast', ['num_frames'], ['n'], to=types.INT64)
+  )
+  graph.node.append(helper.make_node('Mul', ['n', 'no'], ['none']))
+  for name, sizes, kind in (
+    ('logits', (1, 2, 3), types.FLOAT),
+    ('mask', (1, 5), types.BOOL),
+    ('embedding', (1, 2, 4), types.FLOAT),
+  ):
+    size = helper.make_tensor(f'{name}_', types.INT64, [len(sizes)], sizes)
+    graph.initializer.append(size)
+    shape = helper.make_node('Add', ['none', f'{name}_'], [f'{name}_shape'])
+    value = helper.make_tensor('value', kind, [1], [1])
+    fill = helper.make_node(
+      'ConstantOfShape', [f'{name}_shape'], [name], value=value
+    )
+    graph.node.extend([shape, fill])
+
+
+def test_answers_of_other_shapes_are_refused(file, tmp_path):
+  model = onnx.load(file)
+  _answers_in_other_shapes(model)
+  file.write_bytes(model.SerializeToString())
+  song = write_tone(tmp_path / 'song.wav', 4.0)
+  with pytest.raises(DataError, match='in other shapes than it says'):
+    loading.load(file).predict(song)
+
+
 @pytest.mark.parametrize('data', [b'', b'text', bytes(1000)])
 def test_what_is_no_model_is_named(tmp_path, data):
   path = tmp_path / 'x.onnx'

@@ -5,14 +5,19 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
 import mgc_jax
 from mgc_jax import bundle as bundles
 from mgc_jax import description, pretrained, program
 from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.models.convolution import portable
 from mgc_jax.pretrained import known_answers
 from tests.conftest import write_tone
 
@@ -50,6 +55,55 @@ def test_a_damaged_export_is_named(bundle, tmp_path, cut):
   path.write_bytes(program.of_bundle(bundle)[:cut])
   with pytest.raises(DataError, match='model.mgc: not an exported model'):
     program.read(path)
+
+
+def _for_a_tpu(bundle):
+  return program.answering(bundle), ['tpu']
+
+
+def _other_outputs(bundle):
+  answer = program.answering(bundle)
+  return lambda frames, num_frames: [*answer(frames, num_frames)], ['cpu']
+
+
+def _calls_lapack(bundle):
+  def answer(frames, num_frames):
+    logits, mask, embedding = program.answering(bundle)(frames, num_frames)
+    matrix = jnp.linalg.cholesky(jnp.eye(4) + logits.mean() ** 2)
+    return logits + matrix[0, 3], mask, embedding
+
+  return answer, ['cpu']
+
+
+@pytest.mark.parametrize(
+  ('make', 'said'),
+  [
+    (_for_a_tpu, 'it is for tpu: no cpu'),
+    (_other_outputs, 'other outputs'),
+    (_calls_lapack, 'it calls what is outside of it'),
+  ],
+)
+def test_a_program_of_another_kind_is_refused(make, said, bundle, tmp_path):
+  path = tmp_path / 'model.mgc'
+  path.write_bytes(program.of_bundle(bundle))
+  with zipfile.ZipFile(path) as file:
+    about = file.read('model.json')
+  answer, platforms = make(bundle)
+  with portable():
+    made = export.export(jax.jit(answer), platforms=platforms)(
+      *program.input_shapes(bundle.config.features)
+    )
+  with zipfile.ZipFile(path, 'w') as file:
+    file.writestr('model.json', about)
+    file.writestr('program.stablehlo', bytes(made.serialize()))
+  with pytest.raises(DataError, match=said):
+    program.read(path)
+
+
+def test_a_name_that_cannot_be_is_named(tmp_path):
+  done = _run('x.mp3', f'--model={"m" * 300}')
+  assert done.returncode == 2 and 'File name too long' in done.stderr
+  assert 'Traceback' not in done.stderr
 
 
 def test_from_python_as_on_the_command_line(model, tmp_path):

@@ -6,7 +6,6 @@ loopback.
 
 import csv
 import hashlib
-import importlib.util
 import io
 import re
 import shutil
@@ -21,8 +20,12 @@ from tests import pages
 from tests.processes import ROOT, environment
 
 PAGE = (ROOT / 'README.md').read_text()
-# Run elsewhere: by .ci/run, or by the tests of their names.
+# Run elsewhere: by .ci/run, or by tests of their own.
 ELSEWHERE = {
+  "pip install -e '.[demo]' && python -m mgc_jax.demo": 'tests/test_demo.py',
+  'python -m mgc_jax.export --model=crnn --format=onnx --to=crnn.onnx': (
+    'tests/test_onnx.py'
+  ),
   "pip install -e '.[test]' && python -m mgc_jax.main "
   '--config=configs/crnn.py': '.ci/run',
   'pytest': '.ci/run',
@@ -152,14 +155,9 @@ def test_every_command_runs(world, tmp_path):
     if command.startswith('pip install'):
       continue
     ran.append(pages.module(command))
-    if '--format=onnx' in command and not importlib.util.find_spec('jax2onnx'):
-      continue  # tests/test_onnx.py says that it skips
     if '--mode=evaluate' not in command and '--workdir=runs/mine' in command:
       shutil.rmtree(here / 'runs' / 'mine', ignore_errors=True)
     command = _in_this_world(command, tmp_path, archives)
-    if ran[-1] == 'mgc_jax.demo':
-      pages.serve(command, here, env)
-      continue
     said = pages.run(command, here, env, CODES.get(ran[-1], 0))
     assert 'Traceback' not in said
   assert len(ran) >= 20

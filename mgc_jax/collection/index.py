@@ -37,9 +37,9 @@ class Index:
       DataError: it is damaged, of another version, or cannot be used.
     """
     self.path = pathlib.Path(path)
-    if not create and not self.path.is_file():
-      raise self._absent()
     with self._named():
+      if not create and not self.path.is_file():
+        raise self._absent()
       self.path.parent.mkdir(parents=True, exist_ok=True)
       self._db = sqlite3.connect(self.path, timeout=_WAIT_S)
       self._db.execute('PRAGMA trusted_schema = OFF')

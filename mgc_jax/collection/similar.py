@@ -78,6 +78,8 @@ def nearest_to(index: Index, query: np.ndarray, k: int) -> list[Similar]:
   Raises:
     DataError: the index has embeddings of another size.
   """
+  if not index.num_answered():
+    return []
   ranked = neighbours.ranked(index, query, k)
   entries = index.by_id([key for key, _ in ranked])
   return [Similar(entries[x], cosine) for x, cosine in ranked if x in entries]
