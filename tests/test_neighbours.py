@@ -32,14 +32,19 @@ def test_the_graph_finds_what_comparing_with_all_finds(index):
   vectors = rng.normal(size=(500, 16)).astype(np.float32)
   for i, vector in enumerate(vectors):
     _put(index, f'/m/{i}', vector)
-  query = vectors[3] + 0.1
-  wanted = neighbours.exact(index, query, 10)
-  assert wanted[0][0] == 4 and wanted[0][1] > 0.9
-  cosines = [cosine for _, cosine in wanted]
-  assert cosines == sorted(cosines, reverse=True)
-  found = neighbours.approximate(index, query, 10)
-  assert [key for key, _ in found] == [key for key, _ in wanted]
-  np.testing.assert_allclose([x for _, x in found], cosines, atol=2e-3)
+  num_missed = 0
+  for row in range(0, 500, 25):
+    query = vectors[row] + 0.1
+    every = dict(neighbours.exact(index, query, 500))
+    wanted = list(every)[:10]
+    assert wanted[0] == row + 1 and every[wanted[0]] > 0.9
+    assert list(every.values()) == sorted(every.values(), reverse=True)
+    found = neighbours.approximate(index, query, 10)
+    assert found[0][0] == wanted[0]
+    for key, cosine in found:
+      assert cosine == pytest.approx(every[key], abs=4e-3)
+    num_missed += len(set(wanted) - {key for key, _ in found})
+  assert num_missed <= 20  # of 200; threads put tracks in in any order
 
 
 def test_the_graph_follows_the_index(index):
