@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 EXACT_UP_TO = 100_000  # tracks; docs/PERFORMANCE.md
+_ADDED_ALONE = 1000  # tracks
 
 
 def ranked(
@@ -143,14 +144,24 @@ def kept_graph(index: Index) -> 'Graph':
     rows = np.isin(added, new, assume_unique=True)
     if graph is None:
       graph = Graph(ndim=vectors.shape[1], metric='cos', dtype='f16')
-    is_seen = sys.stderr.isatty()
-    graph.add(
-      added[rows], vectors[rows], log='for next time' if is_seen else False
-    )
+    _add(graph, added[rows], vectors[rows])
   if len(gone):
     graph.remove(gone)
   _write(graph, path, index.token())
   return graph
+
+
+def _add(graph: 'Graph', keys: np.ndarray, vectors: np.ndarray) -> None:
+  """Adds tracks; the first of a graph by one thread.
+
+  Threads that begin a graph together leave tracks without neighbours, which
+  no search reaches.
+  """
+  log = 'for next time' if sys.stderr.isatty() else False
+  num_first = max(0, _ADDED_ALONE - len(graph))
+  graph.add(keys[:num_first], vectors[:num_first], threads=1)
+  if num_first < len(keys):
+    graph.add(keys[num_first:], vectors[num_first:], log=log)
 
 
 def _read(path: pathlib.Path, token: str) -> 'Graph | None':
