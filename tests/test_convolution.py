@@ -82,13 +82,14 @@ def test_a_large_pool_finds_its_maximum():
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize('padding', ['SAME', 'VALID'])
 @pytest.mark.parametrize('size', [(11, 8), (12, 9), (13, 13)])
-def test_fused_pool_equals_convolution_then_pool(size, dtype):
+def test_fused_pool_equals_convolution_then_pool(size, padding, dtype):
   x, kernel = _inputs((3, *size, 2, (3, 3), 5), dtype)
   found = _with_gradients(
-    jax.jit(lambda x, k: conv_max_pool(x, k, 'VALID', (2, 2))), x, kernel
+    jax.jit(lambda x, k: conv_max_pool(x, k, padding, (2, 2))), x, kernel
   )
   wanted = _with_gradients(
-    lambda x, k: _native_pool(native_conv(x, k, 'VALID'), (2, 2)), x, kernel
+    lambda x, k: _native_pool(native_conv(x, k, padding), (2, 2)), x, kernel
   )
   _close(found, wanted, dtype)

@@ -96,7 +96,7 @@ def product_conv(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
-  x = _pad(x, _before(kernel, padding), _after(kernel, padding))
+  x = with_padding(x, kernel, padding)
   if len(x) >= FEW_CHANNELS:
     return _columns_then_rows(x, kernel)
   patches = _shifted(_shifted(x, 1, len(kernel)), 2, kernel.shape[1])
@@ -144,7 +144,7 @@ def _conv_backward(
   turned = kernel[::-1, ::-1].swapaxes(2, 3)
   grad_x = _columns_then_rows(padded, turned)
   if channels < FEW_CHANNELS:
-    x = _pad(x, before, after)
+    x = with_padding(x, kernel, padding)
     patches = _shifted(_shifted(x, 1, rows), 2, columns)
     found = inner(patches, grad).reshape(columns, rows, channels, filters)
     return grad_x, found.swapaxes(0, 1).astype(kernel.dtype)
@@ -238,6 +238,11 @@ def inner(x: jax.Array, y: jax.Array) -> jax.Array:
     y.reshape(len(y), -1).T,
     preferred_element_type=jnp.float32,
   )
+
+
+def with_padding(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
+  """Returns f[C, T, F, B] with the zeros that SAME puts around it."""
+  return _pad(x, _before(kernel, padding), _after(kernel, padding))
 
 
 def _shifted(x: jax.Array, axis: int, size: int) -> jax.Array:

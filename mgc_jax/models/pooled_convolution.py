@@ -21,6 +21,7 @@ from mgc_jax.models.convolution import (
   max_pool,
   product,
   product_conv,
+  with_padding,
 )
 
 
@@ -38,17 +39,14 @@ def conv_max_pool(
   Returns:
     f[O, T', F', B].
   """
-  if (
-    not is_native()
-    and len(x) < FEW_CHANNELS
-    and (padding, pool) == ('VALID', (2, 2))
-  ):
-    return _of_patches(x, kernel)
+  if not is_native() and len(x) < FEW_CHANNELS and pool == (2, 2):
+    return _of_patches(with_padding(x, kernel, padding), kernel)
   return max_pool(conv(x, kernel, padding), pool)
 
 
 @jax.custom_vjp
 def _of_patches(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """Convolves without padding, then takes the maximum of 2 x 2."""
   return _forward(x, kernel)[0]
 
 
