@@ -190,7 +190,9 @@ def _model() -> ConfigDict:
   model.cnn.pool_bands = (2, 2, 2, 2, 2)  # and over mel bands
   model.cnn.dropout = (0.0, 0.1, 0.1, 0.1, 0.1)  # rate after each block
   model.cnn.activation = 'relu'  # relu, elu, gelu, silu or tanh
-  model.cnn.norm = 'batch'  # batch, or none
+  # batch: of a convolution's outputs; batch_after_pool: of their maxima, which
+  # are a quarter; none.
+  model.cnn.norm = 'batch'
   # How a block of [T', F', channels] becomes one vector: mean_max (mean over
   # bands, then mean and max over time), mean, or flatten. In a CRNN also
   # steps: one vector per time step, over which the LSTM then runs.

@@ -24,7 +24,7 @@ CHOICES = {
   'model.dtype': ('float32', 'bfloat16'),
   'model.cnn.padding': ('SAME', 'VALID'),
   'model.cnn.activation': ACTIVATIONS,
-  'model.cnn.norm': ('batch', 'none'),
+  'model.cnn.norm': ('batch', 'batch_after_pool', 'none'),
   'model.cnn.readout': ('mean_max', 'mean', 'flatten', 'steps'),
   'model.lstm.readout': ('mean_max', 'mean', 'last', 'flatten'),
   'model.dense.activation': ACTIVATIONS,

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import FrozenConfigDict
 
 from mgc_jax.config import base_config
 from mgc_jax.errors import ConfigError
@@ -167,6 +168,33 @@ def test_batches_are_normalised_as_a_whole(tiny_config, monkeypatch):
   whole = stats()
   monkeypatch.setattr(layers, '_WINDOWS_AT_ONCE', 4)
   jax.tree.map(np.testing.assert_array_equal, stats(), whole)
+
+
+@pytest.mark.parametrize('norm', ['batch', 'batch_after_pool'])
+@pytest.mark.parametrize('name', ['relu', 'gelu'])
+def test_a_block_in_the_order_that_its_norm_says(norm, name, tiny_config):
+  settings = tiny_config.model.cnn
+  settings.norm, settings.activation, settings.padding = norm, name, 'VALID'
+  block = layers.ConvBlock(4, (2, 2), 0.0, FrozenConfigDict(settings))
+  x = jax.random.normal(jax.random.key(1), (3, 10, 8, 2))
+  params = block.init(jax.random.key(0), x, train=True)['params']
+  scale = jnp.array([1.0, -1.0, 2.0, -0.5])  # a negative one turns the maximum
+  params['BatchNorm_0']['scale'] = scale
+  found, _ = block.apply(
+    {'params': params}, x, train=True, mutable=['batch_stats']
+  )
+
+  def pool(x):
+    return nn.max_pool(x, (2, 2), (2, 2))
+
+  y = nn.Conv(4, (3, 3), padding='VALID', use_bias=False).apply(
+    {'params': {'kernel': params['Conv_0']['kernel']}}, x.transpose(3, 1, 2, 0)
+  )
+  y = pool(y) if norm == 'batch_after_pool' else y
+  y = scale * (y - y.mean((0, 1, 2))) / jnp.sqrt(y.var((0, 1, 2)) + 1e-5)
+  y = getattr(nn, name)(y)
+  y = y if norm == 'batch_after_pool' else pool(y)
+  np.testing.assert_allclose(found, y.transpose(3, 1, 2, 0), atol=1e-5)
 
 
 def test_unknown_model_is_named(tiny_config):

@@ -138,11 +138,13 @@ def _conv_stack(x: Any, cnn: ConfigDict, found: dict) -> Any:
   x = ops.transpose(x, (0, 1, 3, 2, 4))
   x = ops.reshape(x, (b * w, t // frames, f // bands, frames * bands))
   for i, size in enumerate(cnn.filters):
-    normed, name = cnn.norm == 'batch', f'ConvStack_0/ConvBlock_{i}/'
+    normed, name = cnn.norm != 'none', f'ConvStack_0/ConvBlock_{i}/'
+    pool = layers.MaxPooling2D((cnn.pool_frames[i], cnn.pool_bands[i]))
+    is_first = cnn.norm == 'batch_after_pool'
     conv = layers.Conv2D(
       size, cnn.kernel_size, padding=cnn.padding.lower(), use_bias=not normed
     )
-    x = conv(x)
+    x = pool(conv(x)) if is_first else conv(x)
     found[name + 'Conv_0/kernel'] = conv.kernel
     if normed:
       name += 'BatchNorm_0/'
@@ -154,7 +156,7 @@ def _conv_stack(x: Any, cnn: ConfigDict, found: dict) -> Any:
     else:
       found[name + 'Conv_0/bias'] = conv.bias
     x = layers.Activation(cnn.activation)(x)
-    x = layers.MaxPooling2D((cnn.pool_frames[i], cnn.pool_bands[i]))(x)
+    x = x if is_first else pool(x)
     x = layers.Dropout(cnn.dropout[i])(x)
   if cnn.readout in ('steps', 'flatten'):
     steps = x.shape[1] if cnn.readout == 'steps' else 1

@@ -133,13 +133,15 @@ class _Network(nn.Module):
     self.lstm, cnn = None, model.cnn
     channels = cnn.fold_frames * cnn.fold_bands
     for i, size in enumerate(cnn.filters if model.name != 'lstm' else ()):
-      pad, normed = cnn.padding.lower(), cnn.norm == 'batch'
+      pad, normed = cnn.padding.lower(), cnn.norm != 'none'
       self.convs.append(
         nn.Conv2d(channels, size, cnn.kernel_size, padding=pad, bias=not normed)
       )
       rest = [nn.BatchNorm2d(size)] if normed else []
       rest.append(_ACTIVATIONS[cnn.activation]())
-      rest.append(nn.MaxPool2d((cnn.pool_frames[i], cnn.pool_bands[i])))
+      is_first = cnn.norm == 'batch_after_pool'
+      pool = nn.MaxPool2d((cnn.pool_frames[i], cnn.pool_bands[i]))
+      rest.insert(0 if is_first else len(rest), pool)
       self.rests.append(nn.Sequential(*rest, nn.Dropout(cnn.dropout[i])))
       channels = size
     self.layout = torch.channels_last if last else torch.contiguous_format
@@ -210,7 +212,8 @@ class _Network(nn.Module):
       if conv.bias is not None:
         found[name + 'Conv_0/bias'] = conv.bias
         continue
-      norm, name = rest[0], name + 'BatchNorm_0/'
+      norm = next(x for x in rest if isinstance(x, nn.BatchNorm2d))
+      name += 'BatchNorm_0/'
       found |= {name + 'scale': norm.weight, name + 'bias': norm.bias}
       found |= {
         name + 'mean': norm.running_mean,

@@ -75,7 +75,11 @@ class Conv(nn.Module):
 
 
 class ConvBlock(nn.Module):
-  """Convolution, normalisation, activation, max-pool, dropout."""
+  """Convolution, normalisation, activation, max-pool, dropout.
+
+  The max-pool comes before the normalisation where `config.model.cnn.norm` is
+  batch_after_pool.
+  """
 
   num_filters: int
   pool: tuple[int, int]
@@ -87,16 +91,17 @@ class ConvBlock(nn.Module):
   def __call__(self, x: jax.Array, train: bool) -> jax.Array:
     """Maps f[C, T, F, B] to f[num_filters, T', F', B]."""
     settings = self.settings
-    normed = settings.norm == 'batch'
+    normed = settings.norm != 'none'
     # The earlier the maximum is taken, the less is left to do.
     early = settings.activation in _MONOTONE
+    first = settings.norm == 'batch_after_pool' or (early and not normed)
     x = Conv(
       self.num_filters,
       settings.kernel_size,
       settings.padding,
       not normed,
       self.dtype,
-    )(x, self.pool if early and not normed else (1, 1))
+    )(x, self.pool if first else (1, 1))
     if normed:
       x = nn.BatchNorm(
         use_running_average=not train,
@@ -104,10 +109,10 @@ class ConvBlock(nn.Module):
         axis=0,
         dtype=self.dtype,
       )(x)
-    if early and normed:
+    if early and not first:
       x = max_pool(x, self.pool)
     x = activation(settings.activation)(x)
-    if not early:
+    if not early and not first:
       x = max_pool(x, self.pool)
     return Dropout(self.dropout, deterministic=not train)(x)
 
@@ -143,7 +148,7 @@ class ConvStack(nn.Module):
     ]
     _check_pools(settings, x.shape[1:3], windows.shape[2:])
     vectors = []
-    for part in _parts(x, train and settings.norm == 'batch'):
+    for part in _parts(x, train and settings.norm != 'none'):
       for block in blocks:
         part = block(part, train)
       part = part.transpose(3, 1, 2, 0)
