@@ -11,10 +11,4 @@ def get_config() -> ConfigDict:
   """Returns the configuration."""
   config = recipe_config()
   config.model.name = 'cnn'
-  config.model.num_members = (
-    1  # at full resolution, which costs as much as four
-  )
-  config.model.cnn.fold_frames = 1
-  config.model.cnn.fold_bands = 1
-  config.train.batch_size = 16
   return config

@@ -12,8 +12,8 @@ def get_config() -> ConfigDict:
   config = recipe_config()
   config.windows.hop_frames = 96  # its state is handed on: one after another
   config.model.name = 'crnn'
-  config.model.cnn.pool_frames = (2, 2, 1, 1, 1)
-  config.model.cnn.readout = 'steps'  # 12 of a window
-  config.model.lstm.hidden_size = 48
+  config.model.cnn.pool_frames = (2, 2, 2, 1, 1)
+  config.model.cnn.readout = 'step_means'  # 12 steps of a window
+  config.model.lstm.hidden_size = 96
   config.model.lstm.output_dropout = 0.3
   return config

@@ -13,6 +13,7 @@ def get_config() -> ConfigDict:
   config.windows.hop_frames = 96  # its state is handed on: one after another
   config.augment.mixup_alpha = 0.3
   config.model.name = 'lstm'
+  config.model.num_members = 4
   config.model.lstm.frames_per_step = 2
   config.model.lstm.differences = True
   config.model.lstm.encoder_size = 128
@@ -20,5 +21,6 @@ def get_config() -> ConfigDict:
   config.model.lstm.hidden_size = 64
   config.model.lstm.recurrent_dropout = 0.2
   config.model.lstm.output_dropout = 0.3
+  config.train.batch_size = 64  # 16 of each member
   config.train.num_epochs = 60
   return config

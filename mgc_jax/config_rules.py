@@ -9,6 +9,7 @@ from mgc_jax.features import frame_rate_hz
 
 ACTIVATIONS = ('relu', 'elu', 'gelu', 'silu', 'tanh')
 SPLITS = ('train', 'valid', 'test')
+_OF_STEPS = ('steps', 'step_means')
 
 CHOICES = {
   'data.examples': ('excerpt', 'window'),
@@ -25,7 +26,7 @@ CHOICES = {
   'model.cnn.padding': ('SAME', 'VALID'),
   'model.cnn.activation': ACTIVATIONS,
   'model.cnn.norm': ('batch', 'batch_after_pool', 'none'),
-  'model.cnn.readout': ('mean_max', 'mean', 'flatten', 'steps'),
+  'model.cnn.readout': ('mean_max', 'mean', 'flatten', *_OF_STEPS),
   'model.lstm.readout': ('mean_max', 'mean', 'last', 'flatten'),
   'model.dense.activation': ACTIVATIONS,
   'train.optimizer': ('adamw', 'adam'),
@@ -208,8 +209,10 @@ def _check_model(config: ConfigDict) -> None:
       f'config.model.dense.dropout={dense.dropout}: needs one number for each '
       f'of config.model.dense.sizes={dense.sizes}'
     )
-  if cnn.readout == 'steps' and config.model.name == 'cnn':
-    raise ConfigError('config.model.cnn.readout=steps: for a crnn only')
+  if cnn.readout in _OF_STEPS and config.model.name == 'cnn':
+    raise ConfigError(
+      f'config.model.cnn.readout={cnn.readout}: for a crnn only'
+    )
 
 
 def _check_training(config: ConfigDict) -> None:

@@ -22,12 +22,12 @@ def recipe_config() -> ConfigDict:
   config.augment.crop = 'scattered'
   config.augment.gain_db = 0.0
   config.augment.mixup_alpha = 0.0
-  config.model.num_members = 4
-  config.model.cnn.filters = (16, 32, 48, 64, 64)
+  config.model.cnn.filters = (24, 48, 72, 96, 96)
+  config.model.cnn.norm = 'batch_after_pool'
   config.model.dense.sizes = (56,)
   config.train.num_epochs = 40
   config.train.evaluate_every_epochs = 5
-  config.train.batch_size = 64  # 16 of each member
+  config.train.batch_size = 16
   config.train.learning_rate = 4e-3
   config.train.warmup_epochs = 4.0
   config.train.weight_decay = 1e-2
@@ -51,8 +51,6 @@ def seed_config() -> ConfigDict:
   config.augment.num_time_masks = 0
   config.augment.num_band_masks = 0
   config.augment.mixup_alpha = 0.0
-  config.model.cnn.fold_frames = 1
-  config.model.cnn.fold_bands = 1
   config.model.cnn.filters = (32, 32, 64, 128, 128)
   config.model.cnn.padding = 'VALID'
   config.model.cnn.pool_frames = (2, 2, 2, 2, 3)

@@ -70,6 +70,7 @@ def tiny():
   config.augment.num_band_masks = 0
   config.augment.max_band_mask_bands = 4
   config.augment.mixup_alpha = 0.0
+  config.model.cnn.fold_frames = config.model.cnn.fold_bands = 2
   config.model.cnn.filters = (4, 6)
   config.model.cnn.pool_frames = (2, 2)
   config.model.cnn.pool_bands = (2, 2)

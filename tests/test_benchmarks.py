@@ -55,7 +55,9 @@ def test_step_against_the_peers(tmp_path):
 
 
 @needs_torch
-@pytest.mark.parametrize('network', ['seed/cnn', 'seed/lstm', 'cnn', 'lstm'])
+@pytest.mark.parametrize(
+  'network', ['seed/cnn', 'seed/lstm', 'cnn', 'lstm', 'crnn']
+)
 def test_peers_compute_the_same(network):
   from benchmarks.step import check_same
   from benchmarks.worker import Worker

@@ -143,6 +143,7 @@ def test_every_number_and_choice_has_a_rule():
     ),
     ({'model.dense.sizes': (8, 8)}, 'config.model.dense.dropout=.*needs one'),
     ({'model.cnn.readout': 'steps'}, 'config.model.cnn.readout=steps'),
+    ({'model.cnn.readout': 'step_means'}, 'cnn.readout=step_means: for a crnn'),
     ({'model.dense.dropout': (1.0,)}, 'config.model.dense.dropout='),
   ],
 )

@@ -86,7 +86,9 @@ def test_default_cnn_is_no_larger_than_the_seed_s():
   assert _num_params(base_config()) < 370_000
 
 
-@pytest.mark.parametrize('how', ['mean_max', 'mean', 'flatten', 'steps'])
+@pytest.mark.parametrize(
+  'how', ['mean_max', 'mean', 'flatten', 'steps', 'step_means']
+)
 def test_read_out_of_a_map(how):
   x = jax.random.normal(jax.random.key(0), (B, 3, 4, 5))
   found = read_out_map(x, how)
@@ -95,11 +97,14 @@ def test_read_out_of_a_map(how):
     'mean': (B, 1, 5),
     'flatten': (B, 1, 60),
     'steps': (B, 3, 20),
+    'step_means': (B, 3, 5),
   }
   assert found.shape == wanted[how]
   if how == 'mean_max':
     np.testing.assert_allclose(found[:, 0, :5], x.mean((1, 2)), rtol=1e-5)
     np.testing.assert_allclose(found[:, 0, 5:], x.mean(2).max(1), rtol=1e-5)
+  if how == 'step_means':
+    np.testing.assert_allclose(found, x.mean(2), rtol=1e-5)
 
 
 def test_folded_frames_keep_their_order():

@@ -161,7 +161,10 @@ def _conv_stack(x: Any, cnn: ConfigDict, found: dict) -> Any:
   if cnn.readout in ('steps', 'flatten'):
     steps = x.shape[1] if cnn.readout == 'steps' else 1
     return ops.reshape(x, (b, w, steps, -1))
-  return ops.reshape(_mean_max(ops.mean(x, 2), cnn.readout), (b, w, 1, -1))
+  x = ops.mean(x, 2)
+  if cnn.readout == 'step_means':
+    return ops.reshape(x, (b, w, *x.shape[1:]))
+  return ops.reshape(_mean_max(x, cnn.readout), (b, w, 1, -1))
 
 
 def _lstm(x: Any, settings: ConfigDict, found: dict) -> Any:

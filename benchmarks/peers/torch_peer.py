@@ -181,7 +181,10 @@ class _Network(nn.Module):
     if model.cnn.readout in ('steps', 'flatten'):
       steps = x.shape[1] if model.cnn.readout == 'steps' else 1
       return x.reshape(b, w, steps, -1)
-    return _mean_max(x.mean(2), model.cnn.readout).reshape(b, w, 1, -1)
+    x = x.mean(2)
+    if model.cnn.readout == 'step_means':
+      return x.reshape(b, w, *x.shape[1:])
+    return _mean_max(x, model.cnn.readout).reshape(b, w, 1, -1)
 
   def _body(self, windows: torch.Tensor) -> torch.Tensor:
     """Maps f32[B, W, T, F] to f32[B, W, R]."""

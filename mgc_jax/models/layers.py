@@ -132,8 +132,8 @@ class ConvStack(nn.Module):
       train: whether dropout acts and batches are normalised by themselves.
 
     Returns:
-      f[B, W, S, D]: S vectors of each window; S = 1 but for read-out `steps`,
-      where it is the number of time steps left after pooling.
+      f[B, W, S, D]: S vectors of each window; S = 1 but for read-outs `steps`
+      and `step_means`, where it is the number of time steps left after pooling.
     """
     settings = self.settings
     batch, num_windows = windows.shape[:2]
@@ -215,6 +215,8 @@ def read_out_map(x: jax.Array, how: str) -> jax.Array:
   if how == 'steps':
     return x.reshape(*x.shape[:2], -1)
   over_bands = x.mean(axis=2)
+  if how == 'step_means':
+    return over_bands
   mean = over_bands.mean(axis=1, keepdims=True)
   if how == 'mean':
     return mean

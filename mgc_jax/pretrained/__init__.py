@@ -6,6 +6,7 @@
 import pathlib
 
 NAMES = ('cnn', 'lstm', 'crnn')
+BEST = 'cnn'  # docs/RESULTS.md; where no model is named
 
 
 def path(name: str) -> pathlib.Path:
