@@ -19,6 +19,7 @@ import time
 
 from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
 from benchmarks.preparation import write_music
+from mgc_jax.pretrained import BEST
 
 _STAGES = ('python', 'imports', 'model', 'decode', 'answer')
 
@@ -137,7 +138,7 @@ def main() -> None:
   """Prints stages and ratios."""
   flags = parser(__doc__)
   flags.add_argument('--root', type=pathlib.Path, help='<root>/*/*.mp3')
-  flags.add_argument('--model', default='crnn')
+  flags.add_argument('--model', default=BEST)
   flags.add_argument('--rounds', type=int, default=5)
   flags.add_argument('--song', help='a file: answer for it, say when')
   flags.add_argument(

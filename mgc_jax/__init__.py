@@ -3,13 +3,15 @@
 import os
 from typing import TYPE_CHECKING
 
+from mgc_jax.pretrained import BEST
+
 if TYPE_CHECKING:
   from mgc_jax.classifier import Classifier
 
 __version__ = '0.1.0'
 
 
-def load(model: 'str | os.PathLike' = 'crnn') -> 'Classifier':
+def load(model: 'str | os.PathLike' = BEST) -> 'Classifier':
   """Loads a model that answers for audio files.
 
   Args:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from mgc_jax import cli
+from mgc_jax import cli, pretrained
 from mgc_jax.collection.index import Index
 from mgc_jax.errors import ConfigError
 from mgc_jax.runtime import user_data_dir
@@ -209,7 +209,7 @@ def main() -> None:
 if __name__ == '__main__':
   flags.DEFINE_string(
     'model',
-    'crnn',
+    pretrained.BEST,
     'cnn, lstm or crnn, the folder of a run or of its bundle, or an exported '
     'file.',
   )

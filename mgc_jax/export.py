@@ -6,13 +6,13 @@ and in batches of any size. Of --format=onnx any ONNX runtime takes it, one
 excerpt at a time; that needs the extra: pip install 'mgc_jax[onnx]'.
 
 Examples:
-  python -m mgc_jax.export --model=crnn --to=crnn.mgc
-  python -m mgc_jax.export --model=crnn --format=onnx --to=crnn.onnx
+  python -m mgc_jax.export --model=cnn --to=cnn.mgc
+  python -m mgc_jax.export --model=cnn --format=onnx --to=cnn.onnx
 """
 
 from absl import flags
 
-from mgc_jax import cli
+from mgc_jax import cli, pretrained
 from mgc_jax.errors import DataError
 
 
@@ -38,7 +38,7 @@ def main() -> None:
 if __name__ == '__main__':
   flags.DEFINE_string(
     'model',
-    'crnn',
+    pretrained.BEST,
     'cnn, lstm or crnn (which come with the package), or the '
     'folder of a run or of its bundle.',
   )

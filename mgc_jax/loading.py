@@ -25,7 +25,7 @@ _ZIP = b'PK'  # how a program of ours begins; what else may be ONNX
 
 
 def load(
-  model: str | os.PathLike = 'crnn', owns_process: bool = False
+  model: str | os.PathLike = pretrained.BEST, owns_process: bool = False
 ) -> Classifier:
   """Loads a model; `mgc_jax.load` says of which names, and what is raised.
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 from tqdm import tqdm
 
-from mgc_jax import cli
+from mgc_jax import cli, pretrained
 from mgc_jax.audio_files import find_files
 from mgc_jax.datasets.track import printable
 from mgc_jax.errors import ConfigError, DataError
@@ -124,7 +124,7 @@ def _plot(model: 'Classifier', answer: 'Answer', path: pathlib.Path) -> None:
 if __name__ == '__main__':
   flags.DEFINE_string(
     'model',
-    'crnn',
+    pretrained.BEST,
     'cnn, lstm or crnn, which come with the package; the folder of a run or of '
     'its bundle; or a file that mgc_jax.export wrote.',
   )

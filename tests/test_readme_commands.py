@@ -23,7 +23,7 @@ PAGE = (ROOT / 'README.md').read_text()
 # Run elsewhere: by .ci/run, or by tests of their own.
 ELSEWHERE = {
   "pip install -e '.[demo]' && python -m mgc_jax.demo": 'tests/test_demo.py',
-  'python -m mgc_jax.export --model=crnn --format=onnx --to=crnn.onnx': (
+  'python -m mgc_jax.export --model=cnn --format=onnx --to=cnn.onnx': (
     'tests/test_onnx.py'
   ),
   "pip install -e '.[test]' && python -m mgc_jax.main "
@@ -161,7 +161,7 @@ def test_every_command_runs(world, tmp_path):
     said = pages.run(command, here, env, CODES.get(ran[-1], 0))
     assert 'Traceback' not in said
   assert len(ran) >= 20
-  for made in ('crnn.mgc', 'jazz.m3u8', 'music.png', 'bands.png'):
+  for made in ('cnn.mgc', 'jazz.m3u8', 'music.png', 'bands.png'):
     assert (here / made).stat().st_size, made
   for made in ('mine/results.json', 'own/results.json', 'ladder/ladder.png'):
     assert (here / 'runs' / made).stat().st_size > 50, made

@@ -136,7 +136,7 @@ def _answer(
   from mgc_jax import decoding, loading  # JAX: not for --help
 
   known = index.model()
-  name = model_name or (known[0] if known else 'crnn')
+  name = model_name or (known[0] if known else pretrained.BEST)
   model = loading.load(name, owns_process=True)
   if not known:
     index.set_model(name, model.digest, model.genres)
