@@ -283,6 +283,7 @@ def _run_piece(
   def body(
     i: jax.Array, carry: tuple[TrainState, WindowSums]
   ) -> tuple[TrainState, WindowSums]:
+    """Runs step i of the piece."""
     state, sums = carry
     batch = jax.lax.with_sharding_constraint(_take(data, ids[i]), rows)
     state, found = step(state, batch, key)

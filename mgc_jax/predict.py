@@ -68,6 +68,7 @@ def _writer(genres: tuple[str, ...]) -> Callable[['Answer'], None]:
   writer.writerow(['path', *spans, *names, *genres])
 
   def write(answer: 'Answer') -> None:
+    """Writes a row for the file, or one for each moment of it."""
     found = answer.to_json(len(genres), timeline)
     cells = [printable(answer.path)]
     own = [found[name] for name in names]

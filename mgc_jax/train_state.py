@@ -162,6 +162,7 @@ def _gradients(
   def loss_fn(
     params: PyTree, batch_stats: PyTree, part: PyTree, key: jax.Array
   ) -> tuple[jax.Array, tuple[PyTree, jax.Array]]:
+    """Returns f32[], the loss; the new statistics and the hits beside it."""
     logits, changed = model.apply(
       {'params': params, 'batch_stats': batch_stats},
       part['windows'],
@@ -178,6 +179,7 @@ def _gradients(
   def of_part(
     batch_stats: PyTree, part: PyTree, key: jax.Array
   ) -> tuple[PyTree, PyTree]:
+    """Returns the new statistics; gradients, loss and hits to be summed."""
     (loss, (batch_stats, correct)), grads = jax.value_and_grad(
       loss_fn, has_aux=True
     )(state.params, batch_stats, part, key)

@@ -47,6 +47,15 @@ def test_the_graph_finds_what_comparing_with_all_finds(index):
   assert num_missed <= 20  # of 200; threads put tracks in in any order
 
 
+@pytest.mark.parametrize('num_alone', [0, 20, 50, 90])
+def test_all_tracks_come_into_the_graph_once(num_alone, index, monkeypatch):
+  monkeypatch.setattr(neighbours, '_ADDED_ALONE', num_alone)
+  for i in range(50):
+    _put(index, f'/m/{i}', np.roll(np.eye(50)[0], i))
+  graph = neighbours.kept_graph(index)
+  assert sorted(graph.keys[:]) == list(index.answered_ids())
+
+
 def test_the_graph_follows_the_index(index):
   rng = np.random.default_rng(0)
   for i in range(50):

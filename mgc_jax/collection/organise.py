@@ -190,6 +190,7 @@ def undo(index: Index, journal: Journal, records: list[Record]) -> int:
   """
 
   def take_back(record: Record) -> None:
+    """Undoes one, and writes down each state that it leaves."""
     journal.write(record, 'undoing')
     try:
       _UNDO[record.method](record)

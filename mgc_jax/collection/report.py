@@ -47,6 +47,7 @@ def summarise(index: Index, num_least_certain: int) -> Summary:
   sums: dict[str, GenreSum] = collections.defaultdict(GenreSum)
 
   def added() -> Iterator[Entry]:
+    """Yields the index's entries, each added to its genre's sums."""
     for entry in index.entries():
       its = sums[entry.genre]
       its.num_tracks += 1

@@ -147,6 +147,7 @@ def _safe_name(archive: pathlib.Path, name: str) -> str:
 @contextlib.contextmanager
 def _zip_members(archive: pathlib.Path) -> Iterator[Iterator[_Member]]:
   def members(file: zipfile.ZipFile) -> Iterator[_Member]:
+    """Yields files and folders; refuses what is neither."""
     for info in file.infolist():
       mode = info.external_attr >> 16  # of Unix; 0 where there is none
       if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -165,6 +166,7 @@ def _zip_members(archive: pathlib.Path) -> Iterator[Iterator[_Member]]:
 @contextlib.contextmanager
 def _tar_members(archive: pathlib.Path) -> Iterator[Iterator[_Member]]:
   def members(file: tarfile.TarFile) -> Iterator[_Member]:
+    """Yields files and folders; refuses what is neither."""
     for info in file:
       if not (info.isreg() or info.isdir()):
         raise DataError(f'{archive}: {info.name!r}: a link or a device')

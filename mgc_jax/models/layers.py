@@ -93,15 +93,15 @@ class ConvBlock(nn.Module):
     settings = self.settings
     normed = settings.norm != 'none'
     # The earlier the maximum is taken, the less is left to do.
-    early = settings.activation in _MONOTONE
-    first = settings.norm == 'batch_after_pool' or (early and not normed)
+    monotone = settings.activation in _MONOTONE
+    pooled = settings.norm == 'batch_after_pool' or (monotone and not normed)
     x = Conv(
       self.num_filters,
       settings.kernel_size,
       settings.padding,
       not normed,
       self.dtype,
-    )(x, self.pool if first else (1, 1))
+    )(x, self.pool if pooled else (1, 1))
     if normed:
       x = nn.BatchNorm(
         use_running_average=not train,
@@ -109,10 +109,10 @@ class ConvBlock(nn.Module):
         axis=0,
         dtype=self.dtype,
       )(x)
-    if early and not first:
+    if monotone and not pooled:
       x = max_pool(x, self.pool)
     x = activation(settings.activation)(x)
-    if not early and not first:
+    if not monotone and not pooled:
       x = max_pool(x, self.pool)
     return Dropout(self.dropout, deterministic=not train)(x)
 

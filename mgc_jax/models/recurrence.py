@@ -181,6 +181,7 @@ def _backward(
   to_cell = o * (1 - squashed * squashed)
 
   def step(grads: State, at: tuple[jax.Array, ...]) -> tuple[State, jax.Array]:
+    """Maps f[B, H] twice a step back, and gives f[B, 4 H] of its sums."""
     grad_cell, grad_hidden = grads
     grad_output, of_cell, of_hidden, to_cell, f = at
     grad_hidden += grad_output
