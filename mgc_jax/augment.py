@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
+_FILTER_POINTS = 5
+
 
 def gain(key: jax.Array, windows: jax.Array, max_db: float) -> jax.Array:
   """Moves the level of each excerpt by up to `max_db`, up or down.
@@ -20,6 +22,56 @@ def gain(key: jax.Array, windows: jax.Array, max_db: float) -> jax.Array:
     return windows
   shape = (len(windows), 1, 1, 1)
   return windows + jax.random.uniform(key, shape, minval=-max_db, maxval=max_db)
+
+
+def random_filter(
+  key: jax.Array, windows: jax.Array, max_db: float
+) -> jax.Array:
+  """Filters each excerpt otherwise, as another recording would (FilterAugment).
+
+  The response is linear between 5 points over the bands, each up to `max_db` up
+  or down (Nam, Kim and Park 2022, "FilterAugment", of the linear type).
+
+  Args:
+    key: of the randomness.
+    windows: f32[B, W, T, F] in dB.
+    max_db: 0 changes nothing.
+
+  Returns:
+    f32[B, W, T, F].
+  """
+  if not max_db:
+    return windows
+  num_bands = windows.shape[-1]
+  points = jnp.linspace(0, num_bands - 1, _FILTER_POINTS)
+  shape = (len(windows), _FILTER_POINTS)
+  gains = jax.random.uniform(key, shape, minval=-max_db, maxval=max_db)
+  response = jax.vmap(jnp.interp, (None, None, 0))(
+    jnp.arange(num_bands), points, gains
+  )
+  return windows + response[:, None, None]
+
+
+def random_shift(
+  key: jax.Array, windows: jax.Array, max_bands: int
+) -> jax.Array:
+  """Moves each excerpt up or down the bands: roughly another pitch.
+
+  Args:
+    key: of the randomness.
+    windows: f32[B, W, T, F].
+    max_bands: each number of bands up to it is equally likely, up or down; the
+      outermost band is repeated. 0 changes nothing.
+
+  Returns:
+    f32[B, W, T, F].
+  """
+  if not max_bands:
+    return windows
+  num_bands = windows.shape[-1]
+  moved = jax.random.randint(key, (len(windows),), -max_bands, max_bands + 1)
+  bands = jnp.clip(jnp.arange(num_bands) - moved[:, None], 0, num_bands - 1)
+  return jnp.take_along_axis(windows, bands[:, None, None], axis=3)
 
 
 def random_speed(

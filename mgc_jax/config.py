@@ -163,7 +163,9 @@ def _augment() -> ConfigDict:
   # after another from anywhere on; scattered, each anywhere, in order.
   augment.crop = 'shifted'
   augment.max_speed = 1.0  # played up to so much faster or slower; 1: off
+  augment.max_shift_bands = 0  # of all that sounds, up or down; 0: off
   augment.gain_db = 6.0  # level moved by up to so much, up or down
+  augment.filter_db = 0.0  # likewise that of bands, smoothly (FilterAugment)
   augment.num_time_masks = 1  # SpecAugment: per window
   augment.max_time_mask_frames = 24
   augment.num_band_masks = 1

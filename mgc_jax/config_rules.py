@@ -90,6 +90,8 @@ RULES: dict[str, _Rule] = {
   'windows.hop_frames': _between(1, 10**7),
   'windows.num_windows': _between(1, 10**6),
   'augment.gain_db': _between(0, 1000),
+  'augment.filter_db': _between(0, 1000),
+  'augment.max_shift_bands': _between(0, 10**4),
   'augment.max_speed': _between(1, 10),
   'augment.num_time_masks': _between(0, 10**3),
   'augment.max_time_mask_frames': _between(0, 10**7),

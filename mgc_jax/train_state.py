@@ -10,7 +10,13 @@ import numpy as np
 import optax
 from ml_collections import FrozenConfigDict
 
-from mgc_jax.augment import augment_windows, gain, random_speed
+from mgc_jax.augment import (
+  augment_windows,
+  gain,
+  random_filter,
+  random_shift,
+  random_speed,
+)
 from mgc_jax.window_sums import WindowSums
 from mgc_jax.windows import (
   cut,
@@ -224,7 +230,9 @@ def _training_windows(
   config: FrozenConfigDict,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Returns windows f32[B, W, T, F], mask bool[B, W], targets f32[B, C]."""
-  crop_key, gain_key, augment_key, speed_key = jax.random.split(key, 4)
+  crop_key, gain_key, augment_key, speed_key, filter_key, shift_key = (
+    jax.random.split(key, 6)
+  )
   settings, augment = config.windows, config.augment
   frames, num_frames = batch['frames'], batch['num_frames']
   stats = state.band_mean, state.band_std
@@ -247,7 +255,9 @@ def _training_windows(
       shift=augment.crop == 'shifted',
     )
   windows = cut(frames, starts, settings.num_frames, speed)
+  windows = random_shift(shift_key, windows, augment.max_shift_bands)
   windows = gain(gain_key, windows, augment.gain_db)
+  windows = random_filter(filter_key, windows, augment.filter_db)
   windows = standardise(windows, starts, num_frames, *stats)
   targets = jax.nn.one_hot(batch['label'], config.model.num_genres)
   windows, targets = augment_windows(augment_key, windows, targets, augment)

@@ -24,6 +24,34 @@ def test_gain_moves_each_excerpt_as_a_whole(windows):
   assert augment.gain(jax.random.key(0), windows, 0.0) is windows
 
 
+def test_a_filter_moves_the_bands_of_an_excerpt_alike_in_all_frames(windows):
+  moved = augment.random_filter(jax.random.key(0), windows, 6.0) - windows
+  moved = np.asarray(moved.reshape(B, W * T, F))
+  assert np.ptp(moved, axis=1).max() < 1e-5
+  response = moved[:, 0]
+  assert 3.0 < np.abs(response).max() <= 6.0
+  assert len({row.tobytes() for row in response.round(4)}) == B
+  # Linear between 5 points, two of them the outermost bands.
+  bends = np.abs(np.diff(response, 2, axis=1)) > 1e-3
+  assert bends.any(axis=1).all() and bends.sum(axis=1).max() <= 6
+  assert augment.random_filter(jax.random.key(0), windows, 0.0) is windows
+
+
+def test_a_shift_moves_all_bands_of_an_excerpt_by_one_number(windows):
+  found = np.asarray(augment.random_shift(jax.random.key(0), windows, 3))
+  windows = np.asarray(windows)
+  shifts = []
+  for excerpt, moved in zip(windows, found, strict=True):
+    padded = np.pad(excerpt, ((0, 0), (0, 0), (3, 3)), mode='edge')
+    shifts += [
+      shift
+      for shift in range(-3, 4)
+      if (padded[..., 3 - shift : 3 - shift + F] == moved).all()
+    ]
+  assert len(shifts) == B and len(set(shifts)) > 2
+  assert augment.random_shift(jax.random.key(0), windows, 0) is windows
+
+
 @pytest.mark.parametrize('axis', [2, 3])
 def test_mask_zeroes_stripes_no_wider_than_allowed(windows, axis):
   found = augment.mask_axis(jax.random.key(0), windows, axis, 1, 5)
