@@ -20,7 +20,9 @@ def recipe_config() -> ConfigDict:
   config.windows.num_windows = 4
   config.windows.standardise = 'excerpt'
   config.augment.crop = 'scattered'
+  config.augment.max_shift_bands = 3
   config.augment.gain_db = 0.0
+  config.augment.filter_db = 6.0
   config.augment.mixup_alpha = 0.0
   config.model.cnn.filters = (24, 48, 72, 96, 96)
   config.model.cnn.norm = 'batch_after_pool'
