@@ -147,7 +147,7 @@ def test_a_shipped_bundle_is_the_recipe_s_small_and_described(name):
 
 @pytest.mark.parametrize('name', pretrained.NAMES)
 def test_audio_has_the_genre_of_its_ready_made_frames(name, data_dir):
-  """The frame recipe needs whole clips; of these eight it has them."""
+  """Of whole clips; in one of them two genres tie for the CRNN."""
   bundle = bundles.load(pretrained.path(name))
   paths = sorted((data_dir / 'gtzan_audio').glob('*/*.au'))
   assert len(paths) == 8
