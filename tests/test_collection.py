@@ -1,6 +1,7 @@
 """The command line of the collection, on real files and real processes."""
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -220,7 +221,11 @@ def test_two_index_runs_at_once(model, index, music_folder):
   words = (*COMMAND, 'index', music_folder, f'--index={index}')
   first = Process([*words, f'--model={model}'])
   first.wait_for(lambda: index.exists())
-  said = _said(index, 'index', music_folder, code=1)
+  os.kill(first.pid, signal.SIGSTOP)  # the second takes a while to start
+  try:
+    said = _said(index, 'index', music_folder, code=1)
+  finally:
+    os.kill(first.pid, signal.SIGCONT)
   assert 'another process is at work on it' in said
   assert first.wait() == 0
 

@@ -116,6 +116,31 @@ def test_each_step_has_its_own_randomness(tiny_config):
   assert loss(0) != loss(5)
 
 
+@pytest.mark.parametrize(
+  ('name', 'off', 'on'),
+  [
+    ('crop', 'grid', 'scattered'),
+    ('max_speed', 1.0, 1.2),
+    ('max_shift_bands', 0, 3),
+    ('gain_db', 0.0, 6.0),
+    ('filter_db', 0.0, 6.0),
+    ('num_time_masks', 0, 1),
+    ('num_band_masks', 0, 1),
+    ('mixup_alpha', 0.0, 0.2),
+  ],
+)
+def test_each_augmentation_acts_in_the_step(name, off, on, tiny_config):
+  """One alone is changed, and so is the loss of the same batch and key."""
+
+  def loss(value):
+    tiny_config.augment[name] = value
+    state, step, key = _setup(tiny_config)
+    return step(state, _batch(), key)[1].compute()['loss']
+
+  tiny_config.augment.max_time_mask_frames = 8
+  assert abs(loss(on) - loss(off)) > 1e-4
+
+
 def test_padding_and_weights_decide_what_counts(tiny_config):
   tiny_config.model.cnn.norm = 'none'  # it would normalise by padding
   tiny_config.train.warmup_epochs = 0.0
