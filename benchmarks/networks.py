@@ -25,7 +25,10 @@ def network_config(name: str, toy: bool = False) -> ConfigDict:
   config.windows.hop_frames = config.windows.num_frames
   config.augment.update(
     crop='grid',
+    max_speed=1.0,
+    max_shift_bands=0,
     gain_db=0.0,
+    filter_db=0.0,
     num_time_masks=0,
     num_band_masks=0,
     mixup_alpha=0.0,

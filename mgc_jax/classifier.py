@@ -209,8 +209,12 @@ class Classifier:
   def _moments(self, excerpt: Excerpt, logits: np.ndarray) -> list[Moment]:
     """Places the windows of an excerpt in its track."""
     config = self._program.config
-    windows, rate_hz = config.windows, frame_rate_hz(config.features)
-    last = max(0, len(excerpt.frames) - windows.num_frames)
+    windows, num_frames = config.windows, len(excerpt.frames)
+    # Of an excerpt that has more than the model takes, fewer a second are kept.
+    rate_hz = min(
+      frame_rate_hz(config.features), num_frames / excerpt.duration_s
+    )
+    last = max(0, num_frames - windows.num_frames)
     found = []
     scaled = metrics.log_softmax(logits / self._program.temperature)
     for i, row in enumerate(np.exp(scaled)):

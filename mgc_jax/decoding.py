@@ -54,6 +54,7 @@ def _answers(
       duration_s = decoding.duration_s()
       yield path, model.answer(path, decoding.excerpts(), duration_s)
     except DataError as error:
+      decoding.give_up()
       yield path, error
 
 
@@ -63,6 +64,7 @@ class _Decoding:
   def __init__(self, model: Classifier, path: str, stop: threading.Event):
     self._model, self._path, self._stop = model, path, stop
     self._queue: queue.Queue = queue.Queue(_MAX_EXCERPTS_AHEAD)
+    self._given_up = threading.Event()
 
   def run(self) -> None:
     """Decodes; what goes wrong is raised where the excerpts are taken."""
@@ -84,9 +86,13 @@ class _Decoding:
     while (excerpt := self._take()) is not None:
       yield excerpt
 
+  def give_up(self) -> None:
+    """Ends the thread's work: nobody takes the rest."""
+    self._given_up.set()
+
   def _put(self, item: object) -> bool:
     """Returns whether there is still somebody who takes it."""
-    while not self._stop.is_set():
+    while not (self._stop.is_set() or self._given_up.is_set()):
       with contextlib.suppress(queue.Full):
         self._queue.put(item, timeout=_POLL_S)
         return True

@@ -89,7 +89,7 @@ def _cached_program(folder: pathlib.Path) -> 'Program':
   from mgc_jax import program
 
   path = None
-  with contextlib.suppress(RuntimeError):  # a user without a home folder
+  with contextlib.suppress(ConfigError):  # a user without a home folder
     path = runtime.user_cache_dir() / 'programs' / f'{_key(folder)}.mgc'
   if path and path.is_file():
     try:

@@ -9,6 +9,8 @@ import os
 import pathlib
 import platform
 
+from mgc_jax.errors import ConfigError
+
 _CACHE_BYTES = 1 << 30  # of compiled code; the least recently used goes first
 _MIN_COMPILE_S = 0.5  # faster compilations are not worth a file
 
@@ -49,7 +51,7 @@ def keep_compiled() -> None:
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
     try:
       folder = user_cache_dir() / 'compiled' / _machine()
-    except RuntimeError:  # a user without a home folder
+    except ConfigError:  # a user without a home folder
       return
     jax.config.update('jax_compilation_cache_dir', str(folder))
     if 'JAX_COMPILATION_CACHE_MAX_SIZE' not in os.environ:
@@ -61,15 +63,31 @@ def keep_compiled() -> None:
 
 
 def user_cache_dir() -> pathlib.Path:
-  """Returns the folder for what can be made again, absolute."""
-  cache = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-  return pathlib.Path(cache).absolute() / 'mgc_jax'
+  """Returns the folder for what can be made again, absolute.
+
+  Raises:
+    ConfigError: the user has no home folder, and XDG_CACHE_HOME names none.
+  """
+  return _user_dir('XDG_CACHE_HOME', '.cache')
 
 
 def user_data_dir() -> pathlib.Path:
-  """Returns the folder for what cannot be made again, absolute."""
-  data = os.environ.get('XDG_DATA_HOME')
-  folder = data or pathlib.Path.home() / '.local' / 'share'
+  """Returns the folder for what cannot be made again, absolute.
+
+  Raises:
+    ConfigError: the user has no home folder, and XDG_DATA_HOME names none.
+  """
+  return _user_dir('XDG_DATA_HOME', '.local/share')
+
+
+def _user_dir(variable: str, place: str) -> pathlib.Path:
+  folder = os.environ.get(variable)
+  try:
+    folder = folder or pathlib.Path.home() / place
+  except RuntimeError as error:  # as in a container, of a user without a name
+    raise ConfigError(
+      f'this user has no home folder; set {variable} to a folder'
+    ) from error
   return pathlib.Path(folder).absolute() / 'mgc_jax'
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 from benchmarks.flops import count_flops
+from benchmarks.networks import NAMES, network_config
 from benchmarks.peers.jax_variants import LEFT_OUT
 from mgc_jax.models.convolution import native_conv
 from tests.conftest import write_tone
@@ -39,6 +40,15 @@ def _figures(tmp_path, module, *args):
   assert where['cores'] >= 1 and where['processor']
   assert where['versions']['jax'] in done.stdout
   return found
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_nothing_random_comes_before_a_network(name):
+  """A new augmentation has to be left out, too: its peers have none."""
+  found = network_config(name).augment.to_dict()
+  assert found.pop('crop') == 'grid' and found.pop('max_speed') == 1
+  widths = {'max_time_mask_frames', 'max_band_mask_bands'}  # of no masks
+  assert not any(found[name] for name in found.keys() - widths)
 
 
 @needs_torch

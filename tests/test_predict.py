@@ -119,6 +119,18 @@ def test_from_python_as_on_the_command_line(model, tmp_path):
   assert json.loads(done.stdout) == answer.to_json(3, timeline=True)
 
 
+def test_a_timeline_ends_where_the_track_does(tmp_path):
+  """Of 31 s of longer music there are as many frames as of a clip of 30 s."""
+  path = write_tone(tmp_path / 'long.wav', 62.0, 22050)
+  moments = mgc_jax.load('cnn').predict(path).timeline
+  assert [x.start_s for x in moments if x.start_s == 31.0] == [31.0]
+  for start_s in (0.0, 31.0):
+    ends = [x.end_s for x in moments if start_s <= x.start_s < start_s + 31]
+    assert start_s + 30.7 < ends[-1] <= start_s + 31
+  lengths = [x.end_s - x.start_s for x in moments]
+  assert np.ptp(lengths) < 1e-6 and lengths[0] == pytest.approx(7.69, abs=0.01)
+
+
 def test_a_folder_goes_past_bad_files_and_says_so(model, music_folder):
   (music_folder / 'jazz' / 'text.mp3').write_text('no music')
   (music_folder / 'rock' / 'cover.jpg').write_text('ignored')

@@ -1,6 +1,7 @@
 """Processes keep memory and compiled code, in bounds, and safely."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -101,3 +102,38 @@ def test_compiled_code_is_kept_in_the_users_cache(tmp_path):
   for path in files:  # killed while writing
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
   assert _hits(tmp_path) == 0
+
+
+HOMELESS = """
+import os
+import jax
+from mgc_jax import runtime
+from mgc_jax.errors import ConfigError
+
+os.setuid(54321)  # as in a container: a user that is in no list
+for folder in (runtime.user_cache_dir, runtime.user_data_dir):
+  try:
+    folder()
+  except ConfigError as error:
+    print(error)
+runtime.keep_compiled()  # nowhere
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='becomes another user')
+def test_without_a_home_folder_it_is_said_what_to_set():
+  nothing = {name: '' for name in ('XDG_CACHE_HOME', 'XDG_DATA_HOME')}
+  env = environment(**nothing)
+  del env['HOME'], env['JAX_COMPILATION_CACHE_DIR']
+  done = subprocess.run(
+    [sys.executable, '-c', HOMELESS],
+    capture_output=True,
+    text=True,
+    check=True,
+    cwd=ROOT,
+    env=env,
+    timeout=300,
+  )
+  assert done.stdout.splitlines() == [
+    f'this user has no home folder; set {name} to a folder' for name in nothing
+  ]

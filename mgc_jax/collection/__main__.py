@@ -38,6 +38,7 @@ from mgc_jax.datasets.track import printable
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.lock import exclusive
 from mgc_jax.metrics import UNCERTAIN_UNDER
+from mgc_jax.pretrained import BEST
 from mgc_jax.runtime import user_data_dir
 
 # Flags of each command; more of them is wrong usage.
@@ -252,7 +253,7 @@ if __name__ == '__main__':
     'model',
     None,
     'index: cnn, lstm or crnn, the folder of a run, or an exported file. '
-    'Default: that of the index, crnn of a new one.',
+    f'Default: that of the index, {BEST} of a new one.',
   )
   flags.DEFINE_string('plot', None, 'report: PNG of tracks by genre.')
   flags.DEFINE_integer('least', 10, 'report: so many uncertain tracks.', 0)

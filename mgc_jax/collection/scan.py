@@ -41,8 +41,8 @@ def scan(index: Index, folder: str, model_name: str | None) -> Counts:
   Args:
     index: to bring up to date.
     folder: of music.
-    model_name: as `mgc_jax.load` takes it; None for the index' own, crnn of a
-      new one.
+    model_name: as `mgc_jax.load` takes it; None for the index' own, of a new
+      one `pretrained.BEST`.
 
   Raises:
     ConfigError: the folder is none, or the index is of another model.
