@@ -27,7 +27,7 @@ from mgc_jax import bundle as bundles
 from mgc_jax import cli, metrics, predictions, report
 from mgc_jax.calibration import cross_calibration
 from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.workdir import CONFIG_FILE
+from mgc_jax.workdir import CONFIG_FILE, FREE_FIELDS
 
 
 def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
     ConfigError: they are not all the folds of one cross-validation.
     DataError: a run has no result.
   """
-  configs = [_read(folder / CONFIG_FILE) for folder in workdirs]
+  configs = [_settings(folder / CONFIG_FILE) for folder in workdirs]
   results = [_read(folder / report.RESULTS_FILE) for folder in workdirs]
   try:
     folds = [config['data'].pop('fold') for config in configs]
@@ -73,6 +73,16 @@ def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
     'num_folds': num_folds,
     'fold_track_accuracies': [result['track_accuracy'] for result in results],
   }
+
+
+def _settings(path: pathlib.Path) -> dict[str, Any]:
+  """Reads a configuration, less what changes no result."""
+  config = _read(path)
+  for name in FREE_FIELDS:
+    section, _, field = name.partition('.')
+    if isinstance(config.get(section), dict):
+      config[section].pop(field, None)
+  return config
 
 
 def _read(path: pathlib.Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _DISK_ERRORS = (
   errno.EROFS,
 )
 # What may differ between two commands of one run: it changes no result.
-_FREE_FIELDS = (
+FREE_FIELDS = (
   'data.num_workers',
   'data.prepared_dir',
   'data.allow_missing',
@@ -126,7 +126,7 @@ def check_workdir(config: ConfigDict, workdir: pathlib.Path) -> None:
     ) from error
   names = sorted(wanted.keys() | found.keys())
   for name in names:
-    if name not in _FREE_FIELDS and wanted.get(name) != found.get(name):
+    if name not in FREE_FIELDS and wanted.get(name) != found.get(name):
       raise ConfigError(
         f'config.{name}={wanted.get(name)}: the run in {workdir} has '
         f'{found.get(name)}; use another --workdir'

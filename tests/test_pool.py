@@ -68,6 +68,12 @@ def test_a_fold_of_other_settings_is_named(folds):
     pool(folds)
 
 
+def test_folds_of_two_machines_are_of_one_run(folds):
+  data = {'fold': 2, 'num_folds': 3, 'root': '/other', 'num_workers': 8}
+  _write(folds[2], 'config', data=data, seed=0)
+  assert pool(folds)['num_folds'] == 3
+
+
 def test_an_unfinished_fold_is_named(folds):
   (folds[1] / 'results.json').unlink()
   with pytest.raises(DataError, match='fold1/results.json.*run this fold'):

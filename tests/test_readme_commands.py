@@ -36,6 +36,9 @@ ELSEWHERE = {
     'tests/test_benchmarks.py'
   ),
   'python -m mgc_jax.pool --workdirs=a,b,c,d,e': 'tests/test_pool.py',
+  'python -m mgc_jax.compare --workdirs=a,b --against=c,d': (
+    'tests/test_compare.py'
+  ),
 }
 # A copy of three tracks is not whole, and that is what it says.
 CODES = {'mgc_jax.datasets.verify': 1}

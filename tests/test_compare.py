@@ -1,0 +1,78 @@
+"""Two models on the same tracks, from the files of their runs."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mgc_jax import predictions
+from mgc_jax.compare import compare
+from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.predictions import Predictions
+
+
+def _write(folder, found, first=0):
+  """A run of tracks from a number on: whether each answer was found."""
+  label = np.arange(len(found)) % 2
+  answer = np.where(found, label, 1 - label)
+  logits = np.zeros((len(found), 2, 2), np.float32)
+  logits[np.arange(len(found)), :, answer] = 2.0
+  track_id = np.array([f't{i:03}' for i in range(first, first + len(found))])
+  mask = np.ones((len(found), 2), bool)
+  folder.mkdir()
+  answers = Predictions(logits, mask, label, track_id, ('jazz', 'rock'))
+  predictions.write(answers, folder, 1.0)
+  return folder
+
+
+def test_a_difference_of_pairs_is_surer_than_two_intervals(tmp_path):
+  """10 of 100 more: 60 and 70 % alone have intervals that overlap by half."""
+  hits = np.arange(100) < 60
+  one = _write(tmp_path / 'one', hits)
+  two = _write(tmp_path / 'two', hits | (np.arange(100) >= 90))
+  found = compare([two], [one])
+  accuracy = found['track_accuracy']
+  assert found['num_tracks'] == 100
+  assert (accuracy['of'], accuracy['against']) == (0.7, 0.6)
+  low, high = accuracy['ci95']
+  # 10 of 100 by the binomial: 1.96 * sqrt(0.1 * 0.9 / 100) = 0.059.
+  assert low == pytest.approx(0.041, abs=0.012)
+  assert high == pytest.approx(0.159, abs=0.012)
+  right, wrong = np.log1p(np.exp(-2.0)), np.log1p(np.exp(2.0))
+  loss = found['negative_log_likelihood']
+  assert loss['of'] == pytest.approx(0.7 * right + 0.3 * wrong)
+  assert loss['difference'] == pytest.approx(0.1 * (right - wrong))
+  assert loss['ci95'][1] < 0
+  same = compare([one], [one])['track_accuracy']
+  assert same['ci95'] == [0, 0]
+
+
+def test_folds_are_one_model(tmp_path):
+  hits = np.arange(100) < 60
+  whole = _write(tmp_path / 'whole', hits)
+  folds = [
+    _write(tmp_path / 'fold0', hits[:50]),
+    _write(tmp_path / 'fold1', hits[50:], 50),
+  ]
+  found = compare(folds, [whole])
+  assert found['track_accuracy']['difference'] == 0
+  command = [sys.executable, '-m', 'mgc_jax.compare', f'--against={whole}']
+  command += ['--workdirs=' + ','.join(map(str, folds))]
+  done = subprocess.run(command, capture_output=True, text=True, check=True)
+  assert 'track accuracy            60.0% against 60.0%: +0.0' in done.stdout
+
+
+def test_what_cannot_be_compared_is_named(tmp_path):
+  one = _write(tmp_path / 'one', np.ones(10, bool))
+  other = _write(tmp_path / 'other', np.ones(10, bool), 1)
+  with pytest.raises(ConfigError, match='2 are of one only, t000 among them'):
+    compare([one], [other])
+  with pytest.raises(ConfigError, match='one: t000 was tested by another run'):
+    compare([one, one], [one])
+  again = _write(tmp_path / 'again', np.ones(9, bool), 1)
+  shifted = _write(tmp_path / 'shifted', np.ones(1, bool))
+  with pytest.raises(ConfigError, match='were told different genres'):
+    compare([one], [shifted, again])
+  with pytest.raises(DataError, match='none/logits.npz'):
+    compare([one], [tmp_path / 'none'])
