@@ -37,8 +37,8 @@ def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
     workdirs: of the folds, each trained and evaluated on its test side.
 
   Returns:
-    The track-level fields of `results.json` over all folds, `num_folds`, and
-    `fold_track_accuracies`.
+    The track-level fields of `results.json` over all folds,
+    `num_tracks_without_artist`, `num_folds`, and `fold_track_accuracies`.
 
   Raises:
     ConfigError: they are not all the folds of one cross-validation.
@@ -71,6 +71,9 @@ def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
     'protocol': results[0]['protocol'],
     'genres': genres,
     'num_folds': num_folds,
+    'num_tracks_without_artist': sum(
+      result.get('num_tracks_without_artist', 0) for result in results
+    ),
     'fold_track_accuracies': [result['track_accuracy'] for result in results],
   }
 

@@ -87,6 +87,11 @@ def preparation_report(prepared: Prepared, split: Split) -> str:
 def result_table(results: dict[str, Any]) -> str:
   """Returns what a person wants to know of `results.json`."""
   low, high = results['track_accuracy_ci95']
+  num_unknown = results['num_tracks_without_artist']
+  unknown = []
+  if num_unknown and results['protocol'] == 'artist':
+    text = f'{num_unknown} tracks, each counts as one of its own'
+    unknown.append(f'artist unknown   {text}')
   return '\n'.join(
     [
       f'Protocol {results["protocol"]}, split {results["split"]}: '
@@ -97,6 +102,7 @@ def result_table(results: dict[str, Any]) -> str:
       f'top-3 tracks     {results["top3_track_accuracy"]:.1%}',
       f'macro F1         {results["macro_f1"]:.3f}',
       f'parameters       {results["num_params"]:,}',
+      *unknown,
       *genre_table(results['per_genre']),
       *source_table(results['per_source']),
       *calibration_table(results['calibration']),

@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mgc_jax import bundle as bundles
-from mgc_jax import predictions, report
+from mgc_jax import predictions, report, trained_on
 from mgc_jax.calibration import calibration
 from mgc_jax.config import validate
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
@@ -58,11 +58,13 @@ def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
     # Only now: a run that cannot begin must not bind its folder to settings.
     if is_writer() and not (workdir / CONFIG_FILE).exists():
       report.write_json(workdir / CONFIG_FILE, config.to_dict())
+      trained_on.write(workdir, prepared.index, split.sides['train'])
     trainer.run()
     if is_writer():
       _plot_data(workdir, config, reader, split)
+      _plot_training(workdir)
     wait_for_all('the bundle')
-    evaluate_bundle(config, workdir, prepared, split)
+    evaluate_bundle(config, workdir, prepared, split, workdir)
 
 
 def _prepared(config: ConfigDict) -> tuple[Prepared, Split]:
@@ -86,7 +88,8 @@ def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> None:
   """Evaluates the bundle of a run on the data that the configuration names.
 
   Features, windows and model come from the bundle, genres are matched by
-  name.
+  name. The run's own results stay: these are in a folder of `evaluations`,
+  named by the data and the sides.
 
   Args:
     config: `data`, `eval` and `seed` are read.
@@ -103,7 +106,15 @@ def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> None:
   config.data.genres = bundle.genres  # refused before anything is decoded
   with locked_workdir(workdir):
     prepared, split = _prepared(config)
-    evaluate_bundle(config, workdir, prepared, split)
+    sides, examples = split.eval_examples(config.data.eval_split)
+    num_heard = trained_on.count_heard(workdir, prepared.index, examples)
+    if num_heard and is_writer():
+      _logger.warning('%d of the evaluated tracks were trained on', num_heard)
+    data = split.fingerprint(prepared.index)[:12]
+    to = workdir / 'evaluations' / f'{data}-{sides.replace(",", "+")}'
+    if is_writer():
+      to.mkdir(parents=True, exist_ok=True)
+    evaluate_bundle(config, workdir, prepared, split, to)
 
 
 def evaluate_bundle(
@@ -111,8 +122,9 @@ def evaluate_bundle(
   workdir: pathlib.Path,
   prepared: Prepared,
   split: Split,
+  to: pathlib.Path,
 ) -> None:
-  """Writes and prints results, keeps the answers, draws curves and confusion.
+  """Writes and prints results, keeps the answers, draws the confusion.
 
   Every process has its part in scoring; one writes and prints.
 
@@ -121,6 +133,7 @@ def evaluate_bundle(
     workdir: of the run; has a bundle.
     prepared: the records.
     split: of the records.
+    to: folder of the results; one of the same question is not made anew.
   """
   from mgc_jax.evaluate import score, source_scores
 
@@ -132,17 +145,18 @@ def evaluate_bundle(
     'seed': bundle.info.get('seed'),
     'num_params': bundle.num_params,
     'genres': list(bundle.genres),
+    'num_tracks_without_artist': _num_without_artist(prepared.index, examples),
     'temperature': bundle.temperature,
     'num_bootstrap': config.eval.num_bootstrap,
     'data_fingerprint': split.fingerprint(prepared.index),
     'weights_sha256': bundles.digest(workdir / 'bundle'),
     'versions': report.versions(),
   }
-  path = workdir / report.RESULTS_FILE
+  path = to / report.RESULTS_FILE
   found = _read_results(path)
   known = {name: found.get(name) for name in key} == key
   # Of an older version, or without its answers: it is evaluated again.
-  known = known and 'per_source' in found and _has_answers(workdir)
+  known = known and 'per_source' in found and _has_answers(to)
   # One process decides: those that score need each other.
   if not of_writer(known):
     index = _with_labels_of(bundle, prepared.index)
@@ -157,13 +171,18 @@ def evaluate_bundle(
     }
     if is_writer():
       # Results last: where they are, everything is.
-      predictions.write(answers, workdir, temperature)
-      _plot_results(workdir, found)
+      predictions.write(answers, to, temperature)
+      _plot_confusion(to, found)
       report.write_json(path, found)
   if not is_writer():
     return
   print(report.result_table(found))
-  print(f'Everything of this run: {workdir}')
+  print(f'All of it is in {to}')
+
+
+def _num_without_artist(index: ExcerptIndex, examples: Examples) -> int:
+  rows = np.unique(examples.rows)
+  return len(np.unique(index.track_id[rows[index.artist[rows] == '']]))
 
 
 def _with_labels_of(
@@ -247,10 +266,17 @@ def _plot_data(
   )
 
 
-def _plot_results(workdir: pathlib.Path, results: dict[str, Any]) -> None:
+def _plot_training(workdir: pathlib.Path) -> None:
   from mgc_jax import plots
   from mgc_jax.metrics_log import read_metrics
+  from mgc_jax.train import METRICS_FILE
 
-  lines = read_metrics(workdir / 'metrics.jsonl')
-  plots.plot_curves(lines, workdir / 'plots' / 'curves.png')
-  plots.plot_confusion(results, workdir / 'plots' / 'confusion_matrix.png')
+  lines, path = workdir / METRICS_FILE, workdir / 'plots' / 'curves.png'
+  if not path.exists() or path.stat().st_mtime < lines.stat().st_mtime:
+    plots.plot_curves(read_metrics(lines), path)
+
+
+def _plot_confusion(to: pathlib.Path, results: dict[str, Any]) -> None:
+  from mgc_jax import plots
+
+  plots.plot_confusion(results, to / 'plots' / 'confusion_matrix.png')

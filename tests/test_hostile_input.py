@@ -207,7 +207,7 @@ def _odd_folder(root):
   write_tone(root.parent / 'outside.wav')
   (folder / 'out.wav').symlink_to(root.parent / 'outside.wav')
   write_tone(folder / 'locked.wav').chmod(0)
-  (folder / 'x.mp3').mkdir()
+  os.mkfifo(folder / 'x.mp3')  # of which reading never ends
   (folder / 'gone.mp3').symlink_to('nowhere.mp3')
   (folder / 'text.mp3').write_text('no music')
 

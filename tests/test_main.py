@@ -136,7 +136,8 @@ def test_a_bundle_is_evaluated_on_another_manifest(finished, tmp_path):
     *_manifest(tmp_path),
   )
   assert done.returncode == 0, done.stderr
-  results = json.loads((workdir / 'results.json').read_text())
+  (path,) = workdir.glob('evaluations/*-valid+test/results.json')
+  results = json.loads(path.read_text())
   assert (results['protocol'], results['split']) == ('given', 'valid,test')
   assert results['num_tracks'] == 6 and len(results['genres']) == 10
   assert results['per_genre']['rock']['support'] == 3

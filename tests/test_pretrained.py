@@ -27,6 +27,7 @@ def pooled():
     **confusion_scores(confusion, GENRES),
     'genres': list(GENRES),
     'num_folds': 3,
+    'num_tracks_without_artist': 7,
     'calibration': {
       'temperature': 1.25,
       'before': {**scores, 'expected_calibration_error': 0.123},
@@ -42,6 +43,7 @@ def test_a_card_says_how_good_a_model_is_and_where_it_fails(pooled):
     '80.0% of the tracks (95 % interval',
     '3-fold cross-validation',
     '| rock  |    75% |      100% |     20 |',
+    'its artist (of 7 tracks no artist is known;',
     'Most often rock taken for jazz (5 tracks), blues taken for jazz (2',
     'divided by 1.25',
     '0.123 before and 0.045\nafter',

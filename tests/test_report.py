@@ -49,6 +49,7 @@ def test_result_table_shows_what_a_person_wants_to_know():
       'top3_track_accuracy': 0.9,
       'macro_f1': 0.6,
       'num_params': 347834,
+      'num_tracks_without_artist': 3,
       'per_genre': {'jazz': row, 'rock': row},
       'per_source': {
         'fma': {
@@ -71,6 +72,7 @@ def test_result_table_shows_what_a_person_wants_to_know():
   )
   assert '62.5%  (95 % interval 40.0% to 80.0%)' in text
   assert '347,834' in text
+  assert 'artist unknown   3 tracks, each counts' in text
   assert 'at temperature 1.25         before  after' in text
   assert 'expected calibration error   0.123  0.010' in text
   assert 'fma        75.0%  50.0% to 100.0%      12' in text

@@ -23,19 +23,51 @@ def test_train_evaluate_and_evaluate_again(config, tmp_path, capsys):
 
   config.data.eval_split = 'train,valid,test'
   run.evaluate_only(config, workdir)
-  every = json.loads((workdir / 'results.json').read_text())
+  every = _evaluation(workdir)
   assert every['num_tracks'] == 12 and every['split'] == 'train,valid,test'
   assert every['weights_sha256'] == first['weights_sha256']
+  assert every['num_tracks_without_artist'] == 12
   assert 'track accuracy' in capsys.readouterr().out
+  # The run's own stay: folds are pooled, and sweeps read, from them.
+  assert json.loads((workdir / 'results.json').read_text()) == first
+  for name in ('curves.png', 'confusion_matrix.png'):
+    assert (workdir / 'plots' / name).stat().st_size > 5000
+
+
+def _evaluation(workdir):
+  (path,) = workdir.glob('evaluations/*/results.json')
+  return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
+  ('sides', 'warned'), [('train,valid,test', True), ('test', False)]
+)
+def test_an_evaluation_on_what_was_trained_on_is_called_so(
+  config, tmp_path, caplog, sides, warned
+):
+  """By what is heard: the same recordings under other names, too."""
+  run.train_and_evaluate(config, tmp_path / 'run')
+  num_trained = (
+    len((tmp_path / 'run' / 'trained_on.csv').open().readlines()) - 1
+  )
+  assert num_trained == 8
+  if warned:
+    for path in (tmp_path / 'music').glob('*/*.wav'):
+      path.rename(path.with_name(f'renamed-{path.name}'))
+  config.data.eval_split = sides
+  caplog.clear()
+  run.evaluate_only(config, tmp_path / 'run')
+  said = f'{num_trained} of the evaluated tracks were trained on' in caplog.text
+  assert said == warned
 
 
 def test_cached_result_is_not_that_of_another_question(config, tmp_path):
   workdir = tmp_path / 'run'
   run.train_and_evaluate(config, workdir)
-  config.eval.num_bootstrap = 333
-  run.evaluate_only(config, workdir)
-  results = json.loads((workdir / 'results.json').read_text())
-  assert results['num_bootstrap'] == 333
+  for num_bootstrap in (222, 333):
+    config.eval.num_bootstrap = num_bootstrap
+    run.evaluate_only(config, workdir)
+    assert _evaluation(workdir)['num_bootstrap'] == num_bootstrap
 
 
 def test_advice_of_an_error_can_be_followed_in_the_same_folder(

@@ -1,5 +1,6 @@
 import os
 
+import mutagen
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -39,6 +40,33 @@ def test_folder_ignores_hidden_files_and_refuses_unknown_genres(
   data.genres = ('jazz',)
   with pytest.raises(DataError, match='unknown genre rock; known: jazz'):
     list_tracks(data)
+
+
+def _tag(path, artist):
+  file = mutagen.File(path, easy=True)
+  file['artist'] = artist
+  file.save()
+
+
+def test_folder_has_its_artists_from_the_tags(tmp_path):
+  """Their songs stay on one side of a split, wherever they lie."""
+  for i, artist in enumerate(('Zoë', 'ZOË ', 'Various Artists', 'Ann', '')):
+    path = write_tone(tmp_path / 'jazz' / f'{i}.flac')
+    if artist:
+      _tag(path, artist)
+  write_tone(tmp_path / 'jazz' / '5.au')  # has no tags
+  tracks = list_tracks(_data(source='folder', root=str(tmp_path)))
+  assert [track.artist for track in tracks] == ['zoë', 'zoë', '', 'ann', '', '']
+
+
+def test_folder_has_sub_folders(tmp_path, caplog):
+  names = ('a.wav', 'jazz/b.wav', 'jazz/c/d e/f.wav', 'rock/g.wav')
+  for name in (*names, 'jazz/.hidden/h.wav'):
+    write_tone(tmp_path / name)
+  tracks = list_tracks(_data(source='folder', root=str(tmp_path)))
+  assert [track.track_id for track in tracks] == list(names[1:])
+  assert {track.genre for track in tracks} == {'jazz', 'rock'}
+  assert "1 audio files are in no genre's folder; ignored" in caplog.text
 
 
 def test_two_files_of_one_name_are_refused(music_folder):

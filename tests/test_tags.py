@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from mutagen import id3
 
+from mgc_jax import audio_tags
 from mgc_jax.collection import tags
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
@@ -32,7 +33,7 @@ def test_an_mp3_keeps_the_version_and_the_frames_of_its_tag(tmp_path, version):
   assert found.version[:2] == (2, version)
   assert set(found) == {*old, 'TCON'} and str(found['TCON']) == 'rock'
   assert str(found['TPE1']) == 'Zoë'
-  assert tags.read(str(path)) == ('Zoë', '')
+  assert audio_tags.read(str(path)) == ('Zoë', '')
 
 
 def test_a_format_without_tags_is_named(tmp_path):
@@ -42,7 +43,7 @@ def test_a_format_without_tags_is_named(tmp_path):
     tags.write_genre(str(path), 'rock')
   assert path.read_bytes() == before
   assert [x.name for x in tmp_path.iterdir()] == ['a.au']
-  assert tags.read(str(path)) == ('', '')
+  assert audio_tags.read(str(path)) == ('', '')
 
 
 def test_a_link_is_tagged_where_it_leads_to(tmp_path):
@@ -59,9 +60,9 @@ def test_endless_nesting_is_no_tag(tmp_path):
     atoms = struct.pack('>I', len(atoms) + 8) + b'moov' + atoms
   path = tmp_path / 'a.m4a'
   path.write_bytes(struct.pack('>I', 12) + b'ftypM4A ' + atoms)
-  assert tags.read(str(path)) == ('', '')
+  assert audio_tags.read(str(path)) == ('', '')
   with pytest.raises(DataError, match='tags cannot be read'):
-    tags.genre(str(path))
+    audio_tags.genre(str(path))
 
 
 def test_a_time_that_no_database_holds(tmp_path):

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
-from mgc_jax import pretrained
+from mgc_jax import audio_tags, pretrained
 from mgc_jax.audio_files import audio_files
-from mgc_jax.collection import tags
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
 from mgc_jax.datasets.track import printable
@@ -162,7 +161,7 @@ def _answer(
           heard = (answer.duration_s, answer.genre, answer.probability)
           by_genre = dict(answer.top)
           index.put(
-            Entry(*facts, *tags.read(path), '', *heard),
+            Entry(*facts, *audio_tags.read(path), '', *heard),
             [by_genre[genre] for genre in answer.genres],
             answer.embedding,
           )

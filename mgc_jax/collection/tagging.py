@@ -6,6 +6,7 @@ import sys
 
 from tqdm import tqdm
 
+from mgc_jax import audio_tags
 from mgc_jax.collection import tags
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
@@ -63,7 +64,7 @@ def _tag(
 ) -> None:
   if not entry.is_unchanged(os.stat(entry.path)):
     raise DataError('changed since it was indexed; index its folder again')
-  old = tags.genre(entry.path)
+  old = audio_tags.genre(entry.path)
   if old == entry.genre or (old and not replace):
     counts.kept += 1
     return

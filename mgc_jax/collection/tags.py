@@ -1,54 +1,14 @@
-"""What audio files say of themselves: artist, title, genre (mutagen)."""
+"""Writes the genre that an audio file says it is of (mutagen)."""
 
 import contextlib
 import os
-import struct
 
 import mutagen
 from mutagen import id3, mp3, wave
 
+from mgc_jax.audio_tags import ERRORS, line, opened
 from mgc_jax.collection import placing
 from mgc_jax.errors import DataError
-
-# What mutagen lets through of damaged files.
-_ERRORS = (
-  mutagen.MutagenError,
-  ArithmeticError,
-  AssertionError,
-  AttributeError,
-  LookupError,
-  OSError,
-  RecursionError,
-  TypeError,
-  ValueError,
-  struct.error,
-)
-_MAX_CHARACTERS = 300  # of an artist or a title
-
-
-def read(path: str) -> tuple[str, str]:
-  """Returns artist and title; empty where a file does not say.
-
-  Args:
-    path: of an audio file, damaged ones too.
-  """
-  try:
-    tags = _opened(path).tags or {}
-    return _text(tags, 'artist'), _text(tags, 'title')
-  except _ERRORS:  # an answer does not need them
-    return '', ''
-
-
-def genre(path: str) -> str:
-  """Returns the genre that a file says it is of; empty where it does not.
-
-  Raises:
-    DataError: its tags cannot be read.
-  """
-  try:
-    return _text(_opened(path).tags or {}, 'genre')
-  except _ERRORS as error:
-    raise DataError(f'its tags cannot be read: {_line(error)}') from error
 
 
 def write_genre(path: str, genre: str) -> None:
@@ -83,7 +43,7 @@ def write_genre(path: str, genre: str) -> None:
 
 def _tag(path: str, genre: str) -> None:
   try:
-    file = _opened(path)
+    file = opened(path)
     if isinstance(file, mp3.MP3):
       _tag_id3(path, genre)
       return
@@ -97,11 +57,11 @@ def _tag(path: str, genre: str) -> None:
   except mutagen.MutagenError as error:
     if isinstance(error.__cause__, OSError):
       raise error.__cause__ from error
-    raise DataError(f'its tags cannot be written: {_line(error)}') from error
-  except _ERRORS as error:
+    raise DataError(f'its tags cannot be written: {line(error)}') from error
+  except ERRORS as error:
     if isinstance(error, OSError):
       raise
-    raise DataError(f'its tags cannot be written: {_line(error)}') from error
+    raise DataError(f'its tags cannot be written: {line(error)}') from error
 
 
 def _tag_id3(path: str, genre: str) -> None:
@@ -116,26 +76,3 @@ def _tag_id3(path: str, genre: str) -> None:
     encoding = id3.Encoding.LATIN1
   tags.setall('TCON', [id3.TCON(encoding=encoding, text=[genre])])
   tags.save(path, v2_version=version)
-
-
-def _opened(path: str | os.PathLike) -> mutagen.FileType:
-  if not os.path.isfile(path):  # of a pipe or a device there is no end
-    raise ValueError('not a file')
-  file = mutagen.File(path, easy=True)
-  if file is None:
-    raise ValueError('a format without tags')
-  return file
-
-
-def _text(tags: mutagen.Tags, name: str) -> str:
-  wave_names = {'artist': 'TPE1', 'title': 'TIT2', 'genre': 'TCON'}
-  if isinstance(tags, id3.ID3):
-    name = wave_names[name]
-  values = tags.get(name) or ['']
-  text = ' '.join(str(values[0]).split())
-  # What is no character cannot be kept as text.
-  return text.encode('utf-8', 'replace').decode()[:_MAX_CHARACTERS]
-
-
-def _line(error: Exception) -> str:
-  return ' '.join(str(error).split())[:200] or type(error).__name__

@@ -1,26 +1,34 @@
-"""A folder of music: `<root>/<genre>/<file>`."""
+"""A folder of music: `<root>/<genre>/<...>/<file>`."""
 
 import logging
 import os
 import pathlib
+from collections.abc import Iterator
 
 from ml_collections import ConfigDict
+from tqdm import tqdm
 
-from mgc_jax import audio
+from mgc_jax import audio, audio_tags
 from mgc_jax.datasets.track import Track, printable
 from mgc_jax.errors import ConfigError, DataError
 
 _logger = logging.getLogger(__name__)
 
+# What programs write where they do not know who plays; it is no one artist.
+_NOBODY = ('unknown artist', '<unknown>', 'unknown', 'various artists', 'va')
+
 
 def list_tracks(data: ConfigDict) -> list[Track]:
-  """Lists the audio files of each genre's folder; no artist is known.
+  """Lists the audio files of each genre's folder, sub-folders and all.
+
+  The artist is that of a file's own tags, in small letters; unknown where they
+  name none, or nobody in particular.
 
   Args:
     data: `config.data`; `root` is the folder of the genres' folders.
 
   Returns:
-    Tracks by genre and name; `track_id` is `<genre>/<file>`.
+    Tracks by genre and name; `track_id` is `<genre>/<...>/<file>`.
 
   Raises:
     ConfigError: `root` is unset.
@@ -31,37 +39,66 @@ def list_tracks(data: ConfigDict) -> list[Track]:
   root = pathlib.Path(data.root)
   if not root.is_dir():
     raise DataError(f'{root}: no such folder (config.data.root)')
-  tracks, num_ignored, resolved_root = [], 0, root.resolve()
   try:
-    folders = sorted(path for path in root.iterdir() if path.is_dir())
-    files = [file for folder in folders for file in sorted(folder.iterdir())]
+    inside = sorted(root.iterdir())
+    folders = [path for path in inside if path.is_dir()]
+    files = [file for folder in folders for file in _files(folder)]
   except OSError as error:
     raise DataError(f'{error.filename}: {error.strerror}') from error
-  for file in files:
-    # Names that begin with a dot are not music (macOS: ._song.mp3).
-    ending = file.suffix.lower()
-    if ending not in audio.EXTENSIONS or file.name.startswith('.'):
-      num_ignored += 1
-      continue
-    # Names need not be UTF-8 on disk; in records they are, and on one line.
-    name = os.fsencode(f'{file.parent.name}/{file.name}')
-    track_id = printable(name.decode('utf-8', 'backslashreplace'))
-    genre = track_id.partition('/')[0]
-    problem = ''
-    if not _leads_into(file, resolved_root):
-      problem = f'a link out of {root}; copy its file, or list it in a manifest'
-    path = str(file.absolute())
-    tracks.append(Track(track_id, path, genre, problem=problem))
-  if num_ignored:
+  music = [file for file in files if _is_music(file)]
+  if len(music) < len(files):
+    num_ignored = len(files) - len(music)
     _logger.info(
       '%s: %d files are no audio by name; ignored', root, num_ignored
     )
-  if not tracks:
+  num_loose = sum(_is_music(path) for path in inside if not path.is_dir())
+  if num_loose:
+    _logger.warning(
+      "%s: %d audio files are in no genre's folder; ignored", root, num_loose
+    )
+  if not music:
     raise DataError(
       f'{root}: no audio; expected <genre>/<track> ending in '
       + ', '.join(audio.EXTENSIONS)
     )
-  return tracks
+  resolved_root = root.resolve()
+  return [
+    _track(file, root, resolved_root)
+    for file in tqdm(music, 'tags', unit='track', delay=2, leave=False)
+  ]
+
+
+def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields what is in a folder and its sub-folders, in order."""
+
+  def refuse(error: OSError) -> None:
+    raise error
+
+  for place, folders, names in os.walk(folder, onerror=refuse):
+    folders[:] = sorted(x for x in folders if not x.startswith('.'))
+    for name in sorted(names):
+      yield pathlib.Path(place) / name
+
+
+def _is_music(file: pathlib.Path) -> bool:
+  """Names that begin with a dot are not music (macOS: ._song.mp3)."""
+  ending = file.suffix.lower()
+  return ending in audio.EXTENSIONS and not file.name.startswith('.')
+
+
+def _track(
+  file: pathlib.Path, root: pathlib.Path, resolved_root: pathlib.Path
+) -> Track:
+  # Names need not be UTF-8 on disk; in records they are, and on one line.
+  name = os.fsencode(file.relative_to(root).as_posix())
+  track_id = printable(name.decode('utf-8', 'backslashreplace'))
+  genre = track_id.partition('/')[0]
+  path = str(file.absolute())
+  if not _leads_into(file, resolved_root):
+    problem = f'a link out of {root}; copy its file, or list it in a manifest'
+    return Track(track_id, path, genre, problem=problem)
+  artist = printable(audio_tags.read(path)[0].casefold())
+  return Track(track_id, path, genre, '' if artist in _NOBODY else artist)
 
 
 def _leads_into(file: pathlib.Path, root: pathlib.Path) -> bool:
