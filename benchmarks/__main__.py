@@ -1,13 +1,13 @@
-"""Every benchmark, one after another, each in a process of its own.
+"""The benchmarks that make their own data, each in a process of its own.
 
   python -m benchmarks --toy
   python -m benchmarks --to=figures
 
 Text goes to standard output, and with --to each benchmark's figures to a JSON
 file. The peers need the extra: pip install torch==2.13.0 (PyTorch's CPU build),
-then pip install -e '.[bench]'. On an accelerator: --only=accelerator. For the
-preparation of your own music: python -m benchmarks.preparation --root=DIR; for
-that of similar songs: python -m benchmarks.similarity --root=DIR
+then pip install -e '.[bench]'. On an accelerator: --only=accelerator. On music
+of your own, with --root=DIR: benchmarks.preparation, benchmarks.collection_cost
+and benchmarks.similarity.
 """
 
 import argparse

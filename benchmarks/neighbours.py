@@ -21,7 +21,7 @@ from mgc_jax.collection.index import Index
 
 _NUM_ANSWERS = 10
 _NUM_CLUSTERS = 200
-_SIZE = 224  # of the embeddings of the models that come with the package
+_SIZE = 224  # of the LSTM; those of CNN and CRNN are of 56
 _CHUNK = 10_000
 
 

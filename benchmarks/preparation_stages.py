@@ -1,7 +1,7 @@
 """Where the time of preparing goes, on one core, and what one more core gives.
 
-The stages of a track one after another: decoding, resampling, log-mel frames,
-records. Against a librosa loop and a PyTorch `stft` loop that make frames of
+The stages of a track one after another: decoding, resampling, log-mel frames.
+Against a librosa loop and a PyTorch `stft` loop that make frames of
 the same definition, which is checked; and against the floor, decoding alone.
 
   python -m benchmarks.preparation_stages --root=$DATA/emotify_mp3

@@ -1,5 +1,8 @@
 """CNN on each window: 5 blocks of convolution, max-pool and dropout.
 
+In three folds over artists of 639 tracks of GTZAN it finds the genre of 75.1 %
+(docs/RESULTS.md, with the commands).
+
 python -m mgc_jax.main --config=configs/cnn.py
 """
 

@@ -1,5 +1,8 @@
 """CRNN: the CNN on each window, an LSTM over its steps and all windows.
 
+In three folds over artists of 639 tracks of GTZAN it finds the genre of 71.8 %
+(docs/RESULTS.md, with the commands).
+
 python -m mgc_jax.main --config=configs/crnn.py
 """
 

@@ -88,7 +88,7 @@ def _data() -> ConfigDict:
   data.genres = ()  # that may occur, as strings; empty: any
   # given: the manifest's split column; artist: no artist on two sides; track;
   # window: the seed's leaking split. Unset: given where there is a split
-  # column, artist elsewhere.
+  # column and no fold, artist elsewhere, and for gtzan and gtma.
   data.protocol = placeholder(str)
   # Where two sides share a track, an artist or audio, or audio stands under two
   # genres: stop; drop leaves those tracks out of all sides but the one nearest

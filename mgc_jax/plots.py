@@ -173,7 +173,7 @@ def plot_ladder(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
   axis.set_xticks(range(len(networks)), networks)
   axis.set(ylabel='tracks right, %', ylim=(0, 100))
   axis.set_title('The same networks under three splits')
-  axis.legend(loc='lower right')
+  axis.legend(loc='upper center', bbox_to_anchor=(0.5, -0.08), ncols=3)
   _save(figure, path)
 
 
