@@ -3,7 +3,7 @@
 Two intervals that overlap say little of two models that were asked the same:
 most of what makes a track hard is hard for both. The differences of single
 tracks are what is resampled here (the paired bootstrap, Efron and Tibshirani
-1993).
+1993), and those of whole artists, whose tracks are not independent.
 
 Example, of a sweep over --config.augment.filter_db=0.0,6.0 and folds:
   python -m mgc_jax.compare \
@@ -19,6 +19,7 @@ from absl import flags
 
 from mgc_jax import cli, predictions
 from mgc_jax.errors import ConfigError
+from mgc_jax.metrics import grouped_bootstrap_ci95
 
 _NUM_BOOTSTRAP = 4000
 
@@ -35,7 +36,8 @@ def compare(
   Returns:
     `num_tracks`, and for `track_accuracy` and `negative_log_likelihood` (of
     tracks, before calibration) `of` the one, `against` the other, the mean
-    `difference`, and `ci95` of that: tracks are drawn.
+    `difference`, and of that `ci95`, where tracks are drawn, and
+    `ci95_artists`, where artists are.
 
   Raises:
     ConfigError: the two were not tested on the same tracks; or two runs of one
@@ -53,8 +55,7 @@ def compare(
     raise ConfigError(
       f'{workdirs[0]} and {against[0]} were told different genres'
     )
-  rng = np.random.default_rng(0)
-  drawn = rng.integers(0, len(of), (_NUM_BOOTSTRAP, len(of)))
+  artist = np.array([of[track][3] for track in sorted(of)])
   found: dict = {'num_tracks': len(of)}
   names = 'track_accuracy', 'negative_log_likelihood'
   for column, name in enumerate(names, 1):
@@ -63,26 +64,31 @@ def compare(
       for answers in (of, other)
     )
     differences = ours - theirs
-    bounds = np.percentile(differences[drawn].mean(axis=1), [2.5, 97.5])
+    of_tracks, of_artists = (
+      grouped_bootstrap_ci95(differences, group, _NUM_BOOTSTRAP)
+      for group in (np.arange(len(of)), artist)
+    )
     found[name] = {
       'of': float(ours.mean()),
       'against': float(theirs.mean()),
       'difference': float(differences.mean()),
-      'ci95': bounds.tolist(),
+      'ci95': of_tracks,
+      'ci95_artists': of_artists,
     }
   return found
 
 
 def _answers(
   workdirs: Sequence[pathlib.Path],
-) -> dict[str, tuple[str, bool, float]]:
-  """Returns of each track its genre, whether it was found, and -log p."""
-  found: dict[str, tuple[str, bool, float]] = {}
+) -> dict[str, tuple[str, bool, float, str]]:
+  """Returns of each track genre, whether it was found, -log p, and artist."""
+  found: dict[str, tuple[str, bool, float, str]] = {}
   for workdir in workdirs:
     answers = predictions.read(workdir)
     probabilities, label = answers.track_probabilities(), answers.track_label()
-    for track, row, genre in zip(
-      map(str, answers.tracks()), probabilities, label, strict=True
+    tracks, artists = map(str, answers.tracks()), answers.track_artist()
+    for track, row, genre, artist in zip(
+      tracks, probabilities, label, artists, strict=True
     ):
       if track in found:
         raise ConfigError(
@@ -90,26 +96,35 @@ def _answers(
           'of one seed'
         )
       loss = -float(np.log(max(row[genre], 1e-12)))
-      found[track] = answers.genres[genre], row.argmax() == genre, loss
+      is_right = bool(row.argmax() == genre)
+      found[track] = answers.genres[genre], is_right, loss, str(artist)
   return found
 
 
 def _text(found: dict) -> str:
-  accuracy, loss = (
-    found['track_accuracy'],
-    found['negative_log_likelihood'],
-  )
-  low, high = accuracy['ci95']
-  low_loss, high_loss = loss['ci95']
-  return (
-    f'{found["num_tracks"]} tracks, differences with 95 % intervals over them\n'
-    f'track accuracy            {accuracy["of"]:.1%} against '
-    f'{accuracy["against"]:.1%}: {100 * accuracy["difference"]:+.1f} points '
-    f'({100 * low:+.1f} to {100 * high:+.1f})\n'
-    f'negative log likelihood   {loss["of"]:.3f} against '
-    f'{loss["against"]:.3f}: {loss["difference"]:+.3f} '
-    f'({low_loss:+.3f} to {high_loss:+.3f})'
-  )
+  lines = [f'{found["num_tracks"]} tracks; differences with 95 % intervals']
+  for name, title, scale, digits in (
+    ('track_accuracy', 'track accuracy, %', 100, 1),
+    ('negative_log_likelihood', 'negative log-likelihood', 1, 3),
+  ):
+    row = found[name]
+    of, against, difference, *bounds = (
+      scale * x
+      for x in (
+        row['of'],
+        row['against'],
+        row['difference'],
+        *row['ci95'],
+        *row['ci95_artists'],
+      )
+    )
+    low, high, *of_artists = (f'{x:+.{digits}f}' for x in bounds)
+    lines.append(
+      f'{title}: {of:.{digits}f} against {against:.{digits}f}, '
+      f'{difference:+.{digits}f} (over tracks {low} to {high}, over artists '
+      f'{of_artists[0]} to {of_artists[1]})'
+    )
+  return '\n'.join(lines)
 
 
 def main() -> None:

@@ -100,7 +100,8 @@ def score(
     num_bootstrap: resamplings for the interval.
 
   Returns:
-    `metrics.window_scores` and `metrics.track_scores`, and `track_loss`.
+    `metrics.window_scores` and `metrics.track_scores`, `track_loss`, and
+    `track_accuracy_ci95_artists`, the interval where artists are drawn.
   """
   probabilities = predictions.track_probabilities(temperature)
   label = predictions.track_label()
@@ -109,6 +110,11 @@ def score(
     **metrics.window_scores(logits, predictions.mask, predictions.label),
     **metrics.track_scores(
       probabilities, label, predictions.genres, num_bootstrap
+    ),
+    'track_accuracy_ci95_artists': metrics.grouped_bootstrap_ci95(
+      probabilities.argmax(axis=1) == label,
+      predictions.track_artist(),
+      num_bootstrap,
     ),
     'track_loss': negative_log_likelihood(probabilities, label),
   }
@@ -186,4 +192,5 @@ def predict_examples(
     label=index.label[examples.rows],
     track_id=index.track_id[examples.rows],
     genres=index.genres,
+    artist=index.artist[examples.rows],
   )

@@ -29,6 +29,8 @@ from mgc_jax.calibration import cross_calibration
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.workdir import CONFIG_FILE, FREE_FIELDS
 
+_NUM_BOOTSTRAP = 2000
+
 
 def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
   """Returns the pooled result.
@@ -96,10 +98,14 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def pool_with_calibration(workdirs: list[pathlib.Path]) -> dict[str, Any]:
-  """Returns what `pool` does, and `calibration.cross_calibration`.
+  """Returns what `pool` does, and what the tracks' answers tell.
 
   Args:
     workdirs: as of `pool`.
+
+  Returns:
+    That of `pool`, `track_accuracy_ci95_artists`, where artists are drawn and
+    not tracks, and `calibration`, of `calibration.cross_calibration`.
 
   Raises:
     ConfigError: as `pool`.
@@ -107,7 +113,18 @@ def pool_with_calibration(workdirs: list[pathlib.Path]) -> dict[str, Any]:
   """
   found = pool(workdirs)
   folds = [predictions.read(folder) for folder in workdirs]
-  return {**found, 'calibration': cross_calibration(folds)}
+  right = [
+    answers.track_probabilities().argmax(axis=1) == answers.track_label()
+    for answers in folds
+  ]
+  artist = [answers.track_artist() for answers in folds]
+  return {
+    **found,
+    'track_accuracy_ci95_artists': metrics.grouped_bootstrap_ci95(
+      np.concatenate(right), np.concatenate(artist), _NUM_BOOTSTRAP
+    ),
+    'calibration': cross_calibration(folds),
+  }
 
 
 def calibrate(
@@ -141,13 +158,11 @@ def main() -> None:
   """Prints the pooled result."""
   workdirs = [pathlib.Path(folder) for folder in flags.FLAGS.workdirs]
   found = pool_with_calibration(workdirs)
-  low, high = found['track_accuracy_ci95']
   folds = ', '.join(f'{x:.1%}' for x in found['fold_track_accuracies'])
   print(
     f'Protocol {found["protocol"]}, {found["num_folds"]} folds, '
     f'{found["num_tracks"]} tracks\n'
-    f'track accuracy   {found["track_accuracy"]:.1%}  '
-    f'(95 % interval {low:.1%} to {high:.1%})\n'
+    f'track accuracy   {report.accuracy_text(found)}\n'
     f'of the folds     {folds}\n'
     f'macro F1         {found["macro_f1"]:.3f}'
   )

@@ -43,6 +43,7 @@ class Predictions:
   label: np.ndarray  # i64[E]
   track_id: np.ndarray  # str[E]
   genres: tuple[str, ...]  # names of the C genres
+  artist: np.ndarray | None = None  # str[E], '' where unknown; None: none known
 
   def tracks(self) -> np.ndarray:
     """Returns str[tracks], the ids in the order of all that is per track."""
@@ -51,6 +52,14 @@ class Predictions:
   def track_label(self) -> np.ndarray:
     """Returns i64[tracks]."""
     return self.label[np.unique(self.track_id, return_index=True)[1]]
+
+  def track_artist(self) -> np.ndarray:
+    """Returns str[tracks]; where no artist is known, the track's own id."""
+    tracks, first = np.unique(self.track_id, return_index=True)
+    if self.artist is None:
+      return tracks
+    artist = self.artist[first]
+    return np.where(artist == '', tracks, artist)
 
   def track_probabilities(self, temperature: float = 1.0) -> np.ndarray:
     """Returns f64[tracks, C]: `metrics.track_probabilities`.
@@ -77,8 +86,10 @@ def write(
   partial = workdir / f'{LOGITS_FILE}.partial'
   with partial.open('wb') as file:
     columns = dataclasses.asdict(predictions)
-    genres = np.array(columns.pop('genres'), dtype=str)
-    np.savez(file, genres=genres, **columns)
+    columns['genres'] = np.array(columns['genres'], dtype=str)
+    if predictions.artist is None:
+      del columns['artist']
+    np.savez(file, **columns)
   partial.replace(workdir / LOGITS_FILE)
   partial = workdir / f'{CSV_FILE}.partial'
   probabilities = predictions.track_probabilities(temperature)
@@ -124,17 +135,18 @@ def read(workdir: str | os.PathLike) -> Predictions:
 def _check(predictions: Predictions) -> None:
   """Raises `ValueError` where columns do not fit together."""
   num, width = predictions.mask.shape
-  kinds = [
-    getattr(predictions, name).dtype.kind
-    for name in ('logits', 'mask', 'label', 'track_id')
-  ]
-  shapes = {x.shape for x in (predictions.label, predictions.track_id)}
+  artist = predictions.artist
+  columns = [predictions.label, predictions.track_id]
+  columns.append(columns[1] if artist is None else artist)
+  kinds = [x.dtype.kind for x in (predictions.logits, predictions.mask)]
+  kinds += [x.dtype.kind for x in columns]
+  shapes = {x.shape for x in columns}
   count = len(predictions.genres)
   if not (
     num
     and predictions.logits.shape == (num, width, count)
     and shapes == {(num,)}
-    and kinds == ['f', 'b', 'i', 'U']
+    and kinds == ['f', 'b', 'i', 'U', 'U']
     and np.isfinite(predictions.logits).all()
     and predictions.mask.any(axis=1).all()
     and 0 <= predictions.label.min() <= predictions.label.max() < count

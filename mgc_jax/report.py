@@ -86,7 +86,6 @@ def preparation_report(prepared: Prepared, split: Split) -> str:
 
 def result_table(results: dict[str, Any]) -> str:
   """Returns what a person wants to know of `results.json`."""
-  low, high = results['track_accuracy_ci95']
   num_unknown = results['num_tracks_without_artist']
   unknown = []
   if num_unknown and results['protocol'] == 'artist':
@@ -96,8 +95,7 @@ def result_table(results: dict[str, Any]) -> str:
     [
       f'Protocol {results["protocol"]}, split {results["split"]}: '
       f'{results["num_tracks"]} tracks, {results["num_windows"]} windows',
-      f'track accuracy   {results["track_accuracy"]:.1%}  '
-      f'(95 % interval {low:.1%} to {high:.1%})',
+      f'track accuracy   {accuracy_text(results)}',
       f'window accuracy  {results["window_accuracy"]:.1%}',
       f'top-3 tracks     {results["top3_track_accuracy"]:.1%}',
       f'macro F1         {results["macro_f1"]:.3f}',
@@ -107,6 +105,21 @@ def result_table(results: dict[str, Any]) -> str:
       *source_table(results['per_source']),
       *calibration_table(results['calibration']),
     ]
+  )
+
+
+def accuracy_text(found: dict[str, Any]) -> str:
+  """Returns a track accuracy with its intervals.
+
+  Args:
+    found: with `track_accuracy`, `track_accuracy_ci95`, and
+      `track_accuracy_ci95_artists`.
+  """
+  low, high = found['track_accuracy_ci95']
+  low_artists, high_artists = found['track_accuracy_ci95_artists']
+  return (
+    f'{found["track_accuracy"]:.1%} (95 % interval over tracks {low:.1%} to '
+    f'{high:.1%}, over artists {low_artists:.1%} to {high_artists:.1%})'
   )
 
 

@@ -156,7 +156,7 @@ def evaluate_bundle(
   found = _read_results(path)
   known = {name: found.get(name) for name in key} == key
   # Of an older version, or without its answers: it is evaluated again.
-  known = known and 'per_source' in found and _has_answers(to)
+  known = known and 'track_accuracy_ci95_artists' in found and _has_answers(to)
   # One process decides: those that score need each other.
   if not of_writer(known):
     index = _with_labels_of(bundle, prepared.index)

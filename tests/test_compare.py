@@ -12,7 +12,7 @@ from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.predictions import Predictions
 
 
-def _write(folder, found, first=0):
+def _write(folder, found, first=0, artist=None):
   """A run of tracks from a number on: whether each answer was found."""
   label = np.arange(len(found)) % 2
   answer = np.where(found, label, 1 - label)
@@ -21,7 +21,7 @@ def _write(folder, found, first=0):
   track_id = np.array([f't{i:03}' for i in range(first, first + len(found))])
   mask = np.ones((len(found), 2), bool)
   folder.mkdir()
-  answers = Predictions(logits, mask, label, track_id, ('jazz', 'rock'))
+  answers = Predictions(logits, mask, label, track_id, ('jazz', 'rock'), artist)
   predictions.write(answers, folder, 1.0)
   return folder
 
@@ -48,6 +48,16 @@ def test_a_difference_of_pairs_is_surer_than_two_intervals(tmp_path):
   assert same['ci95'] == [0, 0]
 
 
+def test_tracks_of_one_artist_are_not_independent(tmp_path):
+  """All the difference is one artist's: other artists may give none."""
+  artist = np.array(['Ann'] * 20 + [f'{i}' for i in range(80)])
+  one = _write(tmp_path / 'one', np.arange(100) >= 20, artist=artist)
+  two = _write(tmp_path / 'two', np.ones(100, bool), artist=artist)
+  found = compare([two], [one])['track_accuracy']
+  assert found['difference'] == 0.2 and found['ci95'][0] > 0.1
+  assert found['ci95_artists'][0] == 0
+
+
 def test_folds_are_one_model(tmp_path):
   hits = np.arange(100) < 60
   whole = _write(tmp_path / 'whole', hits)
@@ -60,7 +70,7 @@ def test_folds_are_one_model(tmp_path):
   command = [sys.executable, '-m', 'mgc_jax.compare', f'--against={whole}']
   command += ['--workdirs=' + ','.join(map(str, folds))]
   done = subprocess.run(command, capture_output=True, text=True, check=True)
-  assert 'track accuracy            60.0% against 60.0%: +0.0' in done.stdout
+  assert 'track accuracy, %: 60.0 against 60.0, +0.0 (over' in done.stdout
 
 
 def test_what_cannot_be_compared_is_named(tmp_path):

@@ -65,6 +65,7 @@ def test_results_hold_every_promised_field(finished):
     'window_accuracy',
     'track_accuracy',
     'track_accuracy_ci95',
+    'track_accuracy_ci95_artists',
     'top3_track_accuracy',
     'macro_f1',
     'loss',

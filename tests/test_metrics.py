@@ -76,6 +76,20 @@ def test_interval_is_that_of_resampled_tracks():
   np.testing.assert_allclose(found, wanted, atol=0.02)
 
 
+def test_interval_over_groups_is_that_of_their_means():
+  """20 artists of 10 tracks, answered alike: as uncertain as 20 tracks."""
+  right = np.repeat(np.arange(20) % 4 > 0, 10)
+  artist = np.repeat(np.arange(20), 10).astype(str)
+  alone = metrics.grouped_bootstrap_ci95(right, artist, 4000)
+  np.testing.assert_allclose(
+    alone, metrics.bootstrap_ci95(15, 20, 4000, 0), atol=0.051
+  )
+  each = metrics.grouped_bootstrap_ci95(right, np.arange(200), 4000)
+  np.testing.assert_allclose(
+    each, metrics.bootstrap_ci95(150, 200, 4000, 0), atol=0.006
+  )
+
+
 def test_a_track_s_answer_averages_all_its_real_windows():
   rng = np.random.default_rng(0)
   logits = rng.normal(size=(3, 2, 4)).astype(np.float32)

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ def answers():
     np.array([1, 0, 1]),
     np.array(['b', 'a', 'b']),
     ('jazz', 'rock'),
+    np.array(['', 'Ann', '']),
   )
 
 
@@ -31,10 +33,18 @@ def test_what_is_written_is_read(answers, tmp_path):
   predictions.write(answers, tmp_path, 1.0)
   found = predictions.read(tmp_path)
   assert found.genres == answers.genres
-  for name in ('logits', 'mask', 'label', 'track_id'):
+  assert found.track_artist().tolist() == ['Ann', 'b']
+  for name in ('logits', 'mask', 'label', 'track_id', 'artist'):
     np.testing.assert_array_equal(getattr(found, name), getattr(answers, name))
   names = {path.name for path in tmp_path.iterdir()}
   assert names == {'logits.npz', 'predictions.csv'}
+
+
+def test_answers_without_artists_are_read(answers, tmp_path):
+  """Those of a version before artists were kept."""
+  before = dataclasses.replace(answers, artist=None)
+  predictions.write(before, tmp_path, 1.0)
+  assert predictions.read(tmp_path).track_artist().tolist() == ['a', 'b']
 
 
 def test_people_have_a_table_of_tracks(answers, tmp_path):

@@ -28,6 +28,7 @@ def pooled():
     'genres': list(GENRES),
     'num_folds': 3,
     'num_tracks_without_artist': 7,
+    'track_accuracy_ci95_artists': [0.61, 0.92],
     'calibration': {
       'temperature': 1.25,
       'before': {**scores, 'expected_calibration_error': 0.123},
@@ -40,7 +41,8 @@ def test_a_card_says_how_good_a_model_is_and_where_it_fails(pooled):
   text = model_card('cnn', 123456, pooled, 'python -m builder')
   for part in (
     '123,456 parameters',
-    '80.0% of the tracks (95 % interval',
+    '80.0% (95 % interval over tracks',
+    'over artists 61.0% to 92.0%),\n',
     '3-fold cross-validation',
     '| rock  |    75% |      100% |     20 |',
     'its artist (of 7 tracks no artist is known;',

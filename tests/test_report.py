@@ -45,6 +45,7 @@ def test_result_table_shows_what_a_person_wants_to_know():
       'num_windows': 80,
       'track_accuracy': 0.625,
       'track_accuracy_ci95': [0.4, 0.8],
+      'track_accuracy_ci95_artists': [0.3, 0.9],
       'window_accuracy': 0.5,
       'top3_track_accuracy': 0.9,
       'macro_f1': 0.6,
@@ -70,7 +71,7 @@ def test_result_table_shows_what_a_person_wants_to_know():
       },
     }
   )
-  assert '62.5%  (95 % interval 40.0% to 80.0%)' in text
+  assert '62.5% (95 % interval over tracks 40.0% to 80.0%, over a' in text
   assert '347,834' in text
   assert 'artist unknown   3 tracks, each counts' in text
   assert 'at temperature 1.25         before  after' in text

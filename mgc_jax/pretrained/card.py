@@ -21,7 +21,6 @@ def model_card(
     found: of `pool.pool_with_calibration`, over the folds.
     command: that made the model.
   """
-  low, high = found['track_accuracy_ci95']
   genres = found['genres']
   missing = sorted(set(GENRES) - set(genres))  # those are the original's
   rows = [
@@ -42,13 +41,15 @@ def model_card(
 are trained on here (train and valid), as log-mel frames at 12.9 a second. The
 test list was not used.
 
-**How good.** {found['track_accuracy']:.1%} of the tracks (95 % interval over
-tracks {low:.1%} to {high:.1%}), in {found['num_folds']}-fold cross-validation
-with no artist on two sides: each track was answered by a model that had heard
-neither it nor its artist{_unknown(found)}. Features, network and training were
-chosen by these same folds, so on tracks that nothing was chosen by it is less.
-The model here was then trained on all tracks, with the same settings, to its
-last epoch.
+**How good.** Track accuracy
+{report.accuracy_text(found)},
+in {found['num_folds']}-fold cross-validation with no artist on two sides: each
+track was answered by a model that had heard neither it nor its artist{
+    _unknown(found)
+  }.
+Features, network and training were chosen by these same folds, so on tracks
+that nothing was chosen by it is less. The model here was then trained on all
+tracks, with the same settings, to its last epoch.
 
 {report.markdown_table(['genre', 'recall', 'precision', 'tracks'], rows)}
 
