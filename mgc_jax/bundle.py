@@ -19,6 +19,7 @@ import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
+from mgc_jax import whole_file
 from mgc_jax.config import base_config, validate
 from mgc_jax.errors import DataError
 from mgc_jax.models import create_model
@@ -66,7 +67,7 @@ def save(bundle: Bundle, directory: str | os.PathLike) -> None:
   data = safetensors.numpy.save(_flat(bundle))
   digest = hashlib.sha256(data).hexdigest()
   name = f'weights-{digest[:12]}.safetensors'
-  _replace(directory / name, data)
+  whole_file.write_bytes(directory / name, data)
   meta = {
     'format_version': FORMAT_VERSION,
     'weights': name,
@@ -76,7 +77,9 @@ def save(bundle: Bundle, directory: str | os.PathLike) -> None:
     'info': bundle.info,
     **{section: bundle.config[section].to_dict() for section in _SECTIONS},
   }
-  _replace(directory / JSON_FILE, json.dumps(meta, indent=2).encode())
+  whole_file.write_bytes(
+    directory / JSON_FILE, json.dumps(meta, indent=2).encode()
+  )
   for old in directory.glob('weights-*.safetensors'):
     if old.name != name:
       old.unlink()
@@ -126,15 +129,6 @@ def _flat(bundle: Bundle) -> dict[str, np.ndarray]:
     name: np.ascontiguousarray(value, np.float32)
     for name, value in flatten_dict(jax.device_get(tree), sep='/').items()
   }
-
-
-def _replace(path: pathlib.Path, data: bytes) -> None:
-  partial = path.with_name(f'{path.name}.partial')
-  with partial.open('wb') as file:
-    file.write(data)
-    file.flush()
-    os.fsync(file.fileno())
-  partial.replace(path)
 
 
 def _read(path: pathlib.Path, max_bytes: int) -> bytes:

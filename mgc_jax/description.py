@@ -7,8 +7,6 @@ from outside, so all of it is checked.
 import dataclasses
 import hashlib
 import json
-import os
-import pathlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -131,17 +129,3 @@ def check_signature(
     or not shapes[2][1] == shapes[3][1] == shapes[4][1]
   ):
     raise ValueError('the program does not fit its description')
-
-
-def write(path: pathlib.Path, data: bytes) -> None:
-  """Writes a file that is whole or absent.
-
-  Raises:
-    OSError: it cannot be written.
-  """
-  partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
-  try:
-    partial.write_bytes(data)
-    partial.replace(path)
-  finally:
-    partial.unlink(missing_ok=True)

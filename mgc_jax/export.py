@@ -19,7 +19,7 @@ from mgc_jax.errors import DataError
 def main() -> None:
   """Exports the model that the flags name."""
   from mgc_jax import bundle as bundles
-  from mgc_jax import description, onnx_program, program
+  from mgc_jax import onnx_program, program, whole_file
   from mgc_jax.loading import bundle_folder
 
   to = cli.file_of('to')
@@ -29,7 +29,7 @@ def main() -> None:
   maker = onnx_program if flags.FLAGS.format == 'onnx' else program
   data = maker.of_bundle(bundles.load(folder))
   try:
-    description.write(to, data)
+    whole_file.write_bytes(to, data)
   except OSError as error:
     raise DataError(f'{to}: cannot be written: {error.strerror}') from error
   print(f'{to}: {len(data) / 1e6:.1f} MB')

@@ -3,6 +3,8 @@
 import pathlib
 from typing import TYPE_CHECKING
 
+from mgc_jax import whole_file
+
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
@@ -17,10 +19,6 @@ def save(figure: 'Figure', path: pathlib.Path) -> None:
   Raises:
     OSError: it cannot be written.
   """
-  partial = path.with_name(f'{path.name}.partial')
-  try:
+  with whole_file.writing(path) as partial:
     figure.tight_layout()
     figure.savefig(partial, dpi=110, format='png')
-    partial.replace(path)
-  finally:
-    partial.unlink(missing_ok=True)

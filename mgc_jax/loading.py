@@ -8,9 +8,8 @@ import pathlib
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from mgc_jax import onnx_program, pretrained, runtime
+from mgc_jax import onnx_program, pretrained, runtime, whole_file
 from mgc_jax.classifier import Classifier
-from mgc_jax.description import write
 from mgc_jax.errors import ConfigError, DataError
 
 if TYPE_CHECKING:  # JAX
@@ -103,7 +102,7 @@ def _cached_program(folder: pathlib.Path) -> 'Program':
     return program.loads(data, trusted=True)
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, data)
+    whole_file.write_bytes(path, data)
     _forget_old(path.parent)
     return program.read(path, trusted=True)
   except OSError:  # a full one

@@ -6,6 +6,7 @@ import os
 import pathlib
 from typing import Any
 
+from mgc_jax import whole_file
 from mgc_jax.partition import is_writer
 
 _logger = logging.getLogger(__name__)
@@ -22,9 +23,8 @@ class MetricsLog:
     kept = [line for line in read_metrics(path) if line['epoch'] <= last_epoch]
     text = ''.join(json.dumps(line) + '\n' for line in kept)
     if not path.exists() or path.read_text() != text:
-      partial = path.with_suffix('.partial')
-      partial.write_text(text)
-      partial.replace(path)
+      with whole_file.writing(path) as partial:
+        partial.write_text(text)
 
   def append(self, line: dict[str, Any]) -> None:
     """Adds an epoch's line and logs it."""

@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 
-from mgc_jax import metrics
+from mgc_jax import metrics, whole_file
 from mgc_jax.datasets.track import printable
 from mgc_jax.errors import DataError
 
@@ -83,18 +83,21 @@ def write(
     workdir: of the run.
     temperature: of the probabilities in the table.
   """
-  partial = workdir / f'{LOGITS_FILE}.partial'
-  with partial.open('wb') as file:
-    columns = dataclasses.asdict(predictions)
-    columns['genres'] = np.array(columns['genres'], dtype=str)
-    if predictions.artist is None:
-      del columns['artist']
+  columns = dataclasses.asdict(predictions)
+  columns['genres'] = np.array(columns['genres'], dtype=str)
+  if predictions.artist is None:
+    del columns['artist']
+  with (
+    whole_file.writing(workdir / LOGITS_FILE) as partial,
+    partial.open('wb') as file,
+  ):
     np.savez(file, **columns)
-  partial.replace(workdir / LOGITS_FILE)
-  partial = workdir / f'{CSV_FILE}.partial'
   probabilities = predictions.track_probabilities(temperature)
   genres = [printable(genre) for genre in predictions.genres]
-  with partial.open('w', newline='', encoding='utf-8') as file:
+  with (
+    whole_file.writing(workdir / CSV_FILE) as partial,
+    partial.open('w', newline='', encoding='utf-8') as file,
+  ):
     writer = csv.writer(file)
     writer.writerow(['track_id', 'genre', 'answer', *genres])
     for track, label, row in zip(
@@ -106,7 +109,6 @@ def write(
       numbers = [f'{value:.4f}' for value in row]
       names = [printable(track), genres[label], genres[row.argmax()]]
       writer.writerow([*names, *numbers])
-  partial.replace(workdir / CSV_FILE)
 
 
 def read(workdir: str | os.PathLike) -> Predictions:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mgc_jax import whole_file
 from mgc_jax.config_rules import SPLITS
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.prepare import Prepared
@@ -31,9 +32,8 @@ def versions() -> dict[str, str]:
 
 def write_json(path: pathlib.Path, content: dict[str, Any]) -> None:
   """Writes a file that is whole or absent."""
-  partial = path.with_suffix('.partial')
-  partial.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
-  partial.replace(path)
+  with whole_file.writing(path) as partial:
+    partial.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
 
 
 def genre_counts(index: ExcerptIndex, split: Split) -> dict[str, np.ndarray]:

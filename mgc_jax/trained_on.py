@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from mgc_jax import whole_file
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.splits import Examples
 from mgc_jax.errors import DataError
@@ -24,12 +25,13 @@ def write(
     examples: of the training side.
   """
   rows = np.unique(examples.rows)
-  partial = workdir / f'{FILE}.partial'
-  with partial.open('w', newline='', encoding='utf-8') as file:
+  with (
+    whole_file.writing(workdir / FILE) as partial,
+    partial.open('w', newline='', encoding='utf-8') as file,
+  ):
     writer = csv.writer(file)
     writer.writerow(_HEADER)
     writer.writerows(zip(index.track_id[rows], index.sha256[rows], strict=True))
-  partial.replace(workdir / FILE)
 
 
 def count_heard(

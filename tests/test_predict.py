@@ -15,7 +15,7 @@ from jax import export
 
 import mgc_jax
 from mgc_jax import bundle as bundles
-from mgc_jax import description, pretrained, program
+from mgc_jax import pretrained, program
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.models.convolution import portable
 from mgc_jax.pretrained import known_answers
@@ -36,7 +36,7 @@ def _run(*args, **kwargs):
 
 def test_an_exported_file_answers_as_its_bundle(bundle, tmp_path):
   path = tmp_path / 'model.mgc'
-  description.write(path, program.of_bundle(bundle))
+  path.write_bytes(program.of_bundle(bundle))
   found = program.read(path)
   rng = np.random.default_rng(0)
   size = found.max_frames, bundle.config.features.num_bands

@@ -9,13 +9,13 @@ import hashlib
 import importlib.util
 import json
 import logging
-import os
 import pathlib
 import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mgc_jax import whole_file
 from mgc_jax.collection.index import Index
 from mgc_jax.errors import DataError
 
@@ -190,15 +190,12 @@ def _sha256(path: pathlib.Path) -> str:
 
 def _write(graph: 'Graph', path: pathlib.Path, token: str) -> None:
   """Keeps it; without room for it, it is made again next time."""
-  partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
   note = {'index': token}
   try:
-    graph.save(str(partial))
-    note['sha256'] = _sha256(partial)
-    partial.replace(path)
-    partial.write_text(json.dumps(note))
-    partial.replace(path.with_name(f'{path.name}.json'))
+    with whole_file.writing(path) as partial:
+      graph.save(str(partial))
+      note['sha256'] = _sha256(partial)
+    with whole_file.writing(path.with_name(f'{path.name}.json')) as partial:
+      partial.write_text(json.dumps(note))
   except (OSError, RuntimeError) as error:
     _logger.info('%s: %s; not kept', path, error)
-  finally:
-    partial.unlink(missing_ok=True)

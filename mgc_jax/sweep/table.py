@@ -1,11 +1,10 @@
 """The table of a sweep: rows of settings, each over several seeds."""
 
 import json
-import os
 import pathlib
 from typing import Any
 
-from mgc_jax import report
+from mgc_jax import report, whole_file
 from mgc_jax.errors import DataError
 from mgc_jax.metrics import mean_ci95
 from mgc_jax.pool import pool
@@ -25,15 +24,13 @@ def write(rows: list[dict[str, Any]], workdir: pathlib.Path) -> None:
   Raises:
     DataError: the folder cannot be written.
   """
-  # Tasks of an array may end together: each writes a file of its own first.
-  partial = workdir / f'{TABLE_FILE}.{os.getpid()}'
   try:
     for name, text in (
       (JSON_FILE, json.dumps({'rows': rows}, indent=2)),
       (TABLE_FILE, markdown(rows)),
     ):
-      partial.write_text(f'{text}\n', encoding='utf-8')
-      partial.replace(workdir / name)
+      with whole_file.writing(workdir / name) as partial:
+        partial.write_text(f'{text}\n', encoding='utf-8')
   except OSError as error:
     raise DataError(f'{workdir}: the table is not written: {error}') from error
 

@@ -1,0 +1,39 @@
+"""A file is the old one or the new one, and nothing is left beside it."""
+
+import sys
+
+import pytest
+
+from mgc_jax import whole_file
+from tests.processes import Process
+
+SLOW = """
+import sys, time
+from mgc_jax import whole_file
+
+with whole_file.writing(sys.argv[1]) as partial:
+  partial.write_text('half')
+  print('half', flush=True)
+  time.sleep(60)
+"""
+
+
+def test_what_fails_leaves_the_file_as_it_was(tmp_path):
+  path = tmp_path / 'a.txt'
+  whole_file.write_bytes(path, b'old')
+  with pytest.raises(ZeroDivisionError), whole_file.writing(path) as partial:
+    partial.write_text('new')
+    raise ZeroDivisionError
+  assert [x.name for x in tmp_path.iterdir()] == ['a.txt']
+  assert path.read_bytes() == b'old'
+  whole_file.write_bytes(path, b'new')
+  assert path.read_bytes() == b'new'
+
+
+def test_a_killed_process_leaves_the_file_as_it_was(tmp_path):
+  path = tmp_path / 'a.txt'
+  path.write_text('old')
+  process = Process([sys.executable, '-c', SLOW, path])
+  process.wait_for(lambda: 'half' in process.said)
+  process.kill()
+  assert path.read_text() == 'old'
