@@ -83,7 +83,7 @@ def compare(num_tracks: int, size: int, rounds: int) -> dict:
     }
 
 
-def next_ids(found) -> list[int]:
+def next_ids(found: list[tuple[int, float]]) -> list[int]:
   """Returns the ids of an answer."""
   return [key for key, _ in found]
 

@@ -13,7 +13,11 @@ UNCERTAIN_UNDER = 0.5  # a track's answer, by its probability
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-  """Returns log probabilities, over the last axis."""
+  """Returns f[..., C] log probabilities, over the last axis.
+
+  Args:
+    logits: f[..., C], finite.
+  """
   shifted = logits - logits.max(axis=-1, keepdims=True)
   return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 

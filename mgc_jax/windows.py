@@ -16,6 +16,11 @@ def grid_size(num_frames: int, length: int, hop: int) -> int:
 
   The last window is moved back to end with the excerpt; a rest shorter than
   half a hop is left out.
+
+  Args:
+    num_frames: of an excerpt.
+    length: frames of a window.
+    hop: frames from one window to the next.
   """
   return 1 + max(0, (num_frames - length + hop // 2) // hop)
 

@@ -23,7 +23,10 @@ _WAIT_S = 30.0  # for another process's transaction
 
 
 class Index:
-  """An open index. Closed by `with`."""
+  """An open index, closed by `with`.
+
+  Each method raises `DataError` where the file is damaged, or the disk full.
+  """
 
   def __init__(self, path: str | os.PathLike, create: bool = False):
     """Opens a file.

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from mgc_jax.errors import DataError
 
@@ -111,7 +112,7 @@ class Journal:
       if state in ('begun', 'undoing'):
         os.fsync(file.fileno())
 
-  def _cut_rest(self, file) -> None:
+  def _cut_rest(self, file: BinaryIO) -> None:
     """Removes what a killed process left of a line."""
     end = file.seek(0, os.SEEK_END)
     if not end:

@@ -101,7 +101,12 @@ def cosines(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
 
 
 def nearest_rows(similarities: np.ndarray, at_most: int) -> np.ndarray:
-  """Returns the rows of the largest values, largest first."""
+  """Returns i64[k], the rows of the largest values, largest first.
+
+  Args:
+    similarities: f32[n].
+    at_most: k, where there are as many.
+  """
   if at_most < len(similarities):
     rows = np.argpartition(-similarities, at_most)[:at_most]
   else:

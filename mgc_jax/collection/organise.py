@@ -128,6 +128,11 @@ def _alike(path: str) -> str:
 def apply(index: Index, journal: Journal, records: list[Record]) -> int:
   """Does a plan; the same again continues it.
 
+  Args:
+    index: follows what is moved.
+    journal: of the index; knows each file before it is touched.
+    records: of `plan`.
+
   Returns:
     The number of files that could not be placed; each is told on standard
     error.
@@ -154,7 +159,16 @@ def _do(index: Index, journal: Journal, record: Record) -> None:
 
 
 def recover(index: Index, journal: Journal) -> None:
-  """Ends what a killed process had begun, if there is any."""
+  """Ends what a killed process had begun, if there is any.
+
+  Args:
+    index: follows what is moved.
+    journal: of the index.
+
+  Raises:
+    DataError: the index or the journal is damaged.
+    OSError: a file cannot be placed or removed.
+  """
   unfinished = journal.unfinished()
   if not unfinished:
     return
@@ -180,6 +194,11 @@ def undo(index: Index, journal: Journal, records: list[Record]) -> int:
 
   A copy goes only while the file that it is a copy of is there and alike, a
   file goes back only to a place that is free.
+
+  Args:
+    index: follows what is moved.
+    journal: of the index.
+    records: of the journal, those that were done.
 
   Returns:
     The number of files that stay where they are; each is told on standard
