@@ -45,7 +45,7 @@ def test_a_card_says_how_good_a_model_is_and_where_it_fails(pooled):
     'over artists 61.0% to 92.0%),\n',
     '3-fold cross-validation',
     '| rock  |    75% |      100% |     20 |',
-    'its artist (of 7 tracks no artist is known;',
+    'its artist.\nOf 7 tracks no artist is known; each',
     'Most often rock taken for jazz (5 tracks), blues taken for jazz (2',
     'divided by 1.25',
     '0.123 before and 0.045\nafter',

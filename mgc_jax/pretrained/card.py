@@ -44,12 +44,10 @@ test list was not used.
 **How good.** Track accuracy
 {report.accuracy_text(found)},
 in {found['num_folds']}-fold cross-validation with no artist on two sides: each
-track was answered by a model that had heard neither it nor its artist{
-    _unknown(found)
-  }.
-Features, network and training were chosen by these same folds, so on tracks
-that nothing was chosen by it is less. The model here was then trained on all
-tracks, with the same settings, to its last epoch.
+track was answered by a model that had heard neither it nor its artist.
+{_unknown(found)}Features, network and training were chosen by these same folds:
+expect less of other music. The model here was then trained on all tracks, with
+the same settings, to its last epoch.
 
 {report.markdown_table(['genre', 'recall', 'precision', 'tracks'], rows)}
 
@@ -75,7 +73,9 @@ def _unknown(found: dict[str, Any]) -> str:
   number = found['num_tracks_without_artist']
   if not number:
     return ''
-  return f' (of {number} tracks no artist is known; each counts as one)'
+  return (
+    f'Of {number} tracks no artist is known; each counts as one of its own.\n'
+  )
 
 
 def _confusions(found: dict[str, Any]) -> str:
