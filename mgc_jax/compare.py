@@ -11,17 +11,22 @@ Example, of a sweep over --config.augment.filter_db=0.0,6.0 and folds:
     --against=$(echo runs/sweep/augment.filter_db=0.0/seed0-fold? | tr ' ' ,)
 """
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 from absl import flags
 
-from mgc_jax import cli, predictions
+from mgc_jax import cli, metrics, predictions
 from mgc_jax.errors import ConfigError
-from mgc_jax.metrics import grouped_bootstrap_ci95
 
 _NUM_BOOTSTRAP = 4000
+# How each is shown: title, scale, digits.
+_MEASURES = {
+  'track_accuracy': ('track accuracy, %', 100, 1),
+  'negative_log_likelihood': ('negative log-likelihood', 1, 3),
+}
 
 
 def compare(
@@ -37,92 +42,103 @@ def compare(
     `num_tracks`, and for `track_accuracy` and `negative_log_likelihood` (of
     tracks, before calibration) `of` the one, `against` the other, the mean
     `difference`, and of that `ci95`, where tracks are drawn, and
-    `ci95_artists`, where artists are.
+    `ci95_artists`, where artists are (None where none is known).
 
   Raises:
     ConfigError: the two were not tested on the same tracks; or two runs of one
       model were, so that they are no folds.
     DataError: a run has no answers, or damaged ones.
   """
-  of, other = _answers(workdirs), _answers(against)
-  alone = of.keys() ^ other.keys()
-  if alone:
+  if not workdirs or not against:
+    raise ConfigError('--workdirs, --against: one of them names no run')
+  of, other = _read(workdirs), _read(against)
+  alone = np.setxor1d(of.track_id, other.track_id)
+  if len(alone):
     raise ConfigError(
       f'{workdirs[0]} and {against[0]} were tested on different tracks: '
-      f'{len(alone)} are of one only, {min(alone)} among them'
+      f'{len(alone)} are of one only, {alone[0]} among them'
     )
-  if any(of[track][0] != other[track][0] for track in of):
+  if (of.genre != other.genre).any():
     raise ConfigError(
       f'{workdirs[0]} and {against[0]} were told different genres'
     )
-  artist = np.array([of[track][3] for track in sorted(of)])
-  found: dict = {'num_tracks': len(of)}
-  names = 'track_accuracy', 'negative_log_likelihood'
-  for column, name in enumerate(names, 1):
-    ours, theirs = (
-      np.array([answers[track][column] for track in sorted(of)], np.float64)
-      for answers in (of, other)
-    )
+  # A run of before artists were kept has none.
+  artist = other.artist if of.artist is None else of.artist
+  found: dict = {'num_tracks': len(of.track_id)}
+  for name in _MEASURES:
+    ours, theirs = getattr(of, name), getattr(other, name)
     differences = ours - theirs
-    of_tracks, of_artists = (
-      grouped_bootstrap_ci95(differences, group, _NUM_BOOTSTRAP)
-      for group in (np.arange(len(of)), artist)
-    )
     found[name] = {
       'of': float(ours.mean()),
       'against': float(theirs.mean()),
       'difference': float(differences.mean()),
-      'ci95': of_tracks,
-      'ci95_artists': of_artists,
+      'ci95': _ci95(differences, of.track_id),
+      'ci95_artists': None if artist is None else _ci95(differences, artist),
     }
   return found
 
 
-def _answers(
-  workdirs: Sequence[pathlib.Path],
-) -> dict[str, tuple[str, bool, float, str]]:
-  """Returns of each track genre, whether it was found, -log p, and artist."""
-  found: dict[str, tuple[str, bool, float, str]] = {}
-  for workdir in workdirs:
-    answers = predictions.read(workdir)
-    probabilities, label = answers.track_probabilities(), answers.track_label()
-    tracks, artists = map(str, answers.tracks()), answers.track_artist()
-    for track, row, genre, artist in zip(
-      tracks, probabilities, label, artists, strict=True
-    ):
-      if track in found:
-        raise ConfigError(
-          f'{workdir}: {track} was tested by another run, too; name the folds '
-          'of one seed'
-        )
-      loss = -float(np.log(max(row[genre], 1e-12)))
-      is_right = bool(row.argmax() == genre)
-      found[track] = answers.genres[genre], is_right, loss, str(artist)
-  return found
+def _ci95(differences: np.ndarray, group: np.ndarray) -> list[float] | None:
+  return metrics.grouped_bootstrap_ci95(differences, group, _NUM_BOOTSTRAP)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tested:
+  """Tracks that a model was tested on, n of them, by their ids."""
+
+  track_id: np.ndarray  # str[n]
+  genre: np.ndarray  # str[n]
+  track_accuracy: np.ndarray  # f64[n], 1 where the genre was found
+  negative_log_likelihood: np.ndarray  # f64[n]
+  artist: np.ndarray | None  # str[n]
+
+
+def _read(workdirs: Sequence[pathlib.Path]) -> _Tested:
+  parts = [predictions.read(workdir) for workdir in workdirs]
+  label = [part.track_label() for part in parts]
+  rows = [part.track_probabilities() for part in parts]
+  chosen = [p[np.arange(len(y)), y] for p, y in zip(rows, label, strict=True)]
+  columns = {
+    'track_id': [part.tracks() for part in parts],
+    'genre': [np.array(x.genres)[y] for x, y in zip(parts, label, strict=True)],
+    'track_accuracy': [
+      (p.argmax(axis=1) == y) * 1.0 for p, y in zip(rows, label, strict=True)
+    ],
+    'negative_log_likelihood': [-np.log(np.maximum(x, 1e-12)) for x in chosen],
+    'artist': [part.track_artist() for part in parts],
+  }
+  track_id = np.concatenate(columns['track_id'])
+  order = np.argsort(track_id, kind='stable')
+  again = track_id[order][1:] == track_id[order][:-1]
+  if again.any():
+    raise ConfigError(
+      f'{workdirs[0]} and the others: {track_id[order][1:][again][0]} was '
+      'tested by two of them; name the folds of one seed'
+    )
+  if any(artist is None for artist in columns['artist']):
+    columns.pop('artist')
+  joined = {name: np.concatenate(x)[order] for name, x in columns.items()}
+  return _Tested(**{'artist': None, **joined})
 
 
 def _text(found: dict) -> str:
   lines = [f'{found["num_tracks"]} tracks; differences with 95 % intervals']
-  for name, title, scale, digits in (
-    ('track_accuracy', 'track accuracy, %', 100, 1),
-    ('negative_log_likelihood', 'negative log-likelihood', 1, 3),
-  ):
+  for name, (title, scale, digits) in _MEASURES.items():
     row = found[name]
-    of, against, difference, *bounds = (
-      scale * x
-      for x in (
-        row['of'],
-        row['against'],
-        row['difference'],
-        *row['ci95'],
-        *row['ci95_artists'],
-      )
+    of, against, difference = (
+      scale * row[x] for x in ('of', 'against', 'difference')
     )
-    low, high, *of_artists = (f'{x:+.{digits}f}' for x in bounds)
+    bounds = [
+      f'{over} {scale * ends[0]:+.{digits}f} to {scale * ends[1]:+.{digits}f}'
+      for over, ends in (
+        ('over tracks', row['ci95']),
+        ('over artists', row['ci95_artists']),
+      )
+      if ends
+    ]
     lines.append(
       f'{title}: {of:.{digits}f} against {against:.{digits}f}, '
-      f'{difference:+.{digits}f} (over tracks {low} to {high}, over artists '
-      f'{of_artists[0]} to {of_artists[1]})'
+      f'{difference:+.{digits}f} ({", ".join(bounds)})'
     )
   return '\n'.join(lines)
 

@@ -100,8 +100,7 @@ def score(
     num_bootstrap: resamplings for the interval.
 
   Returns:
-    `metrics.window_scores` and `metrics.track_scores`, `track_loss`, and
-    `track_accuracy_ci95_artists`, the interval where artists are drawn.
+    `metrics.window_scores` and `metrics.track_scores`, and `track_loss`.
   """
   probabilities = predictions.track_probabilities(temperature)
   label = predictions.track_label()
@@ -110,11 +109,6 @@ def score(
     **metrics.window_scores(logits, predictions.mask, predictions.label),
     **metrics.track_scores(
       probabilities, label, predictions.genres, num_bootstrap
-    ),
-    'track_accuracy_ci95_artists': metrics.grouped_bootstrap_ci95(
-      probabilities.argmax(axis=1) == label,
-      predictions.track_artist(),
-      num_bootstrap,
     ),
     'track_loss': negative_log_likelihood(probabilities, label),
   }

@@ -158,7 +158,7 @@ def bootstrap_ci95(
 
 def grouped_bootstrap_ci95(
   values: np.ndarray, group: np.ndarray, num_bootstrap: int, seed: int = 0
-) -> list[float]:
+) -> list[float] | None:
   """Returns the interval of a mean over tracks whose groups are drawn.
 
   Tracks of one artist are answered right or wrong together, so what other
@@ -172,10 +172,13 @@ def grouped_bootstrap_ci95(
     seed: of the resampling.
 
   Returns:
-    The 2.5 and 97.5 percentiles of the mean.
+    The 2.5 and 97.5 percentiles of the mean; None of one group, which says
+    nothing of others.
   """
   number = np.unique(group, return_inverse=True)[1]
   sums, counts = np.bincount(number, values), np.bincount(number)
+  if len(sums) < 2:
+    return None
   rng = np.random.default_rng(seed)
   means = np.empty(num_bootstrap)
   for i in range(num_bootstrap):  # not all at once: memory stays flat

@@ -46,6 +46,8 @@ def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
     ConfigError: they are not all the folds of one cross-validation.
     DataError: a run has no result.
   """
+  if not workdirs:
+    raise ConfigError('--workdirs: names no run')
   configs = [_settings(folder / CONFIG_FILE) for folder in workdirs]
   results = [_read(folder / report.RESULTS_FILE) for folder in workdirs]
   try:
@@ -68,14 +70,14 @@ def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
       raise ConfigError(f'{folder}: evaluated on {result["split"]}, not test')
   confusion = np.sum([result['confusion_matrix'] for result in results], axis=0)
   genres = results[0]['genres']
+  # None of a run of before they were counted.
+  unknown = [result.get('num_tracks_without_artist') for result in results]
   return {
     **metrics.confusion_scores(confusion, tuple(genres)),
     'protocol': results[0]['protocol'],
     'genres': genres,
     'num_folds': num_folds,
-    'num_tracks_without_artist': sum(
-      result.get('num_tracks_without_artist', 0) for result in results
-    ),
+    'num_tracks_without_artist': None if None in unknown else sum(unknown),
     'fold_track_accuracies': [result['track_accuracy'] for result in results],
   }
 
@@ -113,15 +115,18 @@ def pool_with_calibration(workdirs: list[pathlib.Path]) -> dict[str, Any]:
   """
   found = pool(workdirs)
   folds = [predictions.read(folder) for folder in workdirs]
-  right = [
-    answers.track_probabilities().argmax(axis=1) == answers.track_label()
-    for answers in folds
-  ]
-  artist = [answers.track_artist() for answers in folds]
+  tracks, counts = np.unique(
+    np.concatenate([answers.tracks() for answers in folds]), return_counts=True
+  )
+  if counts.max() > 1:
+    raise ConfigError(
+      f'{tracks[counts.argmax()]}: tested in {counts.max()} folds; they are '
+      'not of the same data'
+    )
   return {
     **found,
-    'track_accuracy_ci95_artists': metrics.grouped_bootstrap_ci95(
-      np.concatenate(right), np.concatenate(artist), _NUM_BOOTSTRAP
+    'track_accuracy_ci95_artists': predictions.artist_ci95(
+      folds, _NUM_BOOTSTRAP
     ),
     'calibration': cross_calibration(folds),
   }
@@ -159,15 +164,17 @@ def main() -> None:
   workdirs = [pathlib.Path(folder) for folder in flags.FLAGS.workdirs]
   found = pool_with_calibration(workdirs)
   folds = ', '.join(f'{x:.1%}' for x in found['fold_track_accuracies'])
-  print(
+  lines = [
     f'Protocol {found["protocol"]}, {found["num_folds"]} folds, '
-    f'{found["num_tracks"]} tracks\n'
-    f'track accuracy   {report.accuracy_text(found)}\n'
-    f'of the folds     {folds}\n'
-    f'macro F1         {found["macro_f1"]:.3f}'
-  )
-  print('\n'.join(report.genre_table(found['per_genre'])))
-  print('\n'.join(report.calibration_table(found['calibration'])))
+    f'{found["num_tracks"]} tracks',
+    f'track accuracy   {report.accuracy_text(found)}',
+    f'of the folds     {folds}',
+    f'macro F1         {found["macro_f1"]:.3f}',
+    *report.artists_line(found),
+    *report.genre_table(found['per_genre']),
+    *report.calibration_table(found['calibration']),
+  ]
+  print('\n'.join(lines))
   if flags.FLAGS.calibrate:
     bundle = pathlib.Path(flags.FLAGS.calibrate)
     calibrate(bundle, workdirs[0], found['calibration']['temperature'])

@@ -7,6 +7,7 @@ import pathlib
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -53,11 +54,14 @@ class Predictions:
     """Returns i64[tracks]."""
     return self.label[np.unique(self.track_id, return_index=True)[1]]
 
-  def track_artist(self) -> np.ndarray:
-    """Returns str[tracks]; where no artist is known, the track's own id."""
+  def track_artist(self) -> np.ndarray | None:
+    """Returns str[tracks]; where one is not known the track's own id.
+
+    None where none is known, as in answers of before artists were kept.
+    """
     tracks, first = np.unique(self.track_id, return_index=True)
-    if self.artist is None:
-      return tracks
+    if self.artist is None or not (self.artist != '').any():
+      return None
     artist = self.artist[first]
     return np.where(artist == '', tracks, artist)
 
@@ -71,6 +75,31 @@ class Predictions:
     return metrics.track_probabilities(
       self.logits, self.mask, track, temperature
     )
+
+
+def artist_ci95(
+  parts: Sequence[Predictions], num_bootstrap: int
+) -> list[float] | None:
+  """Returns the interval of the track accuracy where artists are drawn.
+
+  Args:
+    parts: of one model, or of all folds of one; no track is in two.
+    num_bootstrap: resamplings.
+
+  Returns:
+    [lo, hi], 95 %; None where of some part no artist is known, or all tracks
+    are of one.
+  """
+  artists = [part.track_artist() for part in parts]
+  if any(artist is None for artist in artists):
+    return None
+  right = [
+    part.track_probabilities().argmax(axis=1) == part.track_label()
+    for part in parts
+  ]
+  return metrics.grouped_bootstrap_ci95(
+    np.concatenate(right), np.concatenate(artists), num_bootstrap
+  )
 
 
 def write(
@@ -130,7 +159,9 @@ def read(workdir: str | os.PathLike) -> Predictions:
     predictions = Predictions(**found)
     _check(predictions)
   except _DAMAGES as error:
-    raise DataError(f'{path}: {error}; evaluate this run again') from error
+    raise DataError(
+      f'{path}: {error}; run its training command again'
+    ) from error
   return predictions
 
 

@@ -86,21 +86,16 @@ def preparation_report(prepared: Prepared, split: Split) -> str:
 
 def result_table(results: dict[str, Any]) -> str:
   """Returns what a person wants to know of `results.json`."""
-  num_unknown = results['num_tracks_without_artist']
-  unknown = []
-  if num_unknown and results['protocol'] == 'artist':
-    text = f'{num_unknown} tracks, each counts as one of its own'
-    unknown.append(f'artist unknown   {text}')
   return '\n'.join(
     [
       f'Protocol {results["protocol"]}, split {results["split"]}: '
       f'{results["num_tracks"]} tracks, {results["num_windows"]} windows',
       f'track accuracy   {accuracy_text(results)}',
+      *artists_line(results),
       f'window accuracy  {results["window_accuracy"]:.1%}',
       f'top-3 tracks     {results["top3_track_accuracy"]:.1%}',
       f'macro F1         {results["macro_f1"]:.3f}',
       f'parameters       {results["num_params"]:,}',
-      *unknown,
       *genre_table(results['per_genre']),
       *source_table(results['per_source']),
       *calibration_table(results['calibration']),
@@ -113,14 +108,27 @@ def accuracy_text(found: dict[str, Any]) -> str:
 
   Args:
     found: with `track_accuracy`, `track_accuracy_ci95`, and
-      `track_accuracy_ci95_artists`.
+      `track_accuracy_ci95_artists`, which may be None.
   """
   low, high = found['track_accuracy_ci95']
-  low_artists, high_artists = found['track_accuracy_ci95_artists']
-  return (
-    f'{found["track_accuracy"]:.1%} (95 % interval over tracks {low:.1%} to '
-    f'{high:.1%}, over artists {low_artists:.1%} to {high_artists:.1%})'
-  )
+  text = f'95 % interval over tracks {low:.1%} to {high:.1%}'
+  if found['track_accuracy_ci95_artists']:
+    low, high = found['track_accuracy_ci95_artists']
+    text += f', over artists {low:.1%} to {high:.1%}'
+  return f'{found["track_accuracy"]:.1%} ({text})'
+
+
+def artists_line(found: dict[str, Any]) -> list[str]:
+  """Returns a line that says of how many tracks no artist is known, if any.
+
+  Args:
+    found: with `num_tracks` and `num_tracks_without_artist`.
+  """
+  number = found['num_tracks_without_artist']
+  if not number:
+    return []
+  of = f'{number} of {found["num_tracks"]} tracks'
+  return [f'artist unknown   {of}; each counts as one of its own']
 
 
 def genre_table(per_genre: dict[str, dict[str, Any]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import json
 import logging
 import pathlib
@@ -58,6 +59,7 @@ def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
     # Only now: a run that cannot begin must not bind its folder to settings.
     if is_writer() and not (workdir / CONFIG_FILE).exists():
       report.write_json(workdir / CONFIG_FILE, config.to_dict())
+    if is_writer() and not (workdir / trained_on.FILE).exists():
       trained_on.write(workdir, prepared.index, split.sides['train'])
     trainer.run()
     if is_writer():
@@ -108,7 +110,13 @@ def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> None:
     prepared, split = _prepared(config)
     sides, examples = split.eval_examples(config.data.eval_split)
     num_heard = trained_on.count_heard(workdir, prepared.index, examples)
-    if num_heard and is_writer():
+    if num_heard is None:
+      _logger.warning(
+        '%s: keeps no list of what was trained on, so the evaluated tracks may '
+        'be among that; the training command makes the list',
+        workdir,
+      )
+    elif num_heard:
       _logger.warning('%d of the evaluated tracks were trained on', num_heard)
     data = split.fingerprint(prepared.index)[:12]
     to = workdir / 'evaluations' / f'{data}-{sides.replace(",", "+")}'
@@ -145,7 +153,7 @@ def evaluate_bundle(
     'seed': bundle.info.get('seed'),
     'num_params': bundle.num_params,
     'genres': list(bundle.genres),
-    'num_tracks_without_artist': _num_without_artist(prepared.index, examples),
+    **_about_artists(prepared.index, examples),
     'temperature': bundle.temperature,
     'num_bootstrap': config.eval.num_bootstrap,
     'data_fingerprint': split.fingerprint(prepared.index),
@@ -156,7 +164,7 @@ def evaluate_bundle(
   found = _read_results(path)
   known = {name: found.get(name) for name in key} == key
   # Of an older version, or without its answers: it is evaluated again.
-  known = known and 'track_accuracy_ci95_artists' in found and _has_answers(to)
+  known = known and 'calibration' in found and _has_answers(to)
   # One process decides: those that score need each other.
   if not of_writer(known):
     index = _with_labels_of(bundle, prepared.index)
@@ -167,6 +175,9 @@ def evaluate_bundle(
       **score(answers, temperature, num_bootstrap),
       'per_source': source_scores(answers, source, temperature, num_bootstrap),
       'calibration': calibration(answers, temperature),
+      'track_accuracy_ci95_artists': predictions.artist_ci95(
+        [answers], num_bootstrap
+      ),
       **key,
     }
     if is_writer():
@@ -180,9 +191,16 @@ def evaluate_bundle(
   print(f'All of it is in {to}')
 
 
-def _num_without_artist(index: ExcerptIndex, examples: Examples) -> int:
+def _about_artists(index: ExcerptIndex, examples: Examples) -> dict[str, Any]:
+  """Returns how many are unknown, and what tells one list from a mended one."""
   rows = np.unique(examples.rows)
-  return len(np.unique(index.track_id[rows[index.artist[rows] == '']]))
+  pairs = sorted(
+    set(zip(index.track_id[rows], index.artist[rows], strict=True))
+  )
+  return {
+    'num_tracks_without_artist': sum(not artist for _, artist in pairs),
+    'artists_sha256': hashlib.sha256(ascii(pairs).encode()).hexdigest(),
+  }
 
 
 def _with_labels_of(

@@ -36,13 +36,13 @@ def write(
 
 def count_heard(
   workdir: pathlib.Path, index: ExcerptIndex, examples: Examples
-) -> int:
+) -> int | None:
   """Returns how many of the examples' tracks the run was trained on.
 
-  Recordings are compared, not names.
+  Recordings are compared, sample for sample, not names.
 
   Args:
-    workdir: of the run; one that kept no list was trained on nothing known.
+    workdir: of the run; None where it kept no list (before there were any).
     index: of the excerpts.
     examples: to be evaluated.
 
@@ -50,11 +50,13 @@ def count_heard(
     DataError: the list is damaged.
   """
   path = workdir / FILE
+  if not path.exists():
+    return None
+  if not path.is_file():  # a pipe waits, a device never ends
+    raise DataError(f'{path}: not a file; delete it')
   try:
     with path.open(newline='', encoding='utf-8') as file:
       heard = [row['sha256'] for row in csv.DictReader(file)]
-  except FileNotFoundError:
-    return 0
   except (OSError, LookupError, ValueError, csv.Error) as error:
     raise DataError(f'{path}: damaged ({error}); delete it') from error
   rows = np.unique(examples.rows)

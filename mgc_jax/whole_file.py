@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import secrets
 from collections.abc import Iterator
 
 
@@ -23,7 +24,7 @@ def writing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     OSError: it cannot be written.
   """
   path = pathlib.Path(path)
-  partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
+  partial = path.with_name(f'{path.name}.{secrets.token_hex(4)}.partial')
   try:
     yield partial
     with partial.open('rb') as file:

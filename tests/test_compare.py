@@ -56,6 +56,11 @@ def test_tracks_of_one_artist_are_not_independent(tmp_path):
   found = compare([two], [one])['track_accuracy']
   assert found['difference'] == 0.2 and found['ci95'][0] > 0.1
   assert found['ci95_artists'][0] == 0
+  old = _write(tmp_path / 'old', np.arange(100) >= 20)  # kept no artists
+  for of, against in ((two, old), (old, two)):
+    ends = compare([of], [against])['track_accuracy']['ci95_artists']
+    assert sorted(np.abs(ends)) == found['ci95_artists']
+  assert compare([old], [old])['track_accuracy']['ci95_artists'] is None
 
 
 def test_folds_are_one_model(tmp_path):
@@ -78,11 +83,13 @@ def test_what_cannot_be_compared_is_named(tmp_path):
   other = _write(tmp_path / 'other', np.ones(10, bool), 1)
   with pytest.raises(ConfigError, match='2 are of one only, t000 among them'):
     compare([one], [other])
-  with pytest.raises(ConfigError, match='one: t000 was tested by another run'):
+  with pytest.raises(ConfigError, match='t000 was tested by two of them'):
     compare([one, one], [one])
   again = _write(tmp_path / 'again', np.ones(9, bool), 1)
   shifted = _write(tmp_path / 'shifted', np.ones(1, bool))
   with pytest.raises(ConfigError, match='were told different genres'):
     compare([one], [shifted, again])
+  with pytest.raises(ConfigError, match='names no run'):
+    compare([one], [])
   with pytest.raises(DataError, match='none/logits.npz'):
     compare([one], [tmp_path / 'none'])

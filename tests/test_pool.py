@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -26,6 +27,7 @@ def folds(tmp_path):
       protocol='artist',
       split='test',
       track_accuracy=0.5 + 0.1 * k,
+      num_tracks_without_artist=k,
     )
     predictions.write(_overconfident(k), folder, 1.0)
   return [tmp_path / f'fold{k}' for k in range(3)]
@@ -74,6 +76,23 @@ def test_folds_of_two_machines_are_of_one_run(folds):
   assert pool(folds)['num_folds'] == 3
 
 
+def test_a_track_in_two_folds_is_named(folds):
+  """As where folds were made of two versions of one data set."""
+  predictions.write(_overconfident(0), folds[2], 1.0)
+  with pytest.raises(ConfigError, match='0-0: tested in 2 folds'):
+    pool_with_calibration(folds)
+
+
+def test_an_interval_over_artists_is_of_all_folds(folds):
+  assert pool_with_calibration(folds)['track_accuracy_ci95_artists'] is None
+  for k, folder in enumerate(folds):
+    artist = np.array([f'{k}'] * 40)  # three artists, each of 3 in 4
+    answers = dataclasses.replace(_overconfident(k), artist=artist)
+    predictions.write(answers, folder, 1.0)
+  found = pool_with_calibration(folds)['track_accuracy_ci95_artists']
+  assert found == [0.75, 0.75]
+
+
 def test_an_unfinished_fold_is_named(folds):
   (folds[1] / 'results.json').unlink()
   with pytest.raises(DataError, match='fold1/results.json.*run this fold'):
@@ -100,7 +119,7 @@ def test_the_temperature_makes_probabilities_hold(folds):
 
 def test_a_fold_without_logits_is_named(folds):
   (folds[2] / predictions.LOGITS_FILE).unlink()
-  with pytest.raises(DataError, match='fold2/logits.npz.*evaluate this run'):
+  with pytest.raises(DataError, match='fold2/logits.npz.*training command'):
     pool_with_calibration(folds)
 
 

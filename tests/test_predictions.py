@@ -44,7 +44,17 @@ def test_answers_without_artists_are_read(answers, tmp_path):
   """Those of a version before artists were kept."""
   before = dataclasses.replace(answers, artist=None)
   predictions.write(before, tmp_path, 1.0)
-  assert predictions.read(tmp_path).track_artist().tolist() == ['a', 'b']
+  assert predictions.read(tmp_path).track_artist() is None
+  assert predictions.artist_ci95([answers, before], 100) is None
+
+
+def test_an_interval_over_artists_draws_them_whole(answers):
+  """Track a is missed, b found; of two drawn it may be either twice."""
+  answers = dataclasses.replace(answers, label=np.zeros(3, int))
+  assert predictions.artist_ci95([answers], 100) == [0, 1]
+  artist = np.array(['Ann'] * 3)
+  of_one = dataclasses.replace(answers, artist=artist)
+  assert predictions.artist_ci95([of_one], 100) is None
 
 
 def test_people_have_a_table_of_tracks(answers, tmp_path):

@@ -73,7 +73,7 @@ def test_result_table_shows_what_a_person_wants_to_know():
   )
   assert '62.5% (95 % interval over tracks 40.0% to 80.0%, over a' in text
   assert '347,834' in text
-  assert 'artist unknown   3 tracks, each counts' in text
+  assert 'artist unknown   3 of 16 tracks; each counts' in text
   assert 'at temperature 1.25         before  after' in text
   assert 'expected calibration error   0.123  0.010' in text
   assert 'fma        75.0%  50.0% to 100.0%      12' in text

@@ -104,6 +104,7 @@ def test_compiled_code_is_kept_in_the_users_cache(tmp_path):
   assert _hits(tmp_path) == 0
 
 
+_CACHE = 'JAX_COMPILATION_CACHE_DIR'
 HOMELESS = """
 import os
 import jax
@@ -124,7 +125,7 @@ runtime.keep_compiled()  # nowhere
 def test_without_a_home_folder_it_is_said_what_to_set():
   nothing = {name: '' for name in ('XDG_CACHE_HOME', 'XDG_DATA_HOME')}
   env = environment(**nothing)
-  del env['HOME'], env['JAX_COMPILATION_CACHE_DIR']
+  env = {k: v for k, v in env.items() if k not in ('HOME', _CACHE)}
   done = subprocess.run(
     [sys.executable, '-c', HOMELESS],
     capture_output=True,

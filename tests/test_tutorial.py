@@ -39,7 +39,7 @@ def test_every_command_runs(tmp_path):
   ):
     assert (tmp_path / 'runs' / made).stat().st_size > 50, made
   table = (tmp_path / 'runs' / 'tracks.csv').read_text()
-  assert 'Artist 3,Song 3' in table
+  assert 'artist 3,Song 3' in table
 
 
 def test_the_test_reads_all_blocks():

@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, and nothing is left beside it."""
+"""A file is the old one or the new one, never a part of it."""
 
 import sys
 
@@ -35,5 +35,6 @@ def test_a_killed_process_leaves_the_file_as_it_was(tmp_path):
   path.write_text('old')
   process = Process([sys.executable, '-c', SLOW, path])
   process.wait_for(lambda: 'half' in process.said)
+  assert 'half' in process.said
   process.kill()
   assert path.read_text() == 'old'

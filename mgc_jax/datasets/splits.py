@@ -68,10 +68,20 @@ class Split:
       raise DataError(
         f'config.data.eval_split={eval_split}: no track there; present: '
         + ', '.join(f'{k} {len(v)}' for k, v in self.sides.items())
+        + self._advice()
       )
     fields = [f.name for f in dataclasses.fields(Examples)]
     return eval_split, Examples(
       *(np.concatenate([getattr(e, f) for e in pooled]) for f in fields)
+    )
+
+  def _advice(self) -> str:
+    if self.protocol != 'artist':
+      return ''
+    return (
+      '. Artists are kept whole, and there may be too few of them for all '
+      'sides: add music by others, or see with config.data.protocol=track, '
+      'whose result is too good'
     )
 
   def fingerprint(self, index: ExcerptIndex) -> str:

@@ -91,7 +91,8 @@ def build(
   partial = target.with_name(f'{name}.partial')
   try:
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(whole.workdir / 'bundle', partial)
+    killed = shutil.ignore_patterns('*.partial')  # while it was written
+    shutil.copytree(whole.workdir / 'bundle', partial, ignore=killed)
     temperature = found['calibration']['temperature']
     calibrate(partial, folds[0].workdir, temperature)
     bundle = bundles.load(partial)

@@ -1,5 +1,6 @@
 """A folder of music: `<root>/<genre>/<...>/<file>`."""
 
+import concurrent.futures
 import logging
 import os
 import pathlib
@@ -13,9 +14,6 @@ from mgc_jax.datasets.track import Track, printable
 from mgc_jax.errors import ConfigError, DataError
 
 _logger = logging.getLogger(__name__)
-
-# What programs write where they do not know who plays; it is no one artist.
-_NOBODY = ('unknown artist', '<unknown>', 'unknown', 'various artists', 'va')
 
 
 def list_tracks(data: ConfigDict) -> list[Track]:
@@ -40,7 +38,7 @@ def list_tracks(data: ConfigDict) -> list[Track]:
   if not root.is_dir():
     raise DataError(f'{root}: no such folder (config.data.root)')
   try:
-    inside = sorted(root.iterdir())
+    inside = sorted(x for x in root.iterdir() if not x.name.startswith('.'))
     folders = [path for path in inside if path.is_dir()]
     files = [file for folder in folders for file in _files(folder)]
   except OSError as error:
@@ -62,10 +60,10 @@ def list_tracks(data: ConfigDict) -> list[Track]:
       + ', '.join(audio.EXTENSIONS)
     )
   resolved_root = root.resolve()
-  return [
-    _track(file, root, resolved_root)
-    for file in tqdm(music, 'tags', unit='track', delay=2, leave=False)
-  ]
+  with concurrent.futures.ThreadPoolExecutor() as pool:  # disks may be slow
+    found = pool.map(lambda file: _track(file, root, resolved_root), music)
+    bar = {'unit': 'track', 'delay': 2, 'leave': False, 'disable': None}
+    return list(tqdm(found, 'tags', len(music), **bar))
 
 
 def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
@@ -76,6 +74,9 @@ def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
   for place, folders, names in os.walk(folder, onerror=refuse):
     folders[:] = sorted(x for x in folders if not x.startswith('.'))
+    for name in folders:
+      if os.path.islink(os.path.join(place, name)):
+        _logger.warning('%s: a link to a folder; ignored', f'{place}/{name}')
     for name in sorted(names):
       yield pathlib.Path(place) / name
 
@@ -97,8 +98,8 @@ def _track(
   if not _leads_into(file, resolved_root):
     problem = f'a link out of {root}; copy its file, or list it in a manifest'
     return Track(track_id, path, genre, problem=problem)
-  artist = printable(audio_tags.read(path)[0].casefold())
-  return Track(track_id, path, genre, '' if artist in _NOBODY else artist)
+  artist = printable(audio_tags.known_artist(audio_tags.read(path)[0]))
+  return Track(track_id, path, genre, artist)
 
 
 def _leads_into(file: pathlib.Path, root: pathlib.Path) -> bool:
