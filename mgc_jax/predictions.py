@@ -78,13 +78,16 @@ class Predictions:
 
 
 def artist_ci95(
-  parts: Sequence[Predictions], num_bootstrap: int
+  parts: Sequence[Predictions],
+  num_bootstrap: int,
+  temperature: float = 1.0,
 ) -> list[float] | None:
   """Returns the interval of the track accuracy where artists are drawn.
 
   Args:
     parts: of one model, or of all folds of one; no track is in two.
     num_bootstrap: resamplings.
+    temperature: the logits are divided by it.
 
   Returns:
     [lo, hi], 95 %; None where of some part no artist is known, or all tracks
@@ -94,7 +97,7 @@ def artist_ci95(
   if any(artist is None for artist in artists):
     return None
   right = [
-    part.track_probabilities().argmax(axis=1) == part.track_label()
+    part.track_probabilities(temperature).argmax(axis=1) == part.track_label()
     for part in parts
   ]
   return metrics.grouped_bootstrap_ci95(

@@ -17,7 +17,8 @@ from mgc_jax.calibration import calibration
 from mgc_jax.config import validate
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.prepare import Prepared, prepare
-from mgc_jax.datasets.splits import Examples, Split, make_splits, write_split
+from mgc_jax.datasets.split_file import write_split
+from mgc_jax.datasets.splits import Examples, Split, make_splits
 from mgc_jax.errors import DataError
 from mgc_jax.finetune import check_init_from
 from mgc_jax.partition import (
@@ -176,7 +177,7 @@ def evaluate_bundle(
       'per_source': source_scores(answers, source, temperature, num_bootstrap),
       'calibration': calibration(answers, temperature),
       'track_accuracy_ci95_artists': predictions.artist_ci95(
-        [answers], num_bootstrap
+        [answers], num_bootstrap, temperature
       ),
       **key,
     }

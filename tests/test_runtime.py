@@ -9,6 +9,7 @@ import pytest
 
 from tests.processes import ROOT, environment
 
+_CACHE = 'JAX_COMPILATION_CACHE_DIR'
 STEP = """
 import json, resource, sys, time
 from mgc_jax import runtime
@@ -41,14 +42,16 @@ print(json.dumps({
 """
 
 
-def _run(code, *args, **env):
+def _run(code, *args, without=(), **env):
+  """Runs Python in an environment that lacks some names."""
+  env = environment(**env)
   done = subprocess.run(
     [sys.executable, '-c', code, *args],
     capture_output=True,
     text=True,
     check=False,
     cwd=ROOT,
-    env=environment(**env),
+    env={name: x for name, x in env.items() if name not in without},
     timeout=300,
   )
   assert done.returncode == 0, done.stderr
@@ -77,18 +80,7 @@ print(found.count('/jax/compilation_cache/cache_hits'))
 
 
 def _hits(tmp_path):
-  env = environment(XDG_CACHE_HOME=tmp_path)
-  del env['JAX_COMPILATION_CACHE_DIR']
-  done = subprocess.run(
-    [sys.executable, '-c', COMPILE],
-    capture_output=True,
-    text=True,
-    check=False,
-    cwd=ROOT,
-    env=env,
-    timeout=300,
-  )
-  assert done.returncode == 0, done.stderr
+  done = _run(COMPILE, without=[_CACHE], XDG_CACHE_HOME=tmp_path)
   result, hits = done.stdout.split()
   assert float(result) == 125.0
   return int(hits)
@@ -104,7 +96,6 @@ def test_compiled_code_is_kept_in_the_users_cache(tmp_path):
   assert _hits(tmp_path) == 0
 
 
-_CACHE = 'JAX_COMPILATION_CACHE_DIR'
 HOMELESS = """
 import os
 import jax
@@ -124,17 +115,7 @@ runtime.keep_compiled()  # nowhere
 @pytest.mark.skipif(os.geteuid() != 0, reason='becomes another user')
 def test_without_a_home_folder_it_is_said_what_to_set():
   nothing = {name: '' for name in ('XDG_CACHE_HOME', 'XDG_DATA_HOME')}
-  env = environment(**nothing)
-  env = {k: v for k, v in env.items() if k not in ('HOME', _CACHE)}
-  done = subprocess.run(
-    [sys.executable, '-c', HOMELESS],
-    capture_output=True,
-    text=True,
-    check=True,
-    cwd=ROOT,
-    env=env,
-    timeout=300,
-  )
+  done = _run(HOMELESS, without=['HOME', _CACHE], **nothing)
   assert done.stdout.splitlines() == [
     f'this user has no home folder; set {name} to a folder' for name in nothing
   ]

@@ -7,7 +7,8 @@ import pytest
 from mgc_jax.config import base_config
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.prepare import Prepared
-from mgc_jax.datasets.splits import make_splits, write_split
+from mgc_jax.datasets.split_file import write_split
+from mgc_jax.datasets.splits import make_splits
 from mgc_jax.datasets.track import Track
 from mgc_jax.errors import ConfigError, DataError
 

@@ -233,14 +233,15 @@ def _refuse_loss(prepared: Prepared, allow_missing: bool) -> None:
 
 def main() -> None:
   """Prepares, and prints the report."""
-  from mgc_jax.datasets import splits
+  from mgc_jax.datasets.split_file import write_split
+  from mgc_jax.datasets.splits import make_splits
   from mgc_jax.report import preparation_report
 
   config = _CONFIG.value
   validate(config)
   prepared = prepare(config, flags.FLAGS.beam_pipeline_options)
-  split = splits.make_splits(prepared, config)
-  splits.write_split(split, prepared.index, config.data)
+  split = make_splits(prepared, config)
+  write_split(split, prepared.index, config.data)
   print(preparation_report(prepared, split))
 
 

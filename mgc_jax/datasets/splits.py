@@ -4,15 +4,11 @@ A split is made from the index alone, deterministic in `config.data`: another
 protocol decodes nothing.
 """
 
-import csv
 import dataclasses
 import hashlib
-import io
 import logging
-import os
 
 import numpy as np
-from etils import epath
 from ml_collections import ConfigDict
 
 from mgc_jax.config_rules import SPLITS
@@ -280,31 +276,3 @@ def _checked(split: Split, index: ExcerptIndex, data: ConfigDict) -> Split:
       genres = ', '.join(index.genres[i] for i in sorted(missing))
       _logger.warning('no track of %s in %s', genres, name)
   return split
-
-
-def write_split(split: Split, index: ExcerptIndex, data: ConfigDict) -> None:
-  """Writes a CSV beside the records, for people; where it can.
-
-  Args:
-    split: of the index.
-    index: of the records; the file has its excerpts with their sides.
-    data: `config.data`, which names the file.
-  """
-  name = f'split-{split.protocol}-seed{data.split_seed}'
-  if data.num_folds:
-    name += f'-fold{data.fold}of{data.num_folds}'
-  file = io.StringIO(newline='')
-  writer = csv.writer(file)
-  writer.writerow(['excerpt_id', 'start_frame', 'num_frames', 'split'])
-  for side, examples in split.sides.items():
-    for row, start, length in zip(
-      examples.rows, examples.starts, examples.num_frames, strict=True
-    ):
-      writer.writerow([index.excerpt_id[row], start, length, side])
-  path = epath.Path(index.directory) / f'{name}.csv'
-  partial = path.with_suffix(f'.{os.getpid()}')
-  try:
-    partial.write_bytes(file.getvalue().encode())
-    partial.replace(path)
-  except OSError as error:
-    _logger.warning('%s: not written (%s)', path, error.strerror)

@@ -1,0 +1,42 @@
+"""A split as a file that people can read, beside the records."""
+
+import csv
+import io
+import logging
+import os
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from mgc_jax.datasets.excerpt_index import ExcerptIndex
+from mgc_jax.datasets.splits import Split
+
+_logger = logging.getLogger(__name__)
+
+
+def write_split(split: Split, index: ExcerptIndex, data: ConfigDict) -> None:
+  """Writes a CSV beside the records, for people; where it can.
+
+  Args:
+    split: of the index.
+    index: of the records; the file has its excerpts with their sides.
+    data: `config.data`, which names the file.
+  """
+  name = f'split-{split.protocol}-seed{data.split_seed}'
+  if data.num_folds:
+    name += f'-fold{data.fold}of{data.num_folds}'
+  file = io.StringIO(newline='')
+  writer = csv.writer(file)
+  writer.writerow(['excerpt_id', 'start_frame', 'num_frames', 'split'])
+  for side, examples in split.sides.items():
+    for row, start, length in zip(
+      examples.rows, examples.starts, examples.num_frames, strict=True
+    ):
+      writer.writerow([index.excerpt_id[row], start, length, side])
+  path = epath.Path(index.directory) / f'{name}.csv'
+  partial = path.with_suffix(f'.{os.getpid()}')
+  try:
+    partial.write_bytes(file.getvalue().encode())
+    partial.replace(path)
+  except OSError as error:
+    _logger.warning('%s: not written (%s)', path, error.strerror)
