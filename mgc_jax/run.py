@@ -9,10 +9,10 @@ import pathlib
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict, FrozenConfigDict
+from ml_collections import ConfigDict
 
 from mgc_jax import bundle as bundles
-from mgc_jax import predictions, report, trained_on
+from mgc_jax import predictions, report, run_plots, trained_on
 from mgc_jax.calibration import calibration
 from mgc_jax.config import validate
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
@@ -64,8 +64,8 @@ def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
       trained_on.write(workdir, prepared.index, split.sides['train'])
     trainer.run()
     if is_writer():
-      _plot_data(workdir, config, reader, split)
-      _plot_training(workdir)
+      run_plots.plot_data(workdir, config, reader, split)
+      run_plots.plot_training(workdir)
     wait_for_all('the bundle')
     evaluate_bundle(config, workdir, prepared, split, workdir)
 
@@ -184,7 +184,7 @@ def evaluate_bundle(
     if is_writer():
       # Results last: where they are, everything is.
       predictions.write(answers, to, temperature)
-      _plot_confusion(to, found)
+      run_plots.plot_confusion(to, found)
       report.write_json(path, found)
   if not is_writer():
     return
@@ -260,42 +260,3 @@ def _read_results(path: pathlib.Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding='utf-8')))
   except (OSError, TypeError, ValueError):
     return {}
-
-
-def _plot_data(
-  workdir: pathlib.Path, config: ConfigDict, reader: Any, split: Split
-) -> None:
-  """Draws the data once: distribution, and a training excerpt per genre."""
-  from mgc_jax import plots
-
-  index, folder = reader.index, workdir / 'plots'
-  if (folder / 'spectrograms.png').exists():
-    return
-  counts = report.genre_counts(index, split)
-  plots.plot_distribution(counts, index.genres, folder / 'distribution.png')
-  label = index.label[split.sides['train'].rows]
-  present, first = np.unique(label, return_index=True)
-  excerpts = {}
-  for batch in reader.batches(split.sides['train'], first, len(first)):
-    for i, number in enumerate(present):
-      frames = batch['frames'][i, : batch['num_frames'][i]]
-      excerpts[index.genres[number]] = frames
-  plots.plot_spectrograms(
-    excerpts, FrozenConfigDict(config.features), folder / 'spectrograms.png'
-  )
-
-
-def _plot_training(workdir: pathlib.Path) -> None:
-  from mgc_jax import plots
-  from mgc_jax.metrics_log import read_metrics
-  from mgc_jax.train import METRICS_FILE
-
-  lines, path = workdir / METRICS_FILE, workdir / 'plots' / 'curves.png'
-  if not path.exists() or path.stat().st_mtime < lines.stat().st_mtime:
-    plots.plot_curves(read_metrics(lines), path)
-
-
-def _plot_confusion(to: pathlib.Path, results: dict[str, Any]) -> None:
-  from mgc_jax import plots
-
-  plots.plot_confusion(results, to / 'plots' / 'confusion_matrix.png')
