@@ -75,9 +75,8 @@ def leaving_at_once() -> Iterator[None]:
   try:
     yield
   except BaseException as error:  # noqa: B036
-    own = str(error).startswith(_OWN_FAULTS)
-    if isinstance(error, jax.errors.JaxRuntimeError) and not own:
-      reason = str(error).partition('\n')[0]
+    reason = _failure_of_another(error)
+    if reason:
       error = DataError(
         f'another process of this run has ended ({reason}); started again, all '
         'of them, the same command continues'
@@ -86,3 +85,17 @@ def leaving_at_once() -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _failure_of_another(error: BaseException | None) -> str | None:
+  """Returns what an error, or the first of its causes, says of a peer."""
+  found = None
+  while error is not None:
+    text = str(error).partition('\n')[0]
+    of_xla = isinstance(error, jax.errors.JaxRuntimeError)
+    # JAX also raises a ValueError, as where Orbax adds up over processes.
+    of_gloo = isinstance(error, ValueError) and 'Gloo' in text
+    if (of_xla or of_gloo) and not text.startswith(_OWN_FAULTS):
+      found = text
+    error = error.__cause__
+  return found

@@ -101,6 +101,7 @@ def test_one_killed_ends_both_and_both_resume(one, folder):
   second.kill()
   assert first.wait(60) == 1
   assert 'error: another process of this run has ended' in first.said
+  assert 'cannot be written' not in first.said  # the peer, not the checkpoint
   both = _start_two(*flags)
   assert [process.wait() for process in both] == [0, 0], both[0].said
   assert 'resumed at step' in both[0].said
