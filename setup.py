@@ -49,7 +49,7 @@ setuptools.setup(
   extras_require={
     'beam': ['apache-beam>=2.77'],
     # Keras comes with tensorflow. On CPU install torch==2.13.0 before.
-    'bench': ['torch>=2.6'],
+    'bench': ['torch>=2.6', 'usearch>=2.17'],
     'test': [
       'hypothesis>=6.100',
       'jsonschema>=4.20',

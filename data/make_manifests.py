@@ -1,6 +1,6 @@
 """Writes the split manifests beside this file from facts about the tracks.
 
-The facts are five CSVs: of GTZAN's tracks, of FMA-medium's, of the unreadable
+The facts are four CSVs: of GTZAN's tracks, of FMA-medium's, of the unreadable
 ones, and of the seed's list. Nothing is drawn: where there are more tracks than
 places, those of the seed's list come first, then the order is that of the
 SHA-256 of the track_id. README.md here says what each manifest is for.

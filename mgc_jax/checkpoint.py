@@ -92,7 +92,11 @@ class Checkpoints:
       )
 
   def close(self) -> None:
-    """Waits until everything is on disk."""
+    """Waits until everything is on disk.
+
+    Raises:
+      DataError: the folder cannot be written.
+    """
     with self._named_failure():
       self._manager.wait_until_finished()
       self._manager.close()

@@ -5,7 +5,8 @@ most of what makes a track hard is hard for both. The differences of single
 tracks are what is resampled here (the paired bootstrap, Efron and Tibshirani
 1993), and those of whole artists, whose tracks are not independent.
 
-Example, of a sweep over --config.augment.filter_db=0.0,6.0 and folds:
+Example, of a sweep with --workdir=runs/sweep over folds and
+--config.augment.filter_db=0.0,6.0:
   python -m mgc_jax.compare \
     --workdirs=$(echo runs/sweep/augment.filter_db=6.0/seed0-fold? | tr ' ' ,) \
     --against=$(echo runs/sweep/augment.filter_db=0.0/seed0-fold? | tr ' ' ,)

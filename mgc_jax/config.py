@@ -92,7 +92,8 @@ def _data() -> ConfigDict:
   data.protocol = placeholder(str)
   # Where two sides share a track, an artist or audio, or audio stands under two
   # genres: stop; drop leaves those tracks out of all sides but the one nearest
-  # to the test; warn. Under protocol window it is only said.
+  # to the test, and audio under two genres out of all; warn. Under protocol
+  # window it is only said.
   data.on_leak = 'stop'
   # What a row of a batch is. excerpt: windows are cut from it when training;
   # window: one of its grid alone, as the seed had it (and protocol window has).
@@ -215,7 +216,7 @@ def _model() -> ConfigDict:
   model.lstm.input_dropout = 0.0  # one mask for all steps of an excerpt
   model.lstm.recurrent_dropout = 0.0  # likewise, on the hidden state
   model.lstm.output_dropout = 0.5
-  model.lstm.readout = 'mean_max'  # over a window's steps: also last, flatten
+  model.lstm.readout = 'mean_max'  # over its steps: also mean, last, flatten
   model.dense = ConfigDict()
   model.dense.sizes = (64,)  # hidden layers before the genres
   model.dense.dropout = (0.25,)  # rate after each

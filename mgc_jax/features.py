@@ -1,4 +1,4 @@
-"""Waveform to log-mel frames; the only module that knows about mel bands.
+"""Waveform to log-mel frames; the only module that makes mel bands.
 
 The definition is librosa's (`melspectrogram`, then `power_to_db`): centred
 frames, a periodic Hann window, Slaney's mel scale and area normalisation.

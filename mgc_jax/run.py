@@ -95,7 +95,7 @@ def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> None:
   named by the data and the sides.
 
   Args:
-    config: `data`, `eval` and `seed` are read.
+    config: `data` and `eval` are read.
     workdir: of the run.
 
   Raises:
@@ -138,7 +138,7 @@ def evaluate_bundle(
   Every process has its part in scoring; one writes and prints.
 
   Args:
-    config: `data.eval_split`, `eval` and `seed` are read.
+    config: `data.eval_split` and `eval` are read.
     workdir: of the run; has a bundle.
     prepared: the records.
     split: of the records.

@@ -28,8 +28,9 @@ def keep_memory() -> None:
   """Keeps memory that is freed for the next use, up to the process's peak.
 
   XLA's CPU backend allocates the buffers of every step anew, and the fresh
-  pages cost more than the arithmetic: a convolutional step ran 2.4 x faster
-  with this (docs/PERFORMANCE.md). Linux with glibc; elsewhere nothing changes.
+  pages cost more than the arithmetic: a convolutional step ran 1.7 x as
+  fast with this, its inference 2.25 x (docs/PERFORMANCE.md). Linux with glibc;
+  elsewhere nothing changes.
   """
   import jax  # half a second; not where only the folder is asked for
 

@@ -71,8 +71,9 @@ class Trainer:
 
     Raises:
       ConfigError: batches, windows or the choice of the best epoch do not fit
-        the data or the devices.
-      DataError: there is nothing to train on.
+        the data or the devices, or `train.init_from` does not fit the model.
+      DataError: there is nothing to train on, the run was begun on other data,
+        or a checkpoint or the bundle of `train.init_from` is damaged.
     """
     self._config = FrozenConfigDict(config)
     self._workdir = workdir
@@ -104,8 +105,7 @@ class Trainer:
 
     Raises:
       ConfigError: the training side is to lie on the device, and does not fit.
-      DataError: the run was begun on other data, a record is damaged, or what
-        is to be saved cannot be written.
+      DataError: a record is damaged, or what is to be saved cannot be written.
     """
     checkpoints, state, progress = self._checkpoints, *self._begun
     if not progress.is_finished(self._config.train):

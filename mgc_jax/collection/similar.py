@@ -40,7 +40,8 @@ def find_similar(
     The nearest first; never one of the songs, or a copy of the only one.
 
   Raises:
-    ConfigError: no song, or the index is empty.
+    ConfigError: no song, the index is empty, or another model than that of
+      today made it.
     DataError: a song cannot be read; names it.
   """
   if not paths:

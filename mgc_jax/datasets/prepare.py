@@ -60,7 +60,8 @@ def prepare(config: ConfigDict, beam_options: str | None = None) -> Prepared:
     The records; made now, or found under the same fingerprint.
 
   Raises:
-    ConfigError: the source needs a field that is unset.
+    ConfigError: the source needs a field that is unset, records cannot go to
+      `data.prepared_dir`, or Apache Beam is missing.
     DataError: the source is wrong, or over 10 % of its tracks or all of a
       genre could not be read (unless `config.data.allow_missing`).
   """
@@ -86,6 +87,8 @@ def prepare_tracks(
     beam_options: as `prepare` takes them.
 
   Raises:
+    ConfigError: records cannot go to `data.prepared_dir`, or Apache Beam is
+      missing.
     DataError: as `prepare` does.
   """
   directory = _records(tracks, config, beam_options)

@@ -1,7 +1,7 @@
 """Divides excerpts into train, valid and test, by a protocol that says how.
 
-A split is made from the index alone, deterministic in `config.data`: another
-protocol decodes nothing.
+A split is made from the index, a given or published one from the source's
+tracks, deterministic in `config.data`: another protocol decodes nothing.
 """
 
 import dataclasses

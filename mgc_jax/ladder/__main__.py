@@ -23,7 +23,7 @@ import sys
 
 from absl import flags
 
-from mgc_jax import cli, report
+from mgc_jax import cli, report, whole_file
 from mgc_jax.errors import DataError
 from mgc_jax.ladder.plan import NETWORKS, plan_ladder
 from mgc_jax.sweep.plan import Run
@@ -65,7 +65,7 @@ def main() -> None:
   print(text)
   try:
     report.write_json(workdir / 'ladder.json', {'rows': rows})
-    (workdir / 'ladder.md').write_text(f'{text}\n', encoding='utf-8')
+    whole_file.write_bytes(workdir / 'ladder.md', f'{text}\n'.encode())
     plots.plot_ladder(rows, workdir / 'ladder.png')
   except OSError as error:
     raise DataError(f'{workdir}: the ladder is not written: {error}') from error

@@ -56,7 +56,8 @@ def plan_ladder(
     artist_split: `random`, or `given`.
 
   Raises:
-    ConfigError: there is no such network, or an override has no value.
+    ConfigError: a network or seed is missing, unknown or named twice, or an
+      override has no value or is of what the ladder sets.
   """
   unknown = set(networks) - set(NETWORKS)
   if unknown:

@@ -1,4 +1,4 @@
-"""The CRNN: a CNN sees each window, an LSTM scans the windows."""
+"""The CRNN: a CNN sees each window, an LSTM scans what it leaves of them."""
 
 from typing import Any
 
@@ -12,7 +12,11 @@ from mgc_jax.models.recurrence import scan_windows
 
 
 class Crnn(nn.Module):
-  """The CNN's blocks on each window, an LSTM over windows, dense layers."""
+  """The CNN's blocks on each window, an LSTM over the windows, dense layers.
+
+  `cnn.readout` says what of a window the LSTM scans: the steps that pooling
+  leaves of it, or one vector; from a window it goes on to the next.
+  """
 
   settings: FrozenConfigDict  # config.model
   dtype: Any = jnp.float32

@@ -72,7 +72,8 @@ def plan(
     workdir: of the sweep; each run has a folder in it.
 
   Raises:
-    ConfigError: an override is none, or names the seed.
+    ConfigError: there is no seed, an override is none or names the seed, or a
+      seed, a field or a value is named twice.
   """
   if not seeds:
     raise ConfigError('--seeds: names none')
