@@ -212,6 +212,9 @@ def _model() -> ConfigDict:
   # a rectifier; 0: none. Only in an lstm: a crnn has its blocks there.
   model.lstm.encoder_size = 0
   model.lstm.encoder_dropout = 0.0
+  # A window begins with the state that the one before it left, not with zeros.
+  # Of a run whose examples are windows the bundle says False: none came before.
+  model.lstm.stateful = True
   model.lstm.bidirectional = False  # another one backwards, within each window
   model.lstm.input_dropout = 0.0  # one mask for all steps of an excerpt
   model.lstm.recurrent_dropout = 0.0  # likewise, on the hidden state

@@ -61,6 +61,7 @@ def seed_config() -> ConfigDict:
   config.model.cnn.activation = 'elu'
   config.model.cnn.norm = 'none'
   config.model.cnn.readout = 'flatten'
+  config.model.lstm.stateful = False
   config.model.lstm.output_dropout = 0.0
   config.model.lstm.readout = 'flatten'
   config.model.dense.sizes = (150, 100, 50, 20)

@@ -282,6 +282,8 @@ class Trainer:
     if not is_writer():
       return
     config = ConfigDict(self._config)
+    if 'window' in (config.data.examples, self._split.protocol):
+      config.model.lstm.stateful = False  # it answers as it was trained
     bundle = Bundle(
       config=config,
       genres=self._index.genres,

@@ -92,6 +92,23 @@ def test_gradients_of_the_scan_equal_those_of_the_loop(
 
 
 @pytest.mark.parametrize('name', ['lstm', 'crnn'])
+def test_without_state_a_window_is_answered_as_if_it_were_alone(
+  name, tiny_config
+):
+  config = configure(name, tiny_config)
+  model, variables = initialise(config)
+  stateful = model.apply(variables, windows())
+  config.model.lstm.stateful = False
+  model, _ = initialise(config)  # the same weights
+  together = model.apply(variables, windows())
+  for w in range(windows().shape[1]):
+    alone = model.apply(variables, windows()[:, w : w + 1])
+    np.testing.assert_allclose(together[:, w], alone[:, 0], atol=1e-5)
+  np.testing.assert_allclose(together[:, 0], stateful[:, 0], atol=1e-5)
+  assert jnp.abs(together - stateful)[:, 1:].max() > 1e-4
+
+
+@pytest.mark.parametrize('name', ['lstm', 'crnn'])
 def test_backwards_an_lstm_sees_each_window_alone(name, tiny_config):
   config = configure(name, tiny_config)
   config.model.cnn.readout = 'steps'

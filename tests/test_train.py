@@ -80,6 +80,7 @@ def test_run_writes_a_line_an_epoch_and_a_bundle(trainer, tmp_path):
   }
   bundle = bundles.load(tmp_path / 'run' / 'bundle')
   assert len(bundle.genres) == 10
+  assert bundle.config.model.lstm.stateful
   assert len(list((tmp_path / 'run' / 'checkpoints').glob('[0-9]*'))) in (1, 2)
 
 
@@ -128,6 +129,9 @@ def test_a_genre_with_nothing_to_train_on_is_named(trainer):
 def test_window_protocol_trains_on_single_windows(trainer, tmp_path):
   trainer(**{'data.protocol': 'window'}).run()
   assert read_metrics(tmp_path / 'run' / 'metrics.jsonl')
+  # Whoever has more windows of a track has them answered one by one, too.
+  bundle = bundles.load(tmp_path / 'run' / 'bundle')
+  assert not bundle.config.model.lstm.stateful
 
 
 @pytest.mark.parametrize(

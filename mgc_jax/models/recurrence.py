@@ -96,13 +96,16 @@ def scan_windows(
     train: whether dropout acts.
 
   Returns:
-    f[B, W, R], or f[B, W, 2 R]; that of window w depends on windows 0..w.
+    f[B, W, R], or f[B, W, 2 R]; that of window w depends on windows 0..w, or
+    where the LSTM is not stateful on window w.
   """
-  x = WindowLstm(settings, dtype)(steps, train)
+  alone = steps.reshape(-1, 1, *steps.shape[2:])
+  seen = steps if settings.stateful else alone
+  x = WindowLstm(settings, dtype)(seen, train)
+  x = x.reshape(*steps.shape[:2], -1)
   if not settings.bidirectional:
     return x
-  alone = steps[:, :, ::-1].reshape(-1, 1, *steps.shape[2:])
-  back = WindowLstm(settings, dtype, name='backward')(alone, train)
+  back = WindowLstm(settings, dtype, name='backward')(alone[:, :, ::-1], train)
   return jnp.concatenate([x, back.reshape(*x.shape)], axis=-1)
 
 
