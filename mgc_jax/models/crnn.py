@@ -15,7 +15,8 @@ class Crnn(nn.Module):
   """The CNN's blocks on each window, an LSTM over the windows, dense layers.
 
   `cnn.readout` says what of a window the LSTM scans: the steps that pooling
-  leaves of it, or one vector; from a window it goes on to the next.
+  leaves of it, or one vector; `lstm.stateful` whether it goes on from a window
+  to the next.
   """
 
   settings: FrozenConfigDict  # config.model

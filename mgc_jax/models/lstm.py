@@ -1,4 +1,4 @@
-"""The LSTM: scans time, and hands its state from a window to the next."""
+"""The LSTM: scans time, within windows or on from one to the next."""
 
 from typing import Any
 
