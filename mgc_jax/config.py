@@ -213,7 +213,7 @@ def _model() -> ConfigDict:
   model.lstm.encoder_size = 0
   model.lstm.encoder_dropout = 0.0
   # A window begins with the state that the one before it left, not with zeros.
-  # Of a run whose examples are windows the bundle says False: none came before.
+  # Of a run that trains on one window at a time the bundle says False.
   model.lstm.stateful = True
   model.lstm.bidirectional = False  # another one backwards, within each window
   model.lstm.input_dropout = 0.0  # one mask for all steps of an excerpt

@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from mgc_jax import bundle as bundles
 from mgc_jax.batch_stats import Recounter
-from mgc_jax.bundle import Bundle
 from mgc_jax.checkpoint import Checkpoints
 from mgc_jax.datasets.splits import Split
 from mgc_jax.errors import ConfigError, DataError
@@ -282,9 +281,10 @@ class Trainer:
     if not is_writer():
       return
     config = ConfigDict(self._config)
-    if 'window' in (config.data.examples, self._split.protocol):
+    single = 'window' in (config.data.examples, self._split.protocol)
+    if single or config.windows.num_windows == 1:
       config.model.lstm.stateful = False  # it answers as it was trained
-    bundle = Bundle(
+    bundle = bundles.Bundle(
       config=config,
       genres=self._index.genres,
       variables=jax.device_get(variables),

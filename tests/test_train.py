@@ -126,8 +126,11 @@ def test_a_genre_with_nothing_to_train_on_is_named(trainer):
     run._check()
 
 
-def test_window_protocol_trains_on_single_windows(trainer, tmp_path):
-  trainer(**{'data.protocol': 'window'}).run()
+@pytest.mark.parametrize(
+  ('field', 'value'), [('data.protocol', 'window'), ('windows.num_windows', 1)]
+)
+def test_one_window_at_a_time_is_trained_on(trainer, tmp_path, field, value):
+  trainer(**{field: value}).run()
   assert read_metrics(tmp_path / 'run' / 'metrics.jsonl')
   # Whoever has more windows of a track has them answered one by one, too.
   bundle = bundles.load(tmp_path / 'run' / 'bundle')
