@@ -151,7 +151,8 @@ def _windows() -> ConfigDict:
   )
   windows.hop_frames = 128  # between the starts of successive windows
   # What brings decibels to mean 0 and deviation 1: bands, those of each band
-  # over the training side; excerpt, each excerpt's own over all its bands.
+  # over the training side; excerpt, each excerpt's own over all its bands;
+  # window, each window's. Where examples are windows the last two are one.
   windows.standardise = 'bands'
   windows.num_windows = 3  # W of an excerpt in a training step, in order
   return windows

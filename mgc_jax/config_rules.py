@@ -19,7 +19,7 @@ CHOICES = {
   'data.protocol': (None, 'given', 'artist', 'track', 'window'),
   'features.scaling': ('full_scale', 'range'),
   'features.excerpts': ('middle', 'all'),
-  'windows.standardise': ('bands', 'excerpt'),
+  'windows.standardise': ('bands', 'excerpt', 'window'),
   'augment.crop': ('grid', 'shifted', 'scattered'),
   'model.name': ('cnn', 'lstm', 'crnn'),
   'model.dtype': ('float32', 'bfloat16'),

@@ -281,9 +281,12 @@ class Trainer:
     if not is_writer():
       return
     config = ConfigDict(self._config)
+    # It answers as it was trained, whoever cuts windows from more later.
     single = 'window' in (config.data.examples, self._split.protocol)
     if single or config.windows.num_windows == 1:
-      config.model.lstm.stateful = False  # it answers as it was trained
+      config.model.lstm.stateful = False
+    if single and config.windows.standardise == 'excerpt':
+      config.windows.standardise = 'window'
     bundle = bundles.Bundle(
       config=config,
       genres=self._index.genres,

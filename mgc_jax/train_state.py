@@ -25,6 +25,7 @@ from mgc_jax.windows import (
   scattered_starts,
   standardise,
   stretched,
+  window_stats,
 )
 
 PyTree = Any
@@ -255,6 +256,8 @@ def _training_windows(
       shift=augment.crop == 'shifted',
     )
   windows = cut(frames, starts, settings.num_frames, speed)
+  if settings.standardise == 'window':
+    stats = window_stats(windows, starts, num_frames)
   windows = random_shift(shift_key, windows, augment.max_shift_bands)
   windows = gain(gain_key, windows, augment.gain_db)
   windows = random_filter(filter_key, windows, augment.filter_db)

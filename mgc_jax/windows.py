@@ -160,6 +160,24 @@ def excerpt_stats(
   return mean[..., None], std[..., None]
 
 
+def window_stats(
+  windows: jax.Array, starts: jax.Array, num_frames: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """Returns f32[B, W, 1, 1] mean and deviation of each window, of all bands.
+
+  Args:
+    windows: f32[B, W, T, F] in dB.
+    starts: i32[B, W], first frame of each window.
+    num_frames: i32[B], real frames of each excerpt.
+  """
+  length = windows.shape[2]
+  real = jnp.clip(num_frames[:, None] - starts, 0, length)
+  flat = windows.reshape(-1, *windows.shape[2:])
+  mean, std = excerpt_stats(flat, real.reshape(-1))
+  shape = (*starts.shape, 1, 1)
+  return mean.reshape(shape), std.reshape(shape)
+
+
 def standardise(
   windows: jax.Array,
   starts: jax.Array,
@@ -173,7 +191,8 @@ def standardise(
     windows: f32[B, W, T, F] in dB.
     starts: i32[B, W], first frame of each window.
     num_frames: i32[B], real frames of each excerpt.
-    mean: f32[F] over the training side, or of `excerpt_stats`.
+    mean: f32[F] over the training side, or of `excerpt_stats` or
+      `window_stats`.
     std: likewise.
 
   Returns:
@@ -210,7 +229,9 @@ def grid_windows(
   num_windows = grid_size(frames.shape[1], length, hop)
   starts, mask = grid_starts(num_frames, num_windows, length, hop)
   stats = band_mean, band_std
+  cuts = cut(frames, starts, length)
   if settings.standardise == 'excerpt':
     stats = excerpt_stats(frames, num_frames)
-  cuts = cut(frames, starts, length)
+  elif settings.standardise == 'window':
+    stats = window_stats(cuts, starts, num_frames)
   return standardise(cuts, starts, num_frames, *stats), mask

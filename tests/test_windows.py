@@ -127,6 +127,18 @@ def test_the_grid_is_standardised_as_the_settings_say():
   mean, std = windows.excerpt_stats(frames, num_frames)
   wanted = (frames[0, :T] - mean[0, 0]) / std[0, 0]
   np.testing.assert_allclose(found[0, 0], wanted, atol=1e-5)
+  settings.standardise = 'window'
+  found, _ = windows.grid_windows(frames, num_frames, *bands, settings)
+  short, _ = windows.grid_windows(frames[1:], jnp.array([3]), *bands, settings)
+  for window, b, start, real in (
+    (found[0, 0], 0, 0, T),
+    (found[0, 2], 0, 13 - T, T),
+    (short[0, 0], 1, 0, 3),
+  ):
+    own = frames[b, start : start + real]
+    wanted = (own - own.mean()) / own.std()
+    np.testing.assert_allclose(window[:real], wanted, atol=1e-5)
+    assert not window[real:].any()
   settings.standardise = 'bands'
   found, _ = windows.grid_windows(frames, num_frames, *bands, settings)
   np.testing.assert_allclose(found[0, 0], (frames[0, :T] + 50) / 9, atol=1e-5)
