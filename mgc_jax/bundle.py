@@ -17,7 +17,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from mgc_jax import whole_file
 from mgc_jax.config import base_config, validate
@@ -47,6 +47,26 @@ class Bundle:
   def num_params(self) -> int:
     """Returns the number of trained weights."""
     return sum(x.size for x in jax.tree.leaves(self.variables['params']))
+
+
+def as_trained(config: FrozenConfigDict, protocol: str) -> ConfigDict:
+  """Returns the settings by which a model answers as it was trained.
+
+  Windows that were trained on one at a time are answered one by one, and those
+  that were all that was heard by their own levels, whoever cuts them from a
+  whole excerpt later.
+
+  Args:
+    config: of the run.
+    protocol: of its split.
+  """
+  found = ConfigDict(config)
+  single = 'window' in (found.data.examples, protocol)
+  if single or found.windows.num_windows == 1:
+    found.model.lstm.stateful = False
+  if single and found.windows.standardise == 'excerpt':
+    found.windows.standardise = 'window'
+  return found
 
 
 def save(bundle: Bundle, directory: str | os.PathLike) -> None:

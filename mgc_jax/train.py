@@ -280,13 +280,7 @@ class Trainer:
   ) -> None:
     if not is_writer():
       return
-    config = ConfigDict(self._config)
-    # It answers as it was trained, whoever cuts windows from more later.
-    single = 'window' in (config.data.examples, self._split.protocol)
-    if single or config.windows.num_windows == 1:
-      config.model.lstm.stateful = False
-    if single and config.windows.standardise == 'excerpt':
-      config.windows.standardise = 'window'
+    config = bundles.as_trained(self._config, self._split.protocol)
     bundle = bundles.Bundle(
       config=config,
       genres=self._index.genres,

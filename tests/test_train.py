@@ -127,14 +127,22 @@ def test_a_genre_with_nothing_to_train_on_is_named(trainer):
 
 
 @pytest.mark.parametrize(
-  ('field', 'value'), [('data.protocol', 'window'), ('windows.num_windows', 1)]
+  ('field', 'value', 'levels'),
+  [
+    ('data.protocol', 'window', 'window'),
+    ('data.examples', 'window', 'window'),
+    ('windows.num_windows', 1, 'excerpt'),  # cut from one, which is known
+  ],
 )
-def test_one_window_at_a_time_is_trained_on(trainer, tmp_path, field, value):
-  trainer(**{field: value}).run()
+def test_one_window_at_a_time_is_trained_on(
+  trainer, tmp_path, field, value, levels
+):
+  trainer(**{field: value, 'windows.standardise': 'excerpt'}).run()
   assert read_metrics(tmp_path / 'run' / 'metrics.jsonl')
   # Whoever has more windows of a track has them answered one by one, too.
   bundle = bundles.load(tmp_path / 'run' / 'bundle')
   assert not bundle.config.model.lstm.stateful
+  assert bundle.config.windows.standardise == levels
 
 
 @pytest.mark.parametrize(

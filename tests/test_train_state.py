@@ -141,6 +141,22 @@ def test_each_augmentation_acts_in_the_step(name, off, on, tiny_config):
   assert abs(loss(on) - loss(off)) > 1e-4
 
 
+def test_a_window_that_is_a_whole_excerpt_has_the_levels_of_both(tiny_config):
+  length = tiny_config.windows.num_frames
+
+  def loss(standardise, num_frames):
+    tiny_config.windows.standardise = standardise
+    state, step, key = _setup(tiny_config)
+    batch = _batch()
+    batch['frames'] = batch['frames'][:, :num_frames]
+    batch['num_frames'] = np.full(B, num_frames, np.int32)
+    return step(state, batch, key)[1].compute()['loss']
+
+  whole, part = ((loss('window', n), loss('excerpt', n)) for n in (length, N))
+  assert whole[0] == pytest.approx(whole[1], rel=1e-4)
+  assert abs(part[0] - part[1]) > 1e-4
+
+
 def test_padding_and_weights_decide_what_counts(tiny_config):
   tiny_config.model.cnn.norm = 'none'  # it would normalise by padding
   tiny_config.train.warmup_epochs = 0.0
