@@ -1,6 +1,6 @@
 """CRNN: the CNN on each window, an LSTM over its steps and all windows.
 
-In three folds over artists of 639 tracks of GTZAN it finds the genre of 71.8 %
+In three folds over artists of 639 tracks of GTZAN it finds the genre of 75.0 %
 (docs/RESULTS.md, with the commands).
 
 python -m mgc_jax.main --config=configs/crnn.py
@@ -13,10 +13,16 @@ from mgc_jax.recipes import recipe_config
 def get_config() -> ConfigDict:
   """Returns the configuration."""
   config = recipe_config()
-  config.windows.hop_frames = 96  # its state is handed on: one after another
+  # A batch is of single windows, so of as many tracks as can be.
+  config.data.examples = 'window'
+  config.windows.num_windows = 1
+  config.windows.standardise = 'window'
   config.model.name = 'crnn'
   config.model.cnn.pool_frames = (2, 2, 2, 1, 1)
   config.model.cnn.readout = 'step_means'  # 12 steps of a window
+  config.model.lstm.stateful = False
   config.model.lstm.hidden_size = 96
   config.model.lstm.output_dropout = 0.3
+  config.train.batch_size = 64
+  config.train.num_epochs = 15
   return config
