@@ -1,4 +1,4 @@
-"""CRNN: the CNN on each window, an LSTM over its steps and all windows.
+"""CRNN: the CNN on each window, an LSTM over the steps that are left of it.
 
 In three folds over artists of 639 tracks of GTZAN it finds the genre of 75.0 %
 (docs/RESULTS.md, with the commands).

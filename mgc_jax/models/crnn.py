@@ -12,7 +12,7 @@ from mgc_jax.models.recurrence import scan_windows
 
 
 class Crnn(nn.Module):
-  """The CNN's blocks on each window, an LSTM over the windows, dense layers.
+  """The CNN's blocks on each window, an LSTM over what is left, dense layers.
 
   `cnn.readout` says what of a window the LSTM scans: the steps that pooling
   leaves of it, or one vector; `lstm.stateful` whether it goes on from a window
