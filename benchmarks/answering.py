@@ -38,14 +38,15 @@ def _stages(path: str, model: str) -> dict[str, float]:
 def _answer_once(path: str, model: str) -> None:
   """The child: does as `predict` does, and says when each stage ended."""
   times = [time.time()]
-  from mgc_jax import audio, decoding, loading, predict  # noqa: F401
+  from mgc_jax import decoding, loading, predict  # noqa: F401
+  from mgc_jax.audio import decode
 
   times.append(time.time())
   loaded = loading.load(model, owns_process=True)
   times.append(time.time())
   excerpts = list(loaded.excerpts(path))
   times.append(time.time())
-  loaded.answer(path, iter(excerpts), audio.probe(path).duration_s)
+  loaded.answer(path, iter(excerpts), decode.probe(path).duration_s)
   times.append(time.time())
   print(json.dumps(times))
 
@@ -62,10 +63,11 @@ def _folder(paths: list[str], model: str, rounds: int) -> None:
   """The child: answers for a folder, and decodes it, on one core, warm."""
   if hasattr(os, 'sched_setaffinity'):
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-  from mgc_jax import audio, decoding, loading
+  from mgc_jax import decoding, loading
+  from mgc_jax.audio import decode
 
   loaded = loading.load(model, owns_process=True)
-  audio_s = sum(audio.probe(path).duration_s for path in paths)
+  audio_s = sum(decode.probe(path).duration_s for path in paths)
 
   def answer() -> float:
     start_s = time.perf_counter()
@@ -78,7 +80,7 @@ def _folder(paths: list[str], model: str, rounds: int) -> None:
   def decode() -> float:
     start_s = time.perf_counter()
     for path in paths:
-      audio.decoded_s(path)
+      decode.decoded_s(path)
     return audio_s / (time.perf_counter() - start_s)
 
   loaded.predict(paths[0])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mgc_jax import audio, metrics
+from mgc_jax import metrics
+from mgc_jax.audio import decode
 from mgc_jax.errors import DataError
 from mgc_jax.features import frame_rate_hz, log_mel
 
@@ -104,7 +105,7 @@ class Classifier:
     Raises:
       DataError: it cannot be read, is silent, or under a second.
     """
-    duration_s = audio.probe(path).duration_s
+    duration_s = decode.probe(path).duration_s
     return self.answer(path, self.excerpts(path), duration_s)
 
   def excerpts(self, path: str | os.PathLike) -> Iterator[Excerpt]:
@@ -121,7 +122,7 @@ class Classifier:
     config = self._program.config
     features, num_frames = config.features, config.windows.num_frames
     rate_hz, found = features.sample_rate_hz, False
-    for start_s, samples in audio.read_timed_excerpts(
+    for start_s, samples in decode.read_timed_excerpts(
       path, rate_hz, features.excerpt_s, 'all'
     ):
       duration_s = len(samples) / rate_hz

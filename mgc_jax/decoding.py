@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Iterator
 
-from mgc_jax import audio
+from mgc_jax.audio import decode
 from mgc_jax.classifier import Answer, Classifier, Excerpt
 from mgc_jax.errors import DataError
 
@@ -69,7 +69,7 @@ class _Decoding:
   def run(self) -> None:
     """Decodes; what goes wrong is raised where the excerpts are taken."""
     try:
-      self._put(audio.probe(self._path).duration_s)
+      self._put(decode.probe(self._path).duration_s)
       for excerpt in self._model.excerpts(self._path):
         if not self._put(excerpt):
           return

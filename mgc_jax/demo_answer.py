@@ -9,13 +9,13 @@ import io
 import os
 import pathlib
 
-from mgc_jax import audio
+from mgc_jax.audio import decode
 from mgc_jax.classifier import Answer, Classifier
 from mgc_jax.collection import similar
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
-from mgc_jax.datasets.track import printable
 from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.names import printable
 from mgc_jax.timeline import draw_bare, genre_colors
 
 _NUM_TOP = 3
@@ -37,7 +37,7 @@ def html(
     max_duration_s: a longer song is refused.
   """
   try:
-    duration_s = audio.probe(path).duration_s
+    duration_s = decode.probe(path).duration_s
     if duration_s > max_duration_s:
       raise DataError(
         f'too long: {duration_s / 60:.1f} minutes, over {max_duration_s / 60:g}'

@@ -23,9 +23,9 @@ from absl import flags
 from tqdm import tqdm
 
 from mgc_jax import cli, pretrained
-from mgc_jax.audio_files import find_files
-from mgc_jax.datasets.track import printable
+from mgc_jax.audio.files import find_files
 from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.names import printable
 
 if TYPE_CHECKING:  # JAX: --help need not wait for it
   from mgc_jax.classifier import Answer, Classifier

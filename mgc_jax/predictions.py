@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mgc_jax import metrics, whole_file
-from mgc_jax.datasets.track import printable
 from mgc_jax.errors import DataError
+from mgc_jax.names import printable
 
 # What numpy raises for an archive that somebody made up, or that was cut.
 _DAMAGES = (

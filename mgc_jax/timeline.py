@@ -11,7 +11,7 @@ from matplotlib.figure import Figure  # no pyplot: pages draw in threads
 
 from mgc_jax import figure_file
 from mgc_jax.classifier import Answer, Excerpt
-from mgc_jax.datasets.track import printable
+from mgc_jax.names import printable
 
 _MAX_NAMED = 6  # genres in the legend; the others are one colour
 _MAX_FRAMES = 4000  # drawn of all excerpts together

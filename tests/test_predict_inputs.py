@@ -182,5 +182,5 @@ def test_a_reader_that_leaves_ends_it_quietly(model, music_folder):
 def test_a_folder_of_folders_without_audio_is_named(tmp_path):
   (tmp_path / 'a' / 'b').mkdir(parents=True)
   with Index(tmp_path / 'index', create=True) as index:
-    with pytest.raises(DataError, match='no audio in it'):
+    with pytest.raises(DataError, match='no audio files in it'):
       scan(index, str(tmp_path), None)

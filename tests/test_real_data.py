@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mgc_jax import audio
+from mgc_jax.audio import decode
 from mgc_jax.config import base_config
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.splits import make_splits
@@ -47,7 +47,7 @@ def test_frames_of_whole_clips_are_those_ready_made(data_dir):
   paths = sorted((data_dir / 'gtzan_audio').glob('*/*.au'))
   assert len(paths) == 8
   for path in paths:
-    (waveform,) = audio.read_excerpts(str(path), 22050, 31.0, 'middle')
+    (waveform,) = decode.read_excerpts(str(path), 22050, 31.0, 'middle')
     ready = data_dir / 'gtzan_logmel' / path.parent.name / f'{path.stem}.npy'
     wanted = np.load(ready).astype(np.float32)
     found = log_mel(waveform, features)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mutagen import id3
 
-from mgc_jax import audio_tags
+from mgc_jax.audio import tags as audio_tags
 from mgc_jax.collection import tags
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index

@@ -34,10 +34,10 @@ from mgc_jax.collection import organise, report, similar, tagging
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import METHODS, Journal
 from mgc_jax.collection.scan import scan
-from mgc_jax.datasets.track import printable
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.lock import exclusive
 from mgc_jax.metrics import UNCERTAIN_UNDER
+from mgc_jax.names import printable
 from mgc_jax.pretrained import BEST
 from mgc_jax.runtime import user_data_dir
 

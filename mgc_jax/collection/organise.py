@@ -13,8 +13,8 @@ from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import Journal, Record
 from mgc_jax.collection.placing import STOPPING, Stays
-from mgc_jax.datasets.track import printable
 from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.names import printable
 
 LEVELS = ('genre', 'artist')
 _MAX_NAME_BYTES = 120  # of a folder; file systems take 255

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from mgc_jax import figure_file
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
-from mgc_jax.datasets.track import printable
 from mgc_jax.errors import ConfigError
 from mgc_jax.metrics import UNCERTAIN_UNDER
+from mgc_jax.names import printable
 from mgc_jax.report import table
 
 _NUM_FAILURES = 10  # named

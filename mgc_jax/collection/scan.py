@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
-from mgc_jax import audio_tags, pretrained
-from mgc_jax.audio_files import audio_files
+from mgc_jax import pretrained
+from mgc_jax.audio import tags
+from mgc_jax.audio.files import audio_files
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
-from mgc_jax.datasets.track import printable
 from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.names import printable
 
 _COMMIT_EVERY_S = 1.0  # what a killed process may have to do again
 
@@ -161,7 +162,7 @@ def _answer(
           heard = (answer.duration_s, answer.genre, answer.probability)
           by_genre = dict(answer.top)
           index.put(
-            Entry(*facts, *audio_tags.read(path), '', *heard),
+            Entry(*facts, *tags.read(path), '', *heard),
             [by_genre[genre] for genre in answer.genres],
             answer.embedding,
           )

@@ -9,8 +9,8 @@ import numpy as np
 from mgc_jax.collection import neighbours
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
-from mgc_jax.datasets.track import printable
 from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.names import printable
 
 _SLACK = 20  # more candidates than answers
 _SAME = 1 - 1e-5  # cosine of a copy

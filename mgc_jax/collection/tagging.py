@@ -6,13 +6,13 @@ import sys
 
 from tqdm import tqdm
 
-from mgc_jax import audio_tags
+from mgc_jax.audio import tags as audio_tags
 from mgc_jax.collection import tags
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.placing import STOPPING
-from mgc_jax.datasets.track import printable
 from mgc_jax.errors import DataError
+from mgc_jax.names import printable
 
 
 @dataclasses.dataclass

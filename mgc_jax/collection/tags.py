@@ -6,7 +6,7 @@ import os
 import mutagen
 from mutagen import id3, mp3, wave
 
-from mgc_jax.audio_tags import ERRORS, line, opened
+from mgc_jax.audio.tags import ERRORS, line, opened
 from mgc_jax.collection import placing
 from mgc_jax.errors import DataError
 

@@ -18,9 +18,10 @@ from ml_collections import ConfigDict
 
 from mgc_jax.datasets import excerpt_index
 from mgc_jax.datasets.excerpts import Excerpt, try_excerpts
-from mgc_jax.datasets.track import Track, printable
+from mgc_jax.datasets.track import Track
 from mgc_jax.datasets.workers import map_tracks
 from mgc_jax.errors import DataError
+from mgc_jax.names import printable
 
 # Before TensorFlow touches a device: JAX has the accelerators.
 tf.config.set_visible_devices([], 'GPU')

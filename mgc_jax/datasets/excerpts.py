@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from ml_collections import ConfigDict
 
-from mgc_jax import audio
+from mgc_jax.audio import decode
 from mgc_jax.datasets.remote import local_copy
 from mgc_jax.datasets.sources import synthetic
 from mgc_jax.datasets.track import Track
@@ -101,7 +101,7 @@ def _signals(
       whole = synthetic.render(path, rate)
       waveforms = _parts(whole, length, features.excerpts)
     else:
-      waveforms = audio.read_excerpts(
+      waveforms = decode.read_excerpts(
         path, rate, features.excerpt_s, features.excerpts
       )
     for waveform in waveforms:

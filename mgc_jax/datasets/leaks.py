@@ -16,8 +16,9 @@ from absl import flags
 from mgc_jax import cli
 from mgc_jax.config_rules import SPLITS
 from mgc_jax.datasets import facts
-from mgc_jax.datasets.track import printable, read_rows
+from mgc_jax.datasets.track import read_rows
 from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.names import printable
 
 # By name: run as a command, this module's own is __main__.
 _logger = logging.getLogger('mgc_jax.datasets.leaks')

@@ -27,8 +27,9 @@ from mgc_jax import cli
 from mgc_jax.config import validate
 from mgc_jax.datasets.prepare import prepare_tracks
 from mgc_jax.datasets.sources import folder, list_tracks
-from mgc_jax.datasets.track import Track, printable, read_manifest
+from mgc_jax.datasets.track import Track, read_manifest
 from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.names import printable
 
 # By name: run as a command, this module's own is __main__.
 _logger = logging.getLogger('mgc_jax.datasets.probe')

@@ -126,17 +126,6 @@ def is_remote(path: str) -> bool:
   return bool(_SCHEME.match(path))
 
 
-def printable(text: str) -> str:
-  """Returns a name for people, on one line; what no terminal shows, escaped.
-
-  Args:
-    text: a name from a disk: any bytes, as Python's file names have them.
-  """
-  return ''.join(
-    c if c.isprintable() else c.encode('unicode_escape').decode() for c in text
-  )
-
-
 def _track(row: dict[str, str], root: str, genres: Sequence[str]) -> Track:
   """Turns a row into a track; a ValueError says what is wrong with it."""
   if None in row:

@@ -21,15 +21,18 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from mgc_jax import audio, cli
+from mgc_jax import cli
+from mgc_jax.audio import decode
+from mgc_jax.audio.files import audio_files
 from mgc_jax.config import validate
 from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.remote import local_copy
 from mgc_jax.datasets.sources import list_tracks
-from mgc_jax.datasets.track import Track, printable
+from mgc_jax.datasets.track import Track
 from mgc_jax.datasets.workers import map_tracks
 from mgc_jax.errors import ConfigError, DataError, RemoteError
 from mgc_jax.features import frame_rate_hz
+from mgc_jax.names import printable
 from mgc_jax.report import table
 
 _TOLERANCE_S = 1.0  # clips of 30 s are a little longer or shorter
@@ -66,7 +69,7 @@ def check_track(track: Track, features: ConfigDict) -> tuple[str, str]:
         frames = np.load(path, mmap_mode='r', allow_pickle=False)
         duration_s = len(frames) / frame_rate_hz(features)
       else:
-        duration_s = audio.decoded_s(path)
+        duration_s = decode.decoded_s(path)
       digest = _digest(path, track.digest)
   except (DataError, OSError, RemoteError) as error:
     return ('missing' if str(error) == _MISSING else 'unreadable'), str(error)
@@ -90,12 +93,9 @@ def extra_files(tracks: list[Track], data: ConfigDict) -> list[str]:
     roots.append(os.path.dirname(os.path.abspath(data.manifest)))
   found = []
   for root in filter(None, roots):
-    for folder, _, names in os.walk(root):
-      for name in names:
-        path = os.path.join(folder, name)
-        is_audio = name.lower().endswith(audio.EXTENSIONS)
-        if is_audio and os.path.realpath(path) not in known:
-          found.append(path)
+    found += [
+      path for path in audio_files(root) if os.path.realpath(path) not in known
+    ]
   return sorted(set(found))
 
 

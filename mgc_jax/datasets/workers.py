@@ -10,8 +10,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mgc_jax.datasets.track import Track, printable
+from mgc_jax.datasets.track import Track
 from mgc_jax.errors import DataError
+from mgc_jax.names import printable
 
 _NUM_SUSPECTS = 8  # named where a process was killed
 

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from ml_collections import ConfigDict
 
 from mgc_jax.datasets import facts
-from mgc_jax.datasets.track import Track, printable
+from mgc_jax.datasets.track import Track
 from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.names import printable
 
 _logger = logging.getLogger(__name__)
 

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from mgc_jax import audio, audio_tags
-from mgc_jax.datasets.track import Track, printable
+from mgc_jax.audio import tags
+from mgc_jax.audio.files import EXTENSIONS
+from mgc_jax.datasets.track import Track
 from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.names import known_artist, printable
 
 _logger = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ def list_tracks(data: ConfigDict) -> list[Track]:
   if not music:
     raise DataError(
       f'{root}: no audio; expected <genre>/<track> ending in '
-      + ', '.join(audio.EXTENSIONS)
+      + ', '.join(EXTENSIONS)
     )
   resolved_root = root.resolve()
   with concurrent.futures.ThreadPoolExecutor() as pool:  # disks may be slow
@@ -84,7 +86,7 @@ def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 def _is_music(file: pathlib.Path) -> bool:
   """Names that begin with a dot are not music (macOS: ._song.mp3)."""
   ending = file.suffix.lower()
-  return ending in audio.EXTENSIONS and not file.name.startswith('.')
+  return ending in EXTENSIONS and not file.name.startswith('.')
 
 
 def _track(
@@ -98,7 +100,7 @@ def _track(
   if not _leads_into(file, resolved_root):
     problem = f'a link out of {root}; copy its file, or list it in a manifest'
     return Track(track_id, path, genre, problem=problem)
-  artist = printable(audio_tags.known_artist(audio_tags.read(path)[0]))
+  artist = printable(known_artist(tags.read(path)[0]))
   return Track(track_id, path, genre, artist)
 
 

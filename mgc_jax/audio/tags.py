@@ -2,7 +2,6 @@
 
 import os
 import struct
-import unicodedata
 
 import mutagen
 from mutagen import id3
@@ -22,15 +21,6 @@ ERRORS = (
   ValueError,
   struct.error,
 )
-# What programs write where they do not know who plays, or where many do.
-_NOBODY = (
-  'unknown artist',
-  'unknown',
-  'various artists',
-  'various',
-  'v.a.',
-  'va',
-)
 _MAX_CHARACTERS = 300  # of an artist or a title
 
 
@@ -45,20 +35,6 @@ def read(path: str) -> tuple[str, str]:
     return _text(tags, 'artist'), _text(tags, 'title')
   except ERRORS:  # an answer does not need them
     return '', ''
-
-
-def known_artist(name: str) -> str:
-  """Returns an artist's name as names are compared.
-
-  Args:
-    name: of a tag.
-
-  Returns:
-    In small letters and one way of writing accents (NFKC); empty where it is
-    nobody's in particular.
-  """
-  name = unicodedata.normalize('NFKC', name).casefold().strip()
-  return '' if name.strip('<>[]()') in _NOBODY else name
 
 
 def genre(path: str) -> str:

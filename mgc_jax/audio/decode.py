@@ -20,8 +20,6 @@ import soxr
 
 from mgc_jax.errors import DataError
 
-EXTENSIONS = ('.wav', '.au', '.mp3', '.flac', '.ogg', '.opus', '.m4a')
-
 _BLOCK_VALUES = 1 << 17
 _SILENCE_PEAK = 1e-4  # -80 dB under full scale
 _SILENT = 'silent: no sample above -80 dB of full scale'

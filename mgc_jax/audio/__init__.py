@@ -1,0 +1,1 @@
+"""Everything that opens an audio file: decoding, finding files, tags."""

@@ -1,0 +1,210 @@
+"""Finds the audio files in folders; nothing else in the package walks them."""
+
+import collections
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+
+from mgc_jax.errors import DataError
+from mgc_jax.names import printable
+
+# What libsndfile or ffmpeg reads, files with pictures among them (mp4, webm).
+EXTENSIONS = tuple(
+  f'.{name}'
+  for name in (
+    '3g2 3gp aac ac3 adts aif aifc aiff amr ape asf au avr bwf caf dff dsf dts '
+    'eac3 flac gsm ircam m4a m4b m4r mka mkv mov mp+ mp1 mp2 mp3 mp4 mpa mpc '
+    'mpga nist oga ogg ogx oma opus paf pvf ra rf64 rm sd2 sds sf shn snd spx '
+    'svx tak tta voc w64 wav wave weba webm wma wv xwma'
+  ).split()
+)
+# What desktops and NAS systems keep of deleted files, versions and thumbnails.
+_TRASH_FOLDERS = frozenset(
+  (
+    '#recycle',
+    '#snapshot',
+    '$recycle.bin',
+    '@eadir',
+    '@recently-snapshot',
+    '@recycle',
+    '__macosx',
+    'lost+found',
+    'network trash folder',
+    'recycler',
+    'system volume information',
+    'temporary items',
+  )
+)
+_BYTE_ORDER_MARK = b'\xef\xbb\xbf'
+
+
+class Skipped(collections.Counter):
+  """How many files or folders a walk left out, by reason."""
+
+  def line(self) -> str:
+    """Returns the reasons on one line; empty where nothing was left out."""
+    parts = [f'{number} {reason}' for reason, number in sorted(self.items())]
+    return f'skipped: {", ".join(parts)}' if parts else ''
+
+
+def audio_files(
+  folder: str,
+  on_error: Callable[[OSError], None] | None = None,
+  skipped: Skipped | None = None,
+) -> Iterator[str]:
+  """Yields the audio files in a folder and its sub-folders.
+
+  Files are recognised by their extension. Names that begin with a dot, and
+  folders of deleted or generated files (`@eaDir`, `#recycle`), are left out. A
+  symbolic link to a folder is followed unless that folder is read anyway, so a
+  loop of links ends.
+
+  Args:
+    folder: where to start.
+    on_error: is called for each folder that cannot be read; without it such
+      folders are passed over.
+    skipped: counts what is left out.
+
+  Yields:
+    Paths that begin with `folder`, each folder's files in order; what symbolic
+    links lead to comes last.
+  """
+  skipped = Skipped() if skipped is None else skipped
+  starts, file_links = collections.deque([folder]), []
+  followed: list[str] = []  # real paths of the starts so far
+  while starts:
+    start = starts.popleft()
+    real = os.path.realpath(start)
+    if followed and _is_read_anyway(real, followed):
+      skipped['links to folders that are read anyway'] += 1
+      continue
+    followed.append(real)
+    for place, folders, names in os.walk(start, onerror=on_error):
+      here = os.path.normpath(os.path.join(real, os.path.relpath(place, start)))
+      starts.extend(_take_out_links(place, folders, skipped))
+      folders[:] = [x for x in folders if os.path.join(here, x) not in followed]
+      for path in _audio_by_name(place, names, skipped):
+        if os.path.islink(path):
+          file_links.append(path)
+        else:
+          yield path
+  yield from _other_files(file_links, followed, skipped)
+
+
+def _is_read_anyway(real: str, followed: list[str]) -> bool:
+  """Returns whether a folder is in one that is read, or holds the first."""
+  return any(is_inside(real, x) for x in followed) or is_inside(
+    followed[0], real
+  )
+
+
+def is_inside(path: str, folder: str) -> bool:
+  """Returns whether a path is a folder or lies in it.
+
+  Args:
+    path: an absolute path.
+    folder: an absolute path.
+  """
+  return os.path.commonpath([path, folder]) == folder
+
+
+def _take_out_links(
+  place: str, folders: list[str], skipped: Skipped
+) -> list[str]:
+  """Leaves the folders to be walked now, in order, and returns the links."""
+  walked, links = [], []
+  for name in sorted(folders):
+    if name.startswith('.') or name.casefold() in _TRASH_FOLDERS:
+      skipped['hidden or trash folders'] += 1
+    elif os.path.islink(os.path.join(place, name)):
+      links.append(os.path.join(place, name))
+    else:
+      walked.append(name)
+  folders[:] = walked
+  return links
+
+
+def _audio_by_name(
+  place: str, names: list[str], skipped: Skipped
+) -> Iterator[str]:
+  for name in sorted(names):
+    if name.startswith('.'):
+      skipped['hidden files'] += 1
+    elif not name.lower().endswith(EXTENSIONS):
+      skipped['files that are not audio by name'] += 1
+    else:
+      yield os.path.join(place, name)
+
+
+def _other_files(
+  links: list[str], followed: list[str], skipped: Skipped
+) -> Iterator[str]:
+  """Yields the links that lead to files which no folder has, each file once."""
+  seen = set()
+  for link in links:
+    target = os.path.realpath(link)
+    is_read = any(is_inside(target, folder) for folder in followed)
+    if os.path.exists(link) and (target in seen or is_read):
+      skipped['links to files that are read anyway'] += 1
+      continue
+    seen.add(target)
+    yield link
+
+
+def find_files(words: list[str]) -> list[str]:
+  """Returns the files that words of the command line mean.
+
+  What was left out of folders is told on standard error, a line for each.
+
+  Args:
+    words: files, taken as they are; folders, whose audio files are found,
+      sub-folders and all; `-` for a list on standard input, a line each.
+
+  Raises:
+    DataError: a folder has no audio in it.
+  """
+  found: list[str] = []
+  unread: list[str] = []  # folders, to be named by who cannot read them
+
+  def cannot_be_read(error: OSError) -> None:
+    unread.append(error.filename)
+
+  for word in words:
+    if word == '-':
+      found += listed_files(sys.stdin.buffer)
+    elif os.path.isdir(word):
+      skipped = Skipped()
+      inside = list(audio_files(word, cannot_be_read, skipped))
+      if not inside and not unread:
+        raise DataError(no_audio(word, skipped))
+      if skipped:
+        print(f'{printable(word)}: {skipped.line()}', file=sys.stderr)
+      found += inside
+    else:
+      found.append(word)
+  return found + unread
+
+
+def no_audio(folder: str, skipped: Skipped) -> str:
+  """Returns the message for a folder in which no audio file was found."""
+  reasons = f' ({skipped.line()})' if skipped else ''
+  return (
+    f'{printable(folder)}: no audio files in it{reasons}; files are recognised '
+    'by their extension, such as .mp3, .flac, .m4a, .ogg or .wav'
+  )
+
+
+def listed_files(lines: Iterable[bytes]) -> Iterator[str]:
+  r"""Yields the paths of a list, one on each line.
+
+  Args:
+    lines: of a plain list or an M3U playlist: a byte-order mark, `\r\n` and
+      lines of comments (`#EXTM3U`) are not part of a path.
+  """
+  for number, line in enumerate(lines):
+    if number == 0:
+      line = line.removeprefix(_BYTE_ORDER_MARK)
+    line = line.rstrip(b'\r\n')
+    is_comment = line.startswith(b'#') and not os.path.lexists(line)
+    if line.strip() and not is_comment:
+      yield os.fsdecode(line)
