@@ -39,14 +39,15 @@ def _answer_once(path: str, model: str) -> None:
   """The child: does as `predict` does, and says when each stage ended."""
   times = [time.time()]
   from mgc_jax import decoding, loading, predict  # noqa: F401
-  from mgc_jax.audio import decode
+  from mgc_jax.classifier import DecodedExcerpts
 
   times.append(time.time())
   loaded = loading.load(model, owns_process=True)
   times.append(time.time())
-  excerpts = list(loaded.excerpts(path))
+  streamed = loaded.excerpts(path)
+  excerpts = DecodedExcerpts(tuple(streamed), streamed.duration_s, '')
   times.append(time.time())
-  loaded.answer(path, iter(excerpts), decode.probe(path).duration_s)
+  loaded.answer(path, excerpts)
   times.append(time.time())
   print(json.dumps(times))
 
@@ -64,10 +65,11 @@ def _folder(paths: list[str], model: str, rounds: int) -> None:
   if hasattr(os, 'sched_setaffinity'):
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
   from mgc_jax import decoding, loading
-  from mgc_jax.audio import decode
+  from mgc_jax.audio.decode import decoded
+  from mgc_jax.audio.probe import probe
 
   loaded = loading.load(model, owns_process=True)
-  audio_s = sum(decode.probe(path).duration_s for path in paths)
+  audio_s = sum(probe(path).duration_s for path in paths)
 
   def answer() -> float:
     start_s = time.perf_counter()
@@ -80,7 +82,7 @@ def _folder(paths: list[str], model: str, rounds: int) -> None:
   def decode() -> float:
     start_s = time.perf_counter()
     for path in paths:
-      decode.decoded_s(path)
+      decoded(path)
     return audio_s / (time.perf_counter() - start_s)
 
   loaded.predict(paths[0])

@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 
 from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
 from benchmarks.preparation import write_music
-from mgc_jax.audio import decode
+from mgc_jax.audio.decode import ExcerptReader
 from mgc_jax.config import base_config
 from mgc_jax.features import log_mel
 
@@ -35,7 +35,7 @@ _MAX_ERROR_DB = 0.01
 def ours(path: pathlib.Path, features: ConfigDict) -> np.ndarray:
   """Returns f32[N, F] by this package."""
   rate_hz, excerpt_s = features.sample_rate_hz, features.excerpt_s
-  (samples,) = decode.read_excerpts(path, rate_hz, excerpt_s)
+  ((_, samples),) = ExcerptReader(path, rate_hz, excerpt_s)
   return log_mel(samples, features)
 
 
@@ -48,7 +48,7 @@ def decoded(path: pathlib.Path, features: ConfigDict) -> np.ndarray:
 def resampled(path: pathlib.Path, features: ConfigDict) -> np.ndarray:
   """Returns f32[L] at the features' rate."""
   rate_hz, excerpt_s = features.sample_rate_hz, features.excerpt_s
-  (samples,) = decode.read_excerpts(path, rate_hz, excerpt_s)
+  ((_, samples),) = ExcerptReader(path, rate_hz, excerpt_s)
   return samples
 
 

@@ -3,12 +3,13 @@
 import dataclasses
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from mgc_jax import metrics
-from mgc_jax.audio import decode
+from mgc_jax.audio.decode import TOLERANCE_S, ExcerptReader
 from mgc_jax.errors import DataError
 from mgc_jax.features import frame_rate_hz, log_mel
 
@@ -38,8 +39,9 @@ class Answer:
   probability: float
   top: tuple[tuple[str, float], ...]  # all genres with theirs, best first
   uncertain: bool  # probability under metrics.UNCERTAIN_UNDER
-  duration_s: float
+  duration_s: float  # of what was decoded
   windows: int
+  warning: str  # what is wrong with the file; empty where it is whole
   timeline: tuple[Moment, ...] = dataclasses.field(repr=False)
   embedding: np.ndarray = dataclasses.field(repr=False)  # f32[D]
 
@@ -61,6 +63,7 @@ class Answer:
       'uncertain': self.uncertain,
       'duration_s': round(self.duration_s, 2),
       'windows': self.windows,
+      'warning': self.warning,
     }
     if timeline:
       found['timeline'] = [
@@ -81,6 +84,34 @@ class Excerpt:
   start_s: float
   duration_s: float
   frames: np.ndarray  # f16[N, F]
+
+
+class Excerpts(Protocol):
+  """The excerpts of a track, which can be iterated over once.
+
+  Attributes:
+    duration_s: how much was decoded, known after the last excerpt.
+    warning: what is wrong with the file; empty where it is whole.
+  """
+
+  duration_s: float
+  warning: str
+
+  def __iter__(self) -> Iterator[Excerpt]:
+    """Yields the excerpts in order."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodedExcerpts:
+  """All excerpts of a track, kept in memory."""
+
+  excerpts: tuple[Excerpt, ...]
+  duration_s: float
+  warning: str
+
+  def __iter__(self) -> Iterator[Excerpt]:
+    """Yields the excerpts in order."""
+    return iter(self.excerpts)
 
 
 class Classifier:
@@ -105,11 +136,10 @@ class Classifier:
     Raises:
       DataError: it cannot be read, is silent, or under a second.
     """
-    duration_s = decode.probe(path).duration_s
-    return self.answer(path, self.excerpts(path), duration_s)
+    return self.answer(path, self.excerpts(path))
 
-  def excerpts(self, path: str | os.PathLike) -> Iterator[Excerpt]:
-    """Yields the frames of a whole file, excerpt after excerpt.
+  def excerpts(self, path: str | os.PathLike) -> Excerpts:
+    """Returns the frames of a whole file, decoded as they are iterated over.
 
     A rest shorter than a window is left out where there are others.
 
@@ -117,39 +147,16 @@ class Classifier:
       path: of the audio file.
 
     Raises:
-      DataError: as `predict` does.
+      DataError: it is not audio; iterating raises what `predict` does.
     """
-    config = self._program.config
-    features, num_frames = config.features, config.windows.num_frames
-    rate_hz, found = features.sample_rate_hz, False
-    for start_s, samples in decode.read_timed_excerpts(
-      path, rate_hz, features.excerpt_s, 'all'
-    ):
-      duration_s = len(samples) / rate_hz
-      if not found and duration_s < MIN_DURATION_S:
-        raise DataError(
-          f'too short: {duration_s:.2f} s, under {MIN_DURATION_S:g} s'
-        )
-      frames = log_mel(samples, features).astype(np.float16)
-      if not np.isfinite(frames).all():
-        raise DataError('holds values that are far too large')
-      if found and len(frames) < num_frames:
-        continue
-      found = True
-      yield Excerpt(start_s, duration_s, frames)
+    return _FileExcerpts(path, self._program.config)
 
-  def answer(
-    self,
-    path: str | os.PathLike,
-    excerpts: Iterator[Excerpt],
-    duration_s: float,
-  ) -> Answer:
+  def answer(self, path: str | os.PathLike, excerpts: Excerpts) -> Answer:
     """Answers from the frames of a track, one excerpt in memory at a time.
 
     Args:
       path: of the file, to be named.
-      excerpts: of `excerpts`.
-      duration_s: of the track.
+      excerpts: of the track.
 
     Raises:
       DataError: as the excerpts do.
@@ -176,8 +183,9 @@ class Classifier:
       probability=top[0][1],
       top=top,
       uncertain=top[0][1] < metrics.UNCERTAIN_UNDER,
-      duration_s=duration_s,
+      duration_s=excerpts.duration_s,
       windows=stacked.shape[1],
+      warning=excerpts.warning,
       timeline=tuple(moments),
       embedding=np.asarray(embedding / stacked.shape[1], np.float32),
     )
@@ -230,3 +238,35 @@ class Classifier:
         )
       )
     return found
+
+
+class _FileExcerpts:
+  """The excerpts of a file, decoded one after another."""
+
+  def __init__(self, path: str | os.PathLike, config: ConfigDict):
+    features = config.features
+    self._config = config
+    self._reader = ExcerptReader(
+      path, features.sample_rate_hz, features.excerpt_s, 'all'
+    )
+
+  @property
+  def duration_s(self) -> float:
+    return self._reader.outcome.duration_s
+
+  @property
+  def warning(self) -> str:
+    return self._reader.outcome.warning
+
+  def __iter__(self) -> Iterator[Excerpt]:
+    features, found = self._config.features, False
+    for start_s, samples in self._reader:
+      duration_s = len(samples) / features.sample_rate_hz
+      if not found and duration_s < MIN_DURATION_S - TOLERANCE_S:
+        raise DataError(
+          f'too short: {duration_s:.2f} s, under {MIN_DURATION_S:g} s'
+        )
+      frames = log_mel(samples, features).astype(np.float16)
+      if not found or len(frames) >= self._config.windows.num_frames:
+        yield Excerpt(start_s, duration_s, frames)
+      found = True

@@ -113,6 +113,10 @@ def _data() -> ConfigDict:
   # the device's memory, float16; auto does that where it fits easily.
   data.cache = 'auto'
   data.allow_missing = False  # go on with over 10 % of the tracks left out
+  # What is done with a truncated or damaged file. warn: the part that can be
+  # decoded is used, and named; skip: the track is left out; auto: it is used
+  # where at least 90 % of the stated length can be decoded.
+  data.on_damage = 'auto'
   data.num_workers = 0  # processes that decode; 0: one per core
   data.min_duration_s = 1.0  # a shorter track is left out, and reported
   data.synthetic = ConfigDict()

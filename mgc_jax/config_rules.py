@@ -14,6 +14,7 @@ _OF_STEPS = ('steps', 'step_means')
 CHOICES = {
   'data.examples': ('excerpt', 'window'),
   'data.on_leak': ('stop', 'drop', 'warn'),
+  'data.on_damage': ('auto', 'warn', 'skip'),
   'data.cache': ('auto', 'device', 'none'),
   'data.subset': ('small', 'medium', 'large', 'full'),
   'data.protocol': (None, 'given', 'artist', 'track', 'window'),

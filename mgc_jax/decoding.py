@@ -7,7 +7,6 @@ import queue
 import threading
 from collections.abc import Iterator
 
-from mgc_jax.audio import decode
 from mgc_jax.classifier import Answer, Classifier, Excerpt
 from mgc_jax.errors import DataError
 
@@ -51,40 +50,37 @@ def _answers(
       begun.append(decoding)
     decoding = begun.pop(0)
     try:
-      duration_s = decoding.duration_s()
-      yield path, model.answer(path, decoding.excerpts(), duration_s)
+      yield path, model.answer(path, decoding)
     except DataError as error:
       decoding.give_up()
       yield path, error
 
 
 class _Decoding:
-  """One file on its way through a thread and a queue."""
+  """The excerpts of one file, on their way through a thread and a queue."""
 
   def __init__(self, model: Classifier, path: str, stop: threading.Event):
     self._model, self._path, self._stop = model, path, stop
     self._queue: queue.Queue = queue.Queue(_MAX_EXCERPTS_AHEAD)
     self._given_up = threading.Event()
+    self.duration_s, self.warning = 0.0, ''
 
   def run(self) -> None:
     """Decodes; what goes wrong is raised where the excerpts are taken."""
     try:
-      self._put(decode.probe(self._path).duration_s)
-      for excerpt in self._model.excerpts(self._path):
+      excerpts = self._model.excerpts(self._path)
+      for excerpt in excerpts:
         if not self._put(excerpt):
           return
-      self._put(None)
+      self._put((excerpts.duration_s, excerpts.warning))
     except Exception as error:
       self._put(error)
 
-  def duration_s(self) -> float:
-    """Returns the length of the file, in seconds."""
-    return self._take()
-
-  def excerpts(self) -> Iterator[Excerpt]:
-    """Yields what was decoded."""
-    while (excerpt := self._take()) is not None:
-      yield excerpt
+  def __iter__(self) -> Iterator[Excerpt]:
+    """Yields the excerpts; then length and warning are known."""
+    while isinstance(item := self._take(), Excerpt):
+      yield item
+    self.duration_s, self.warning = item
 
   def give_up(self) -> None:
     """Ends the thread's work: nobody takes the rest."""

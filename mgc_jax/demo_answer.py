@@ -9,8 +9,7 @@ import io
 import os
 import pathlib
 
-from mgc_jax.audio import decode
-from mgc_jax.classifier import Answer, Classifier
+from mgc_jax.classifier import Answer, Classifier, DecodedExcerpts
 from mgc_jax.collection import similar
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
@@ -37,23 +36,19 @@ def html(
     max_duration_s: a longer song is refused.
   """
   try:
-    duration_s = decode.probe(path).duration_s
-    if duration_s > max_duration_s:
-      raise DataError(
-        f'too long: {duration_s / 60:.1f} minutes, over {max_duration_s / 60:g}'
-      )
-    excerpts = list(model.excerpts(path))
-    answer = model.answer(path, iter(excerpts), duration_s)
+    decoded = _decoded(model, path, max_duration_s)
+    answer = model.answer(path, decoded)
   except DataError as error:
     return (
       f'<div class="mgc-problem" role="alert">{_name(path)}: '
       f'{_text(str(error))}</div>'
     )
   picture = io.BytesIO()
-  draw_bare(answer, excerpts, picture)
+  draw_bare(answer, decoded.excerpts, picture)
   data = base64.b64encode(picture.getvalue()).decode()
   parts = [
     f'<div aria-live="polite"><h2>{_headline(answer)}</h2>',
+    f'<p>{_text(answer.warning)}</p>' if answer.warning else '',
     f'<div class="mgc-picture"><img src="data:image/png;base64,{data}" '
     'alt="Spectrogram, and the probability of each genre over time">'
     '<div class="mgc-cursor"></div></div>',
@@ -62,6 +57,18 @@ def html(
     '</div>',
   ]
   return ''.join(parts)
+
+
+def _decoded(
+  model: Classifier, path: str, max_duration_s: float
+) -> DecodedExcerpts:
+  """Decodes a file, and stops where it is too long; headers may be wrong."""
+  excerpts, found = model.excerpts(path), []
+  for excerpt in excerpts:
+    if excerpt.start_s + excerpt.duration_s > max_duration_s:
+      raise DataError(f'too long: over {max_duration_s / 60:g} minutes')
+    found.append(excerpt)
+  return DecodedExcerpts(tuple(found), excerpts.duration_s, excerpts.warning)
 
 
 def _text(text: str) -> str:

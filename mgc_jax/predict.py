@@ -1,9 +1,10 @@
-"""Says of which genre music is: files, folders, or a list on standard input.
+"""Names the genre of music: files, folders, or a list on standard input.
 
-The model says what it knows: its genres come first, and an answer whose
-probability is under 50 % is called uncertain. Files that cannot be read are
-named on standard error with the reason; the others are answered all the same.
-Exit code 0: all were answered; 1: some were not; 2: wrong usage.
+The genres that the model knows come first, and an answer whose probability is
+under 50 % is called uncertain. A truncated or damaged file is answered from the
+part that plays, with a warning on standard error (--strict: it fails). Files
+that cannot be read are named there with the reason; the others are answered all
+the same. Exit code 0: all were answered; 1: some were not; 2: wrong usage.
 
 Examples:
   python -m mgc_jax.predict song.mp3
@@ -63,14 +64,17 @@ def _writer(genres: tuple[str, ...]) -> Callable[['Answer'], None]:
     print(f'{flags.FLAGS.model} knows {", ".join(genres)}')
     return lambda answer: print(text_of(answer, top, timeline))
   writer = csv.writer(sys.stdout, lineterminator='\n')
+  # Paths are exactly those of the disk, byte for byte.
+  sys.stdout.reconfigure(errors='surrogateescape')
   names = ['genre', 'probability', 'uncertain', 'duration_s', 'windows']
+  names.append('warning')
   spans = ['start_s', 'end_s'] if timeline else []
   writer.writerow(['path', *spans, *names, *genres])
 
   def write(answer: 'Answer') -> None:
     """Writes a row for the file, or one for each moment of it."""
     found = answer.to_json(len(genres), timeline)
-    cells = [printable(answer.path)]
+    cells = [answer.path]
     own = [found[name] for name in names]
     if not timeline:
       by_genre = dict(answer.top)
@@ -98,9 +102,11 @@ def main(words: list[str]) -> None:
   bar = tqdm(paths, desc='predict', unit='file', disable=len(paths) < 2 or None)
   with bar, decoding.ahead(model, paths) as answers:
     for path, answer in answers:
-      if isinstance(answer, DataError):
+      problem = _problem(answer)
+      if problem:
+        tqdm.write(f'{printable(path)}: {problem}', file=sys.stderr)
+      if isinstance(answer, DataError) or (problem and flags.FLAGS.strict):
         num_failed += 1
-        tqdm.write(f'{printable(path)}: {answer}', file=sys.stderr)
       else:
         write(answer)
         sys.stdout.flush()  # an interrupt loses nothing
@@ -110,6 +116,15 @@ def main(words: list[str]) -> None:
   if num_failed:
     print(f'{num_failed} of {len(paths)} files failed', file=sys.stderr)
     sys.exit(1)
+
+
+def _problem(answer: 'Answer | DataError') -> str:
+  """Returns why there is no answer, or what is wrong with the file."""
+  if isinstance(answer, DataError):
+    return str(answer)
+  if answer.warning and not flags.FLAGS.strict:
+    return f'warning: {answer.warning}'
+  return answer.warning
 
 
 def _plot(model: 'Classifier', answer: 'Answer', path: pathlib.Path) -> None:
@@ -135,6 +150,9 @@ if __name__ == '__main__':
     'text',
     ['text', 'json', 'csv'],
     'text for people; json, an object per line; csv, all probabilities.',
+  )
+  flags.DEFINE_bool(
+    'strict', False, 'A truncated or damaged file is a failure, not a warning.'
   )
   flags.DEFINE_bool('timeline', False, 'The answer of each window, with times.')
   flags.DEFINE_string(

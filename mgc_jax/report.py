@@ -81,6 +81,8 @@ def preparation_report(prepared: Prepared, split: Split) -> str:
   summary = f' ({summary})' if summary else ''
   lines.append(f'Left out: {len(prepared.left_out)} tracks{summary}')
   lines += [f'  {row["path"]}: {row["reason"]}' for row in prepared.left_out]
+  if prepared.damaged:
+    lines.append(f'Damaged, and used in part: {len(prepared.damaged)} tracks')
   return '\n'.join(lines)
 
 

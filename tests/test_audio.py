@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from mgc_jax.audio import decode
+from mgc_jax.audio.probe import probe
 from mgc_jax.errors import DataError
 from tests.conftest import tone, write_tone
 
@@ -16,7 +17,8 @@ needs_ffmpeg = pytest.mark.skipif(
 
 
 def _read(path, rate_hz=8000, excerpt_s=30.0, excerpts='middle'):
-  return list(decode.read_excerpts(path, rate_hz, excerpt_s, excerpts))
+  reader = decode.ExcerptReader(path, rate_hz, excerpt_s, excerpts)
+  return [excerpt for _, excerpt in reader]
 
 
 @pytest.mark.parametrize('ending', ['wav', 'au', 'flac', 'ogg', 'mp3', 'opus'])
@@ -34,7 +36,7 @@ def test_reads_m4a_through_ffmpeg(tmp_path):
   wav = write_tone(tmp_path / 'x.wav', seconds=3.0, channels=2)
   path = tmp_path / 'x.m4a'
   subprocess.run(['ffmpeg', '-v', 'error', '-i', wav, path], check=True)
-  assert decode.probe(path).reader == 'ffmpeg'
+  assert probe(path).reader == 'ffmpeg'
   (waveform,) = _read(path, excerpt_s=2.0)
   assert len(waveform) == 16000
   spectrum = np.abs(np.fft.rfft(waveform))
@@ -68,8 +70,8 @@ def test_all_excerpts_joined_are_the_track(tmp_path):
 def test_memory_is_bounded_however_long_the_file_is(tmp_path, excerpts):
   path = write_tone(tmp_path / 'x.wav', seconds=1800.0)
   tracemalloc.start()
-  found = decode.read_excerpts(path, 4000, 10.0, excerpts)
-  total = sum(len(waveform) for waveform in found)
+  found = decode.ExcerptReader(path, 4000, 10.0, excerpts)
+  total = sum(len(waveform) for _, waveform in found)
   _, peak_bytes = tracemalloc.get_traced_memory()
   tracemalloc.stop()
   assert total == (40_000 if excerpts == 'middle' else 7_200_000)

@@ -16,7 +16,7 @@ from mgc_jax.collection.index import Index
 from mgc_jax.collection.scan import scan
 from mgc_jax.errors import ConfigError, DataError
 from tests.conftest import tone, write_tone
-from tests.hostile_audio import AUDIO
+from tests.hostile_audio import AUDIO, TRUNCATED
 from tests.processes import Process, environment, unprivileged
 
 # What is heard as a whole, where preparation takes the middle.
@@ -69,6 +69,41 @@ def test_every_odd_file_is_answered_or_named(model, tmp_path):
       is_there = os.path.lexists(path) and not os.path.isdir(path)
       if message and (is_there or not is_walked):
         assert re.search(message, line, re.IGNORECASE), (path, line)
+
+
+@pytest.fixture
+def truncated(tmp_path):
+  """A folder of truncated files, one of each format."""
+  for name, make in TRUNCATED:
+    path = tmp_path / 'music' / f'{name}.mp3'
+    path.parent.mkdir(exist_ok=True)
+    make(path)
+  return tmp_path / 'music'
+
+
+def test_truncated_files_are_answered_with_a_warning(model, truncated):
+  predict = ('mgc_jax.predict', truncated, f'--model={model}')
+  done = _run(*predict, '--format=csv')
+  assert done.returncode == 0, done.stderr
+  rows = list(csv.DictReader(io.StringIO(done.stdout)))
+  assert len(rows) == len(TRUNCATED)
+  for row in rows:
+    assert 1.5 < float(row['duration_s']) < 3
+    assert row['warning'].startswith('truncated')
+    assert f'{row["path"]}: warning: {row["warning"]}' in done.stderr
+  done = _run(*predict, '--format=json')
+  answers = [json.loads(line) for line in done.stdout.splitlines()]
+  assert [a['warning'] for a in answers] == [row['warning'] for row in rows]
+
+
+def test_strict_refuses_truncated_files(model, truncated):
+  whole = write_tone(truncated / 'whole.wav')
+  predict = ('mgc_jax.predict', truncated, f'--model={model}')
+  done = _run(*predict, '--format=csv', '--strict')
+  assert done.returncode == 1
+  (row,) = csv.DictReader(io.StringIO(done.stdout))
+  assert row['path'] == str(whole) and row['warning'] == ''
+  assert f'{len(TRUNCATED)} of {len(TRUNCATED) + 1} files failed' in done.stderr
 
 
 def test_two_hours_take_no_more_memory_than_two_minutes(tmp_path):

@@ -1,293 +1,302 @@
 """Decodes any audio file to mono float32 at one rate, in bounded memory.
 
-libsndfile first; ffmpeg, where it is installed, for what libsndfile cannot
-read (m4a, for one). The only module that opens audio.
+libsndfile reads what it can, ffmpeg (where it is installed) the rest. What a
+header states is used for seeking and for finding damage, never as a limit: a
+file is read to its end, and the decoded length is what counts.
 """
 
-import contextlib
 import dataclasses
-import json
 import os
-import pathlib
-import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 
 import numpy as np
-import soundfile
 import soxr
 
+from mgc_jax.audio import ffmpeg, sndfile
+from mgc_jax.audio.info import AudioInfo
+from mgc_jax.audio.probe import MAX_DURATION_S, probe
 from mgc_jax.errors import DataError
 
-_BLOCK_VALUES = 1 << 17
+TOLERANCE_S = 0.1  # codecs pad and trim by less than that
+
 _SILENCE_PEAK = 1e-4  # -80 dB under full scale
 _SILENT = 'silent: no sample above -80 dB of full scale'
-_SAMPLE_RATES_HZ = (1000, 1_000_000)
-_MAX_DURATION_S = 30 * 24 * 3600.0
-_PROBE_TIMEOUT_S = 60.0  # of ffprobe, which needs milliseconds
-_TOLERANCE_S = 0.1  # codecs pad and trim by less than that
-# Containers of one recording each: no playlists, which name other files.
-_FFMPEG_FORMATS = 'aac,ac3,aiff,asf,au,flac,matroska,mov,mp3,ogg,wav'
+_LOUDEST = 1e6  # 120 dB over full scale; more is damage
+# Channels cancel each other where their mean has under a hundredth (-20 dB) of
+# the power of the loudest: a correlation under -0.98.
+_CANCELLED = 0.01
 
 
-@dataclasses.dataclass(frozen=True)
-class AudioInfo:
-  """What a file's header promises."""
+@dataclasses.dataclass
+class Outcome:
+  """How the decoding of a file went; complete when it has ended.
 
-  sample_rate_hz: int
-  num_channels: int
-  duration_s: float
-  reader: str  # sndfile or ffmpeg
-
-
-def read_excerpts(
-  path: str | os.PathLike,
-  sample_rate_hz: int,
-  excerpt_s: float,
-  excerpts: str = 'middle',
-) -> Iterator[np.ndarray]:
-  """Yields excerpts of a file as mono audio.
-
-  Args:
-    path: of the audio file.
-    sample_rate_hz: of the result; other rates are resampled (soxr, HQ).
-    excerpt_s: the longest excerpt, in seconds.
-    excerpts: 'middle' for the middle excerpt, or 'all' one after another, the
-      last of them shorter, silent ones left out.
-
-  Yields:
-    f32[L] mono samples, the mean of the channels, full scale at 1.
-
-  Raises:
-    DataError: the file is missing, empty, not audio, truncated or silent, or
-      holds samples that are no numbers; the message says which.
+  Attributes:
+    duration_s: decoded so far.
+    stated_s: the exact length that the file states; 0 where it states none.
+    is_cut: whether the file ends too early, without stating a length.
+    fault: what is wrong with the file in spite of its length.
   """
-  for _, excerpt in read_timed_excerpts(
-    path, sample_rate_hz, excerpt_s, excerpts
+
+  duration_s: float = 0.0
+  stated_s: float = 0.0
+  is_cut: bool = False
+  fault: str = ''
+
+  @property
+  def fraction(self) -> float:
+    """The part of the stated length that was decoded, at most 1.
+
+    Without a stated length it is 1, or 0 where the file ends too early.
+    """
+    if not self.stated_s:
+      return 0.0 if self.is_cut else 1.0
+    return min(1.0, self.duration_s / self.stated_s)
+
+  @property
+  def warning(self) -> str:
+    """What a person should know of a damaged file; empty for a whole one."""
+    if self.stated_s and self.duration_s < self.stated_s - TOLERANCE_S:
+      return (
+        f'truncated or damaged: {self.duration_s:.1f} of '
+        f'{self.stated_s:.1f} s decoded'
+      )
+    return (
+      f'{self.fault}; {self.duration_s:.1f} s decoded' if self.fault else ''
+    )
+
+
+class ExcerptReader:
+  """Decodes the excerpts of one file, one after another.
+
+  Iterating yields pairs: where an excerpt starts, in seconds, and its f32[L]
+  mono samples, full scale at 1. Mono is the mean of the channels; where they
+  cancel each other it is the loudest channel. A damaged file gives what can be
+  decoded of it. `outcome` is complete after the last pair.
+
+  Attributes:
+    info: what the file states.
+    outcome: how the decoding went.
+  """
+
+  def __init__(
+    self,
+    path: str | os.PathLike,
+    sample_rate_hz: int,
+    excerpt_s: float,
+    excerpts: str = 'middle',
   ):
-    yield excerpt
+    """Reads the header.
 
+    Args:
+      path: of the audio file.
+      sample_rate_hz: of the result; other rates are resampled (soxr, HQ).
+      excerpt_s: the longest excerpt, in seconds.
+      excerpts: `middle` for the middle excerpt of what can be decoded, or
+        `all` for one after another, the last of them shorter, silent ones left
+        out.
 
-def read_timed_excerpts(
-  path: str | os.PathLike,
-  sample_rate_hz: int,
-  excerpt_s: float,
-  excerpts: str = 'middle',
-) -> Iterator[tuple[float, np.ndarray]]:
-  """Yields as `read_excerpts` does, each with where it starts, in seconds."""
-  info = probe(path)
-  start_s, duration_s = 0.0, info.duration_s
-  if excerpts == 'middle' and info.duration_s > excerpt_s:
-    start_s, duration_s = (info.duration_s - excerpt_s) / 2, excerpt_s
-  length = max(1, round(excerpt_s * sample_rate_hz))
-  pending, num_found, num_given = np.zeros(0, np.float32), 0, 0
-  for block in _resampled(path, info, sample_rate_hz, start_s, duration_s):
-    pending = np.concatenate([pending, block])
-    # The middle excerpt is given out at the end, when all checks are done.
-    while excerpts == 'all' and len(pending) >= length:
-      excerpt, pending = pending[:length], pending[length:]
-      at_s = start_s + num_given * length / sample_rate_hz
-      num_given += 1
+    Raises:
+      DataError: the file is missing, empty, or not audio.
+    """
+    self.info = probe(path, reads_all=excerpts == 'all')
+    self.outcome = Outcome()
+    self._path = path
+    self._rate_hz = sample_rate_hz
+    self._excerpt_s = excerpt_s
+    self._excerpts = excerpts
+
+  def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
+    """Yields as the class says.
+
+    Raises:
+      DataError: nothing can be decoded, or all of it is silent.
+    """
+    find = self._middle if self._excerpts == 'middle' else self._all
+    num_decoded, is_heard = 0, False
+    for start_s, excerpt in find():
+      num_decoded += len(excerpt)
       if _is_heard(excerpt):
-        num_found += 1
-        yield at_s, excerpt
-  if _is_heard(pending[:length]):
-    yield start_s + num_given * length / sample_rate_hz, pending[:length]
-  elif not num_found:
-    raise DataError(_SILENT)
+        is_heard = True
+        yield start_s, excerpt
+    if not num_decoded:
+      raise DataError('damaged: no sound could be decoded')
+    if not is_heard:
+      raise DataError(_SILENT)
+
+  def _all(self) -> Iterator[tuple[float, np.ndarray]]:
+    self.outcome = Outcome()
+    length = max(1, round(self._excerpt_s * self._rate_hz))
+    pending, num_given = np.zeros(0, np.float32), 0
+    blocks = _mono_blocks(self._path, self.info, self.outcome)
+    for block in _resampled(blocks, self.info.sample_rate_hz, self._rate_hz):
+      pending = np.concatenate([pending, block])
+      while len(pending) >= length:
+        excerpt, pending = pending[:length], pending[length:]
+        yield num_given * length / self._rate_hz, excerpt
+        num_given += 1
+    if len(pending):
+      yield num_given * length / self._rate_hz, pending
+
+  def _middle(self) -> Iterator[tuple[float, np.ndarray]]:
+    info, excerpt_s = self.info, self._excerpt_s
+    if info.is_exact and self._has_its_end():
+      start_s = max(0.0, (info.duration_s - excerpt_s) / 2)
+      self.outcome = Outcome()
+      excerpt = self._read(start_s, excerpt_s, self.outcome)
+      missing_s = min(info.duration_s, excerpt_s) - self.outcome.duration_s
+      if missing_s < TOLERANCE_S:
+        self.outcome.duration_s = self.outcome.stated_s = info.duration_s
+        yield start_s, excerpt
+        return
+    # How much there is shows only at the end; then the middle is read.
+    self.outcome = outcome = Outcome()
+    for _ in _mono_blocks(self._path, info, outcome):
+      pass
+    start_s = max(0.0, (outcome.duration_s - excerpt_s) / 2)
+    yield start_s, self._read(start_s, excerpt_s, Outcome(), may_seek=False)
+
+  def _has_its_end(self) -> bool:
+    """Returns whether there is sound where the stated length ends.
+
+    ffmpeg would need a process for that, so its files are believed.
+    """
+    if self.info.reader == 'ffmpeg':
+      return True
+    last_s = max(0.0, self.info.duration_s - 2 * TOLERANCE_S)
+    try:
+      found = sndfile.blocks(self._path, last_s, TOLERANCE_S)
+      return next(found, None) is not None
+    except sndfile.ERRORS:
+      return False
+
+  def _read(
+    self,
+    start_s: float,
+    duration_s: float,
+    outcome: Outcome,
+    may_seek: bool = True,
+  ) -> np.ndarray:
+    """Returns f32[L] mono of a part of the file."""
+    info = self.info
+    if not may_seek:
+      info = dataclasses.replace(info, is_exact=False)
+    blocks = _mono_blocks(self._path, info, outcome, start_s, duration_s)
+    parts = list(_resampled(blocks, info.sample_rate_hz, self._rate_hz))
+    length = max(1, round(duration_s * self._rate_hz))
+    return np.concatenate([np.zeros(0, np.float32), *parts])[:length]
 
 
-def decoded_s(path: str | os.PathLike) -> float:
-  """Decodes a file to its end, and returns how long it is, in seconds.
+def decoded(path: str | os.PathLike) -> Outcome:
+  """Decodes a file to its end.
 
   Args:
     path: of the audio file.
 
+  Returns:
+    Its length, and what is wrong with it.
+
   Raises:
-    DataError: as `read_excerpts` does; also where all of it is silent.
+    DataError: as iterating over an `ExcerptReader` does; also where all of it
+      is silent.
   """
-  info = probe(path)
-  num_samples, is_heard = 0, False
-  rate_hz = info.sample_rate_hz  # its own: nothing is resampled
-  for block in _resampled(path, info, rate_hz, 0.0, info.duration_s):
-    num_samples += len(block)
+  info, outcome = probe(path), Outcome()
+  is_heard = False
+  for block in _mono_blocks(path, info, outcome):
     is_heard = is_heard or _is_heard(block)
+  if not outcome.duration_s:
+    raise DataError('damaged: no sound could be decoded')
   if not is_heard:
     raise DataError(_SILENT)
-  return num_samples / rate_hz
+  return outcome
 
 
 def _is_heard(samples: np.ndarray) -> bool:
   return bool(np.abs(samples).max(initial=0) > _SILENCE_PEAK)
 
 
-def probe(path: str | os.PathLike) -> AudioInfo:
-  """Reads a file's header; `DataError` where it is not readable audio."""
-  path = pathlib.Path(path)
-  try:
-    if not path.is_file():
-      raise DataError('not a file' if path.exists() else 'no such file')
-    if path.stat().st_size == 0:
-      raise DataError('empty: 0 bytes')
-    with path.open('rb') as file:
-      file.read(1)
-  except OSError as error:
-    raise DataError(f'cannot be opened: {error.strerror}') from error
-  try:
-    with soundfile.SoundFile(os.fsencode(path)) as file:
-      _refuse_truncated_header(file.extra_info)
-      rate, channels, frames = file.samplerate, file.channels, file.frames
-      if file.format == 'OGG':
-        _refuse_unfinished_ogg(path)
-  except soundfile.LibsndfileError as error:
-    return _probe_ffmpeg(path, error)
-  return _checked(AudioInfo(rate, channels, frames / rate, 'sndfile'))
+def _mono_blocks(
+  path: str | os.PathLike,
+  info: AudioInfo,
+  outcome: Outcome,
+  start_s: float = 0.0,
+  duration_s: float | None = None,
+) -> Iterator[np.ndarray]:
+  """Yields f32[n] mono at the file's own rate; keeps count in `outcome`."""
+  if info.is_exact and duration_s is None:
+    outcome.stated_s = info.duration_s
+  outcome.fault, outcome.is_cut = info.fault, info.is_cut
+  num_read = 0
+  for block in _blocks(path, info, start_s, duration_s):
+    block, is_damaged = _without_damage(block)
+    if is_damaged:
+      outcome.fault = 'holds samples that are not numbers or far too large'
+    num_read += len(block)
+    outcome.duration_s = num_read / info.sample_rate_hz
+    yield _mono(block)
+    if outcome.duration_s > MAX_DURATION_S:
+      outcome.fault = 'decodes to more than 30 days of sound'
+      return
 
 
-def _checked(info: AudioInfo) -> AudioInfo:
-  """A header is somebody else's claim; absurd ones would cost memory."""
-  low, high = _SAMPLE_RATES_HZ
-  if not low <= info.sample_rate_hz <= high:
-    raise DataError(
-      f'damaged: a sample rate of {info.sample_rate_hz} Hz, not in {low} to '
-      f'{high}'
-    )
-  if info.duration_s > _MAX_DURATION_S:
-    raise DataError(
-      'states no length, as files that were written to a pipe; write it anew, '
-      'for example by: ffmpeg -i OLD NEW'
-    )
-  return info
+def _blocks(
+  path: str | os.PathLike,
+  info: AudioInfo,
+  start_s: float,
+  duration_s: float | None,
+) -> Iterator[np.ndarray]:
+  """Yields f32[n, channels]; where libsndfile gives up, ffmpeg continues."""
+  may_seek = info.is_exact
+  if info.reader == 'sndfile':
+    num_read, has_failed = 0, False
+    try:
+      for block in sndfile.blocks(path, start_s, duration_s):
+        num_read += len(block)
+        yield block
+    except sndfile.ERRORS:
+      has_failed = True
+    read_s = num_read / info.sample_rate_hz
+    stated_s = max(0.0, info.duration_s - start_s) if info.is_exact else 0.0
+    wanted_s = stated_s if duration_s is None else min(duration_s, stated_s)
+    is_short = read_s < wanted_s - TOLERANCE_S
+    if not (has_failed or is_short) or not ffmpeg.is_installed():
+      return
+    start_s, may_seek = start_s + read_s, False
+    duration_s = None if duration_s is None else duration_s - read_s
+  yield from ffmpeg.blocks(path, info, start_s, duration_s, may_seek)
 
 
-def _refuse_truncated_header(libsndfile_log: str) -> None:
-  """WAV and AU state their size; libsndfile reads less without an error."""
-  found = re.search(
-    r'(?:^data|Data Size)\s*:\s*(\d+) \(should be (\d+)\)',
-    libsndfile_log,
-    re.MULTILINE,
-  )
-  if not found:
-    return
-  promised, actual = (int(group) for group in found.groups())
-  is_stream = promised >= 0x7FFF0000  # written to a pipe: size unknown
-  if promised > actual and not is_stream:
-    raise DataError(f'truncated: {actual} of {promised} bytes of audio')
+def _without_damage(block: np.ndarray) -> tuple[np.ndarray, bool]:
+  """Returns a block of finite samples, and whether some were not."""
+  peak = max(block.max(initial=0), -block.min(initial=0))
+  if peak <= _LOUDEST:  # false for NaN, too
+    return block, False
+  finite = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
+  return np.clip(finite, -_LOUDEST, _LOUDEST), True
 
 
-def _refuse_unfinished_ogg(path: pathlib.Path) -> None:
-  """The last page of a whole Ogg stream carries the end-of-stream flag."""
-  with path.open('rb') as file:
-    file.seek(max(0, path.stat().st_size - (1 << 17)))
-    tail = file.read()
-  page = tail.rfind(b'OggS')
-  if page < 0 or page + 5 >= len(tail) or not tail[page + 5] & 4:
-    raise DataError('truncated: the Ogg stream has no end')
-
-
-def _probe_ffmpeg(
-  path: pathlib.Path, sndfile_error: soundfile.LibsndfileError
-) -> AudioInfo:
-  if not shutil.which('ffmpeg') or not shutil.which('ffprobe'):
-    raise DataError(
-      'not audio: libsndfile cannot read it; for other formats install ffmpeg'
-    ) from sndfile_error
-  command = ['ffprobe', '-v', 'error', '-format_whitelist', _FFMPEG_FORMATS]
-  command += ['-select_streams', 'a:0', '-of', 'json', '-show_entries']
-  command += ['stream=sample_rate,channels,duration:format=duration']
-  command += [f'file:{path}']
-  try:
-    done = subprocess.run(
-      command, capture_output=True, check=False, timeout=_PROBE_TIMEOUT_S
-    )
-    found = json.loads(done.stdout)
-    stream, container = found['streams'][0], found['format']
-    # The container may hold a longer picture.
-    duration_s = float(stream.get('duration', container.get('duration')))
-    rate, channels = int(stream['sample_rate']), int(stream['channels'])
-  except (
-    LookupError,
-    TypeError,
-    ValueError,
-    subprocess.TimeoutExpired,
-  ) as error:
-    raise DataError(
-      'not audio: neither libsndfile nor ffmpeg can read it'
-    ) from error
-  return _checked(AudioInfo(rate, channels, duration_s, 'ffmpeg'))
+def _mono(block: np.ndarray) -> np.ndarray:
+  """Returns f32[n] of f32[n, channels], the mean unless it cancels itself."""
+  mean = block.mean(axis=1, dtype=np.float32)
+  if block.shape[1] == 1:
+    return mean
+  powers = np.einsum('nc,nc->c', block, block)
+  loudest = int(powers.argmax())
+  if mean @ mean < _CANCELLED * powers[loudest]:
+    # Of equally loud channels always the first, or its sign would change.
+    first = int(np.flatnonzero(powers > powers[loudest] / 2)[0])
+    return np.ascontiguousarray(block[:, first])
+  return mean
 
 
 def _resampled(
-  path: str | os.PathLike,
-  info: AudioInfo,
-  sample_rate_hz: int,
-  start_s: float,
-  duration_s: float,
+  blocks: Iterator[np.ndarray], from_hz: int, to_hz: int
 ) -> Iterator[np.ndarray]:
-  """Yields f32[n] mono blocks; raises where fewer came than promised."""
-  read = _sndfile_blocks if info.reader == 'sndfile' else _ffmpeg_blocks
-  resampler = None
-  if info.sample_rate_hz != sample_rate_hz:
-    resampler = soxr.ResampleStream(info.sample_rate_hz, sample_rate_hz, 1)
-  num_read = 0
-  with contextlib.closing(read(path, info, start_s, duration_s)) as blocks:
-    for block in blocks:
-      if not np.isfinite(block).all():
-        raise DataError('holds samples that are NaN or infinite')
-      num_read += len(block)
-      mono = block.mean(axis=1, dtype=np.float32)
-      yield resampler.resample_chunk(mono) if resampler else mono
-  read_s = num_read / info.sample_rate_hz
-  if read_s < duration_s - _TOLERANCE_S:
-    raise DataError(f'truncated: {read_s:.1f} of {duration_s:.1f} s decoded')
-  if resampler:
-    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-
-
-def _block_frames(info: AudioInfo) -> int:
-  """Returns how much to decode at once; a file may claim many channels."""
-  return max(1, _BLOCK_VALUES // info.num_channels)
-
-
-def _sndfile_blocks(
-  path: str | os.PathLike, info: AudioInfo, start_s: float, duration_s: float
-) -> Iterator[np.ndarray]:
-  """Yields f32[n, channels] at the file's own rate."""
-  remaining = round(duration_s * info.sample_rate_hz)
-  try:
-    with soundfile.SoundFile(os.fsencode(path)) as file:
-      file.seek(round(start_s * info.sample_rate_hz))
-      while remaining > 0:
-        block = file.read(
-          min(remaining, _block_frames(info)), dtype='float32', always_2d=True
-        )
-        if not len(block):
-          return
-        remaining -= len(block)
-        yield block
-  except soundfile.LibsndfileError as error:
-    raise DataError(f'damaged: {error.error_string}') from error
-
-
-def _ffmpeg_blocks(
-  path: str | os.PathLike, info: AudioInfo, start_s: float, duration_s: float
-) -> Iterator[np.ndarray]:
-  """Yields f32[n, channels] at the file's own rate."""
-  command = ['ffmpeg', '-nostdin', '-v', 'error']
-  command += ['-format_whitelist', _FFMPEG_FORMATS]
-  command += ['-ss', f'{start_s:.6f}', '-t', f'{duration_s:.6f}']
-  command += ['-i', f'file:{os.fspath(path)}', '-map', '0:a:0']
-  command += ['-ac', f'{info.num_channels}', '-ar', f'{info.sample_rate_hz}']
-  command += ['-f', 'f32le', 'pipe:1']
-  with subprocess.Popen(
-    command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-  ) as process:
-    frame_bytes = 4 * info.num_channels
-    try:
-      while data := process.stdout.read(_block_frames(info) * frame_bytes):
-        whole = len(data) // frame_bytes * frame_bytes
-        block = np.frombuffer(data[:whole], '<f4')
-        yield block.reshape(-1, info.num_channels)
-    finally:
-      process.kill()
+  """Yields f32[n] at another rate."""
+  if from_hz == to_hz:
+    yield from blocks
+    return
+  resampler = soxr.ResampleStream(from_hz, to_hz, 1)
+  for block in blocks:
+    yield resampler.resample_chunk(block)
+  yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)

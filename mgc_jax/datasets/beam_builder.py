@@ -23,7 +23,7 @@ from mgc_jax.datasets.track import Track
 from mgc_jax.errors import ConfigError, DataError
 
 _TRACKS = 'tracks.jsonl'
-_LEFT_OUT = 'left_out_by_beam'
+_REASONS = 'reasons_by_beam'
 _Outcome = tuple[Track, list[Excerpt] | str]
 
 
@@ -60,7 +60,8 @@ class BeamMgcWindows(MgcWindows, skip_registration=True):
   ):
     del dl_manager  # nothing is downloaded
     features = self._mgc_config.features.copy_and_resolve_references()
-    min_s = self._mgc_config.data.min_duration_s
+    data = self._mgc_config.data
+    limits = data.min_duration_s, data.on_damage
     # In a file: a long list would not fit into the request for a job.
     path = epath.Path(self.data_dir) / _TRACKS
     path.write_text(
@@ -71,13 +72,13 @@ class BeamMgcWindows(MgcWindows, skip_registration=True):
       | 'List' >> beam.Create([str(path)])
       | 'Tracks' >> beam.FlatMap(_read_tracks)
       | 'Spread' >> beam.Reshuffle()
-      | 'Decode' >> beam.Map(_outcome, features, min_s)
+      | 'Decode' >> beam.Map(_outcome, features, *limits)
     )
     _ = (
       outcomes
       | 'Reasons' >> beam.FlatMap(_reasons)
       | 'WriteReasons'
-      >> beam.io.WriteToText(os.path.join(self.data_dir, _LEFT_OUT))
+      >> beam.io.WriteToText(os.path.join(self.data_dir, _REASONS))
     )
     return {'excerpts': outcomes | 'Examples' >> beam.FlatMap(_examples)}
 
@@ -96,19 +97,18 @@ class BeamMgcWindows(MgcWindows, skip_registration=True):
       raise DataError(f'the pipeline ended: {last[0]}') from error
 
   def _process_pipeline_result(self, pipeline_result: object) -> None:
-    """Collects what the workers left out, in the order of the tracks."""
+    """Collects what the workers left out or found damaged, in order."""
     super()._process_pipeline_result(pipeline_result)
     (epath.Path(self.data_dir) / _TRACKS).unlink()
-    reasons = {}
-    for path in epath.Path(self.data_dir).glob(f'{_LEFT_OUT}*'):
+    found = {}
+    for path in epath.Path(self.data_dir).glob(f'{_REASONS}*'):
       lines = map(json.loads, path.read_text().splitlines())
-      reasons.update((line['track_id'], line['reason']) for line in lines)
+      found.update((line.pop('track_id'), line) for line in lines)
       path.unlink()
-    self._left_out += [
-      (track, reasons[track.track_id])
-      for track in self._tracks
-      if track.track_id in reasons
-    ]
+    for track in self._tracks:
+      if line := found.get(track.track_id):
+        to = self._left_out if line['is_left_out'] else self._damaged
+        to.append((track, line['reason']))
 
 
 def _read_tracks(path: str) -> Iterator[Track]:
@@ -117,14 +117,19 @@ def _read_tracks(path: str) -> Iterator[Track]:
     yield Track(**{**fields, 'window_splits': tuple(fields['window_splits'])})
 
 
-def _outcome(track: Track, features: ConfigDict, min_s: float) -> _Outcome:
-  return track, try_excerpts(track, features, min_s)
+def _outcome(
+  track: Track, features: ConfigDict, min_s: float, on_damage: str
+) -> _Outcome:
+  return track, try_excerpts(track, features, min_s, on_damage)
 
 
 def _reasons(outcome: _Outcome) -> Iterator[str]:
   track, found = outcome
-  if isinstance(found, str):
-    yield json.dumps({'track_id': track.track_id, 'reason': found})
+  is_left_out = isinstance(found, str)
+  reason = found if is_left_out else found[0].warning
+  if reason:
+    line = {'reason': reason, 'is_left_out': is_left_out}
+    yield json.dumps({'track_id': track.track_id, **line})
 
 
 def _examples(outcome: _Outcome) -> Iterator[tuple[str, dict]]:

@@ -88,6 +88,7 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
     self._genres = genres
     self._mgc_config = config
     self._left_out: list[tuple[Track, str]] = []
+    self._damaged: list[tuple[Track, str]] = []
     # TFDS makes the config known by its name, which is in the folder's name.
     super().__init__(
       data_dir=data_dir,
@@ -113,6 +114,7 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
     arguments = (
       config.features.copy_and_resolve_references(),
       config.data.min_duration_s,
+      config.data.on_damage,
     )
     for track, outcome in map_tracks(
       try_excerpts, self._tracks, arguments, config.data.num_workers, 'prepare'
@@ -120,6 +122,8 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
       if isinstance(outcome, str):
         self._left_out.append((track, outcome))
         continue
+      if outcome[0].warning:
+        self._damaged.append((track, outcome[0].warning))
       for number, excerpt in enumerate(outcome):
         prepared += 1
         example = example_of(track, number, excerpt)
@@ -131,21 +135,26 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
       raise DataError(f'no track could be prepared: {reasons}')
 
   def _download_and_prepare(self, *args, **kwargs):
-    """Also writes the index and the list of tracks left out.
+    """Also writes the index, and which tracks were left out or damaged.
 
     TFDS runs this in a temporary folder that it renames at the end, so all
     files appear at once or not at all.
     """
     super()._download_and_prepare(*args, **kwargs)
-    file = io.StringIO(newline='')
-    writer = csv.writer(file)
-    writer.writerow(['track_id', 'genre', 'path', 'reason'])
-    for track, why in self._left_out:
-      row = (track.track_id, track.genre, track.path, why)
-      writer.writerow([printable(cell) for cell in row])
-    path = epath.Path(self.data_dir) / excerpt_index.LEFT_OUT_FILE
-    path.write_bytes(file.getvalue().encode())
+    directory = epath.Path(self.data_dir)
+    _write_reasons(directory / excerpt_index.LEFT_OUT_FILE, self._left_out)
+    _write_reasons(directory / excerpt_index.DAMAGED_FILE, self._damaged)
     excerpt_index.write(self.data_dir, self.info.features, self._genres)
+
+
+def _write_reasons(path: epath.Path, reasons: list[tuple[Track, str]]) -> None:
+  file = io.StringIO(newline='')
+  writer = csv.writer(file)
+  writer.writerow(['track_id', 'genre', 'path', 'reason'])
+  for track, why in reasons:
+    row = (track.track_id, track.genre, track.path, why)
+    writer.writerow([printable(cell) for cell in row])
+  path.write_bytes(file.getvalue().encode())
 
 
 def example_of(track: Track, number: int, excerpt: Excerpt) -> dict:

@@ -22,7 +22,8 @@ INDEX_FILE = 'index.csv'
 BAND_SUMS_FILE = 'band_sums.npy'
 GENRES_FILE = 'genres.txt'
 LEFT_OUT_FILE = 'left_out.csv'  # tracks without a record, and why
-SUMS_FILE = 'SHA256SUMS'  # of the four, as sha256sum -c reads it
+DAMAGED_FILE = 'damaged.csv'  # tracks of which only a part was read, and why
+SUMS_FILE = 'SHA256SUMS'  # of the others, as sha256sum -c reads it
 
 # TFRecord: length (8 bytes) and its checksum (4), data, checksum of data (4).
 _FRAMING_BYTES = 16
@@ -83,7 +84,7 @@ def write(
   """Reads every record's facts once and writes the index beside them.
 
   Args:
-    directory: of the records; `LEFT_OUT_FILE` is there.
+    directory: of the records; `LEFT_OUT_FILE` and `DAMAGED_FILE` are there.
     features: of a record.
     genres: in the order of their labels.
   """
@@ -127,7 +128,13 @@ def _sums(directory: epath.Path) -> str:
   """Returns a digest of each file here; the records have sums of their own."""
   return ''.join(
     f'{hashlib.sha256((directory / name).read_bytes()).hexdigest()}  {name}\n'
-    for name in (INDEX_FILE, BAND_SUMS_FILE, GENRES_FILE, LEFT_OUT_FILE)
+    for name in (
+      INDEX_FILE,
+      BAND_SUMS_FILE,
+      GENRES_FILE,
+      LEFT_OUT_FILE,
+      DAMAGED_FILE,
+    )
   )
 
 

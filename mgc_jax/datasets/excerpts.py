@@ -9,13 +9,15 @@ from collections.abc import Iterator
 import numpy as np
 from ml_collections import ConfigDict
 
-from mgc_jax.audio import decode
+from mgc_jax.audio.decode import TOLERANCE_S, ExcerptReader, Outcome
 from mgc_jax.datasets.remote import local_copy
 from mgc_jax.datasets.sources import synthetic
 from mgc_jax.datasets.track import Track
 from mgc_jax.errors import DataError
 from mgc_jax.features import frame_rate_hz, log_mel
 
+# Under config.data.on_damage=auto, less of a damaged file is not used.
+_MIN_DECODED_FRACTION = 0.9
 _MAX_HEADER_BYTES = 4096  # of a .npy file; 128 are usual
 # What numpy raises for a header that somebody made up.
 _HEADER_ERRORS = (
@@ -35,10 +37,14 @@ class Excerpt:
   frames: np.ndarray  # f16[N, F]
   duration_s: float
   sha256: str  # of the decoded samples, or of ready-made frames
+  warning: str = ''  # what is wrong with the file; empty where it is whole
 
 
 def excerpts_of(
-  track: Track, features: ConfigDict, min_duration_s: float
+  track: Track,
+  features: ConfigDict,
+  min_duration_s: float,
+  on_damage: str = 'auto',
 ) -> list[Excerpt]:
   """Decodes a track and computes its frames.
 
@@ -48,18 +54,28 @@ def excerpts_of(
     features: `config.features`.
     min_duration_s: a shorter track is an error; shorter last excerpts of a
       longer track are dropped.
+    on_damage: `config.data.on_damage`.
+
+  Returns:
+    The excerpts in order, one at least. Those of a damaged file have its
+    warning, and are taken from the part that can be decoded.
 
   Raises:
     DataError: says what is wrong with the file, without its name.
   """
   found = []
   with local_copy(track.path) as path:
-    for frames, duration_s, data in _signals(path, features):
+    reader = _reader(path, features)
+    for frames, duration_s, data in _signals(path, features, reader):
       if not np.isfinite(frames).all():
         raise DataError('holds values that are NaN, infinite or far too large')
       digest = hashlib.sha256(data.tobytes()).hexdigest()
       found.append(Excerpt(frames, duration_s, digest))
-  long_enough = [e for e in found if e.duration_s >= min_duration_s]
+  outcome = reader.outcome if reader else Outcome()
+  warning = _accepted_damage(outcome, on_damage)
+  found = [dataclasses.replace(e, warning=warning) for e in found]
+  shortest_s = min_duration_s - TOLERANCE_S
+  long_enough = [e for e in found if e.duration_s >= shortest_s]
   if not long_enough:
     longest_s = max((e.duration_s for e in found), default=0.0)
     raise DataError(
@@ -69,20 +85,43 @@ def excerpts_of(
   return long_enough
 
 
+def _accepted_damage(outcome: Outcome, on_damage: str) -> str:
+  """Returns the warning of a file; a `DataError` where it is to be skipped."""
+  warning = outcome.warning
+  is_accepted = on_damage == 'warn' or (
+    on_damage == 'auto' and outcome.fraction >= _MIN_DECODED_FRACTION
+  )
+  if warning and not is_accepted:
+    raise DataError(warning)
+  return warning
+
+
 def try_excerpts(
-  track: Track, features: ConfigDict, min_duration_s: float
+  track: Track,
+  features: ConfigDict,
+  min_duration_s: float,
+  on_damage: str = 'auto',
 ) -> list[Excerpt] | str:
   """Returns what `excerpts_of` does, or why it cannot."""
   if track.problem:
     return track.problem
   try:
-    return excerpts_of(track, features, min_duration_s)
+    return excerpts_of(track, features, min_duration_s, on_damage)
   except DataError as error:
     return str(error)
 
 
+def _reader(path: str, features: ConfigDict) -> ExcerptReader | None:
+  """Opens an audio file; None for frames and synthetic tracks."""
+  if path.endswith('.npy') or path.startswith(synthetic.SCHEME):
+    return None
+  return ExcerptReader(
+    path, features.sample_rate_hz, features.excerpt_s, features.excerpts
+  )
+
+
 def _signals(
-  path: str, features: ConfigDict
+  path: str, features: ConfigDict, reader: ExcerptReader | None
 ) -> Iterator[tuple[np.ndarray, float, np.ndarray]]:
   """Yields f16[N, F], the duration in seconds, and what identifies it."""
   rate = features.sample_rate_hz
@@ -96,14 +135,12 @@ def _signals(
         frames = np.asarray(part, np.float16)
         yield frames, len(frames) / frames_per_s, frames
       return
-    if path.startswith(synthetic.SCHEME):
+    if reader:
+      waveforms = (waveform for _, waveform in reader)
+    else:
       length = round(features.excerpt_s * rate)
       whole = synthetic.render(path, rate)
       waveforms = _parts(whole, length, features.excerpts)
-    else:
-      waveforms = decode.read_excerpts(
-        path, rate, features.excerpt_s, features.excerpts
-      )
     for waveform in waveforms:
       frames = log_mel(waveform, features).astype(np.float16)
       yield frames, len(waveform) / rate, waveform

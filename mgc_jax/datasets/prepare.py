@@ -46,6 +46,7 @@ class Prepared:
   index: ExcerptIndex
   tracks: dict[str, Track]  # of the source, by track_id
   left_out: list[dict[str, str]]  # track_id, genre, path, reason
+  damaged: list[dict[str, str]]  # the same of tracks of which a part was read
 
 
 def prepare(config: ConfigDict, beam_options: str | None = None) -> Prepared:
@@ -94,26 +95,36 @@ def prepare_tracks(
   directory = _records(tracks, config, beam_options)
   try:
     index = excerpt_index.read(directory)
-    path = directory / excerpt_index.LEFT_OUT_FILE
-    text = path.read_text(encoding='utf-8')
-    left_out = list(csv.DictReader(io.StringIO(text, newline='')))
+    left_out = _read_reasons(directory / excerpt_index.LEFT_OUT_FILE)
+    damaged = _read_reasons(directory / excerpt_index.DAMAGED_FILE)
   except (OSError, LookupError, ValueError) as error:
     raise DataError(
       f'{directory}: damaged ({error}); delete this folder'
     ) from error
-  for row in left_out[:_MAX_NAMED]:
-    _logger.warning('left out: %s: %s', row['path'], row['reason'])
-  if len(left_out) > _MAX_NAMED:
-    _logger.warning(
-      'left out: %d more, named in %s', len(left_out) - _MAX_NAMED, path
-    )
+  _name('left out', left_out, directory / excerpt_index.LEFT_OUT_FILE)
+  _name('damaged', damaged, directory / excerpt_index.DAMAGED_FILE)
   prepared = Prepared(
     index,
     {track.track_id: track for track in tracks},
     left_out,
+    damaged,
   )
   _refuse_loss(prepared, config.data.allow_missing)
   return prepared
+
+
+def _read_reasons(path: epath.Path) -> list[dict[str, str]]:
+  text = path.read_text(encoding='utf-8')
+  return list(csv.DictReader(io.StringIO(text, newline='')))
+
+
+def _name(what: str, rows: list[dict[str, str]], path: epath.Path) -> None:
+  for row in rows[:_MAX_NAMED]:
+    _logger.warning('%s: %s: %s', what, row['path'], row['reason'])
+  if len(rows) > _MAX_NAMED:
+    _logger.warning(
+      '%s: %d more, named in %s', what, len(rows) - _MAX_NAMED, path
+    )
 
 
 def _records(

@@ -9,6 +9,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from mgc_jax.datasets.remote import remote_states
+from mgc_jax.datasets.sources import synthetic
 from mgc_jax.datasets.track import Track, is_remote
 from mgc_jax.errors import ConfigError
 from mgc_jax.runtime import user_cache_dir
@@ -39,7 +40,8 @@ def source_fingerprint(tracks: list[Track], config: ConfigDict) -> str:
 
   Args:
     tracks: of the source.
-    config: `features` and `data.min_duration_s` are part of it.
+    config: `features`, `data.min_duration_s` and `data.on_damage` are part of
+      it.
 
   Returns:
     `<source>-<16 hexadecimal digits>`.
@@ -48,15 +50,20 @@ def source_fingerprint(tracks: list[Track], config: ConfigDict) -> str:
   digest = hashlib.sha256()
   settings = config.features.to_dict()
   settings['min_duration_s'] = config.data.min_duration_s
+  settings['on_damage'] = config.data.on_damage
   digest.update(json.dumps(settings, sort_keys=True).encode())
-  # Without ffmpeg such files are left out; with it they are not.
-  if any(track.path.lower().endswith('.m4a') for track in tracks):
+  # With ffmpeg more files are read, and some of them to a later end.
+  if any(_is_audio(track.path) for track in tracks):
     digest.update(str(shutil.which('ffmpeg') is not None).encode())
   for track in tracks:
     row = (track.track_id, track.path, track.genre, track.artist)
     state = remote.get(track.path) or _file_state(track.path)
     digest.update(ascii((row, state)).encode())
   return f'{config.data.source}-{digest.hexdigest()[:16]}'
+
+
+def _is_audio(path: str) -> bool:
+  return not path.startswith(synthetic.SCHEME) and not path.endswith('.npy')
 
 
 def _file_state(path: str) -> tuple[int, ...]:

@@ -39,7 +39,7 @@ _TOLERANCE_S = 1.0  # clips of 30 s are a little longer or shorter
 _BLOCK_BYTES = 1 << 20
 _MAX_EXTRA = 50  # named, of files that no list has
 _MISSING = 'no such file'
-FAULTS = ('missing', 'unreadable', 'other length', 'other bytes')
+FAULTS = ('missing', 'unreadable', 'damaged', 'other length', 'other bytes')
 # How what a source says of a track begins; else it is not to be read.
 _PROBLEMS = {'missing': 'missing', 'known to be': 'known fault'}
 _KINDS = ('whole', 'known fault', *FAULTS, 'extra')
@@ -60,6 +60,7 @@ def check_track(track: Track, features: ConfigDict) -> tuple[str, str]:
       k for start, k in _PROBLEMS.items() if track.problem.startswith(start)
     )
     return next(kinds, 'unreadable'), track.problem
+  warning = ''
   try:
     with local_copy(track.path) as path:
       if not os.path.exists(path):
@@ -69,10 +70,13 @@ def check_track(track: Track, features: ConfigDict) -> tuple[str, str]:
         frames = np.load(path, mmap_mode='r', allow_pickle=False)
         duration_s = len(frames) / frame_rate_hz(features)
       else:
-        duration_s = decode.decoded_s(path)
+        outcome = decode.decoded(path)
+        duration_s, warning = outcome.duration_s, outcome.warning
       digest = _digest(path, track.digest)
   except (DataError, OSError, RemoteError) as error:
     return ('missing' if str(error) == _MISSING else 'unreadable'), str(error)
+  if warning:
+    return 'damaged', warning
   if track.duration_s and abs(duration_s - track.duration_s) > _TOLERANCE_S:
     return 'other length', f'{duration_s:.1f} s, not {track.duration_s:.1f} s'
   if digest != track.digest:

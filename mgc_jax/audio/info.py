@@ -1,0 +1,29 @@
+"""What an audio file states about itself: rate, channels, length."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioInfo:
+  """What a file states, before anything is decoded.
+
+  Attributes:
+    sample_rate_hz: the file's own.
+    num_channels: the file's own.
+    duration_s: the stated length; 0 where nothing is stated.
+    is_exact: whether the length is a count of samples. Only such a length can
+      show that a file is truncated; others are estimates from a bit rate.
+    reader: `sndfile` or `ffmpeg`, whichever reads all of it.
+    start_s: when the sound starts in its container (ffmpeg only).
+    is_cut: whether the file visibly ends too early, without stating a length.
+    fault: what is visibly wrong with the file; empty where nothing is.
+  """
+
+  sample_rate_hz: int
+  num_channels: int
+  duration_s: float
+  is_exact: bool
+  reader: str
+  start_s: float = 0.0
+  is_cut: bool = False
+  fault: str = ''

@@ -1,0 +1,147 @@
+"""Finds out what an audio file states, and which library reads all of it."""
+
+import dataclasses
+import math
+import os
+import pathlib
+import re
+
+import soundfile
+
+from mgc_jax.audio import ffmpeg, mpeg, ogg, sndfile
+from mgc_jax.audio.info import AudioInfo
+from mgc_jax.errors import DataError
+
+MAX_DURATION_S = 30 * 24 * 3600.0
+_SAMPLE_RATES_HZ = (1000, 1_000_000)
+# Sizes that programs write where they cannot know them (a pipe, a recorder
+# that lost power): 0, 0xFFFFFFFF and what is near 2 or 4 GiB.
+_STREAMED_BYTES = 0x7FFF0000
+_SIZE_IN_LOG = re.compile(
+  r'^\s*(?:data|Data Size|SSND|riff)\s*:\s*(\d+) \(should be (\d+)\)',
+  re.MULTILINE,
+)
+
+
+def probe(path: str | os.PathLike, reads_all: bool = True) -> AudioInfo:
+  """Reads a file's header.
+
+  Args:
+    path: of the file; its extension does not matter.
+    reads_all: whether the file will be read to its end. Only then is a FLAC
+      file searched for a second one behind it, which costs reading it once.
+
+  Raises:
+    DataError: there is no such file, it is empty or cannot be opened, or
+      neither libsndfile nor ffmpeg can read it as audio.
+  """
+  if '\0' in os.fspath(path):
+    raise DataError('no such file')
+  _refuse_what_is_no_file(pathlib.Path(path))
+  try:
+    with sndfile.opened(path) as file:
+      info = _of_sndfile(file, path, reads_all)
+  except sndfile.ERRORS:
+    return _checked(ffmpeg.probe(path))
+  if info is None:
+    return _checked(ffmpeg.probe(path))
+  if info.reader == 'ffmpeg' and not ffmpeg.is_installed():
+    info = dataclasses.replace(
+      info,
+      reader='sndfile',
+      is_exact=False,
+      fault='states no length, so that libsndfile may have stopped before its '
+      'end; with ffmpeg installed all of it is read',
+    )
+  return _checked(info)
+
+
+def _refuse_what_is_no_file(path: pathlib.Path) -> None:
+  try:
+    if not path.is_file():
+      raise DataError('not a file' if path.exists() else 'no such file')
+    if path.stat().st_size == 0:
+      raise DataError('empty: 0 bytes')
+    with path.open('rb') as file:
+      file.read(1)
+  except OSError as error:
+    raise DataError(f'cannot be opened: {error.strerror}') from error
+
+
+def _checked(info: AudioInfo) -> AudioInfo:
+  low, high = _SAMPLE_RATES_HZ
+  if not low <= info.sample_rate_hz <= high:
+    raise DataError(
+      f'damaged: a sample rate of {info.sample_rate_hz} Hz, not in {low} to '
+      f'{high}'
+    )
+  # A length that nobody has: what is in the file decides.
+  if not (math.isfinite(info.duration_s) and info.duration_s < MAX_DURATION_S):
+    return dataclasses.replace(info, duration_s=0.0, is_exact=False)
+  return info
+
+
+def _of_sndfile(
+  file: soundfile.SoundFile, path: str | os.PathLike, reads_all: bool
+) -> AudioInfo | None:
+  """Returns what libsndfile says; None where ffmpeg should be asked."""
+  info = AudioInfo(
+    file.samplerate,
+    file.channels,
+    file.frames / file.samplerate if file.samplerate else 0.0,
+    is_exact=True,
+    reader='sndfile',
+  )
+  if not (file.frames and file.samplerate):
+    return None
+  if file.format == 'MP3':
+    return _of_mp3(info, path)
+  if file.format == 'OGG':
+    return _of_ogg(info, path)
+  if file.format == 'FLAC':
+    has_length = info.duration_s < MAX_DURATION_S
+    if not has_length or (reads_all and ogg.is_joined_flac(path)):
+      return _read_by_ffmpeg(info)
+    return info
+  return _of_sized(info, file.extra_info)
+
+
+def _read_by_ffmpeg(info: AudioInfo, duration_s: float = 0.0) -> AudioInfo:
+  """Says that libsndfile would stop before the file's end."""
+  return dataclasses.replace(
+    info, duration_s=duration_s, is_exact=duration_s > 0, reader='ffmpeg'
+  )
+
+
+def _of_mp3(info: AudioInfo, path: str | os.PathLike) -> AudioInfo:
+  """Asks for ffmpeg where libsndfile would guess the length of an MP3."""
+  kind, num_samples = mpeg.stated_samples(path) or ('', 0)
+  if kind == 'Xing':
+    return info
+  return _read_by_ffmpeg(info, num_samples / info.sample_rate_hz)
+
+
+def _of_ogg(info: AudioInfo, path: str | os.PathLike) -> AudioInfo:
+  """Asks for ffmpeg where several streams follow each other."""
+  pages = ogg.ogg_pages(path)
+  if pages.is_chained:
+    info = _read_by_ffmpeg(info)
+  else:
+    info = dataclasses.replace(info, is_exact=pages.has_end)
+  if not pages.is_cut:
+    return info
+  fault = 'truncated: ends in the middle of an Ogg page'
+  return dataclasses.replace(info, is_exact=False, is_cut=True, fault=fault)
+
+
+def _of_sized(info: AudioInfo, libsndfile_log: str) -> AudioInfo:
+  """WAV, AU and AIFF state a size; libsndfile logs where the file has less."""
+  found = _SIZE_IN_LOG.search(libsndfile_log)
+  if not found:
+    return info
+  stated, actual = (int(group) for group in found.groups())
+  if not actual or stated == 0 or stated >= _STREAMED_BYTES:
+    return dataclasses.replace(info, is_exact=False)
+  return dataclasses.replace(
+    info, duration_s=info.duration_s * max(1.0, stated / actual)
+  )
