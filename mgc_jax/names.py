@@ -4,15 +4,37 @@ import unicodedata
 
 # Control characters, halves of surrogate pairs, line and paragraph separators.
 _NOT_SHOWN = ('Cc', 'Cs', 'Zl', 'Zp')
-# What programs write where the artist is not known, or where there are many.
-_NOBODY = (
-  'unknown artist',
-  'unknown',
-  'various artists',
-  'various',
-  'v.a.',
-  'v/a',
-  'va',
+# What programs write, in capitals or not, where the artist is not known, or
+# where there are many.
+_NOBODY = frozenset(
+  (
+    '',
+    'n/a',
+    'no artist',
+    'unknown',
+    'unknown artist',
+    'artist unknown',
+    'artista desconocido',
+    'artiste inconnu',
+    'unbekannter interpret',
+    'unbekannter künstler',
+    'v.a.',
+    'v. a.',
+    'v/a',
+    'va',
+    'aa.vv.',
+    'vv.aa.',
+    'various',
+    'various artist',
+    'various artists',
+    'various interprets',
+    'various performers',
+    'artistes divers',
+    'artisti vari',
+    'varios artistas',
+    'verschiedene interpreten',
+    'verschiedene künstler',
+  )
 )
 
 
@@ -58,8 +80,8 @@ def known_artist(name: str) -> str:
     name: from a tag or a manifest.
 
   Returns:
-    The comparable name; empty where it names nobody in particular ("Various
-    Artists", "unknown").
+    The comparable name; empty where the name stands for nobody in particular
+    ("Various Artists", "<unknown>"). An empty artist equals no other.
   """
   name = comparable(name)
   return '' if name.strip('<>[]() ') in _NOBODY else name

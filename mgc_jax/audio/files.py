@@ -18,7 +18,7 @@ EXTENSIONS = tuple(
     'svx tak tta voc w64 wav wave weba webm wma wv xwma'
   ).split()
 )
-# What desktops and NAS systems keep of deleted files, versions and thumbnails.
+# Where desktops and NAS systems keep deleted files, versions and thumbnails.
 _TRASH_FOLDERS = frozenset(
   (
     '#recycle',
@@ -56,8 +56,8 @@ def audio_files(
 
   Files are recognised by their extension. Names that begin with a dot, and
   folders of deleted or generated files (`@eaDir`, `#recycle`), are left out. A
-  symbolic link to a folder is followed unless that folder is read anyway, so a
-  loop of links ends.
+  symbolic link is followed unless what it leads to is read anyway, so every
+  file comes once and a loop of links ends.
 
   Args:
     folder: where to start.
@@ -71,14 +71,16 @@ def audio_files(
   """
   skipped = Skipped() if skipped is None else skipped
   starts, file_links = collections.deque([folder]), []
-  followed: list[str] = []  # real paths of the starts so far
+  root = os.path.realpath(folder)
+  followed: set[str] = set()  # real paths of the starts so far
   while starts:
     start = starts.popleft()
     real = os.path.realpath(start)
-    if followed and _is_read_anyway(real, followed):
-      skipped['links to folders that are read anyway'] += 1
+    reason = _reason_to_skip(start, real, root, followed) if followed else ''
+    if reason:
+      skipped[reason] += 1
       continue
-    followed.append(real)
+    followed.add(real)
     for place, folders, names in os.walk(start, onerror=on_error):
       here = os.path.normpath(os.path.join(real, os.path.relpath(place, start)))
       starts.extend(_take_out_links(place, folders, skipped))
@@ -91,11 +93,35 @@ def audio_files(
   yield from _other_files(file_links, followed, skipped)
 
 
-def _is_read_anyway(real: str, followed: list[str]) -> bool:
-  """Returns whether a folder is in one that is read, or holds the first."""
-  return any(is_inside(real, x) for x in followed) or is_inside(
-    followed[0], real
-  )
+def _reason_to_skip(link: str, real: str, root: str, followed: set[str]) -> str:
+  """Returns why a link to a folder is not followed; '' where it is.
+
+  Args:
+    link: its path.
+    real: where it leads.
+    root: real path of the folder where everything began.
+    followed: real paths of the folders where walks begin.
+  """
+  if _is_walked(real, followed):
+    return 'links to folders that are read anyway'
+  own_folder = os.path.realpath(os.path.dirname(link))
+  if is_inside(own_folder, real) or is_inside(root, real):
+    return 'links to folders that they lie in'
+  return ''
+
+
+def _is_walked(path: str, followed: set[str]) -> bool:
+  """Returns whether one of the walks reaches a path.
+
+  Args:
+    path: a real path, without links.
+    followed: real paths of the folders where walks begin.
+  """
+  while path not in followed:
+    path, name = os.path.split(path)
+    if not name or _is_left_out(name):
+      return False
+  return True
 
 
 def is_inside(path: str, folder: str) -> bool:
@@ -108,13 +134,22 @@ def is_inside(path: str, folder: str) -> bool:
   return os.path.commonpath([path, folder]) == folder
 
 
+def _is_left_out(name: str) -> bool:
+  """Returns whether a folder of this name is not walked."""
+  return name.startswith('.') or name.casefold() in _TRASH_FOLDERS
+
+
+def _is_audio(name: str) -> bool:
+  return name.lower().endswith(EXTENSIONS)
+
+
 def _take_out_links(
   place: str, folders: list[str], skipped: Skipped
 ) -> list[str]:
   """Leaves the folders to be walked now, in order, and returns the links."""
   walked, links = [], []
   for name in sorted(folders):
-    if name.startswith('.') or name.casefold() in _TRASH_FOLDERS:
+    if _is_left_out(name):
       skipped['hidden or trash folders'] += 1
     elif os.path.islink(os.path.join(place, name)):
       links.append(os.path.join(place, name))
@@ -130,20 +165,21 @@ def _audio_by_name(
   for name in sorted(names):
     if name.startswith('.'):
       skipped['hidden files'] += 1
-    elif not name.lower().endswith(EXTENSIONS):
+    elif not _is_audio(name):
       skipped['files that are not audio by name'] += 1
     else:
       yield os.path.join(place, name)
 
 
 def _other_files(
-  links: list[str], followed: list[str], skipped: Skipped
+  links: list[str], followed: set[str], skipped: Skipped
 ) -> Iterator[str]:
-  """Yields the links that lead to files which no folder has, each file once."""
+  """Yields the links to files that no walk has reached, each file once."""
   seen = set()
   for link in links:
     target = os.path.realpath(link)
-    is_read = any(is_inside(target, folder) for folder in followed)
+    # Links of git-annex lead to a hidden folder, or to names of digests.
+    is_read = _is_audio(target) and _is_walked(target, followed)
     if os.path.exists(link) and (target in seen or is_read):
       skipped['links to files that are read anyway'] += 1
       continue
@@ -154,7 +190,7 @@ def _other_files(
 def find_files(words: list[str]) -> list[str]:
   """Returns the files that words of the command line mean.
 
-  What was left out of folders is told on standard error, a line for each.
+  One line on standard error for each folder says what was left out of it.
 
   Args:
     words: files, taken as they are; folders, whose audio files are found,
@@ -164,7 +200,7 @@ def find_files(words: list[str]) -> list[str]:
     DataError: a folder has no audio in it.
   """
   found: list[str] = []
-  unread: list[str] = []  # folders, to be named by who cannot read them
+  unread: list[str] = []  # folders; whoever opens them reports the reason
 
   def cannot_be_read(error: OSError) -> None:
     unread.append(error.filename)
@@ -195,11 +231,12 @@ def no_audio(folder: str, skipped: Skipped) -> str:
 
 
 def listed_files(lines: Iterable[bytes]) -> Iterator[str]:
-  r"""Yields the paths of a list, one on each line.
+  r"""Yields the paths of a list that has one on each line.
 
   Args:
-    lines: of a plain list or an M3U playlist: a byte-order mark, `\r\n` and
-      lines of comments (`#EXTM3U`) are not part of a path.
+    lines: of a plain list or an M3U playlist. A byte-order mark, `\r\n`, empty
+      lines and comments (`#EXTM3U`) are not part of a path; a line that begins
+      with `#` is a path where there is a file of that name.
   """
   for number, line in enumerate(lines):
     if number == 0:

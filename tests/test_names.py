@@ -1,0 +1,109 @@
+"""One rule for how names are compared, and one for how they are shown."""
+
+import sys
+import unicodedata
+
+import pytest
+
+from mgc_jax.names import comparable, is_shown, known_artist, printable
+
+
+@pytest.mark.parametrize(
+  'other',
+  ['BJÖRK', 'Bjo\u0308rk', ' björk\t', 'Björk\u3000', '\xa0BJO\u0308RK'],
+)
+def test_spellings_of_one_name_are_the_same(other):
+  assert comparable(other) == comparable('Björk')
+
+
+@pytest.mark.parametrize(
+  ('one', 'other'),
+  [
+    ('STRASSE', 'Straße'),
+    ('ＪＡＺＺ', 'jazz'),
+    ('City\u3000Pop', 'city  pop'),
+    ('ﬁlm', 'Film'),
+  ],
+)
+def test_compatible_characters_are_the_same(one, other):
+  assert comparable(one) == comparable(other)
+
+
+@pytest.mark.parametrize(
+  ('one', 'other'),
+  [('Bjork', 'Björk'), ('R&B', 'RB'), ('hip hop', 'hiphop'), ('x', 'y')],
+)
+def test_different_names_stay_different(one, other):
+  assert comparable(one) != comparable(other)
+
+
+def test_the_compared_form_of_every_character_is_final():
+  """A track keeps its artist's name in that form; copies must not change it."""
+  for code in range(sys.maxunicode + 1):
+    once = comparable(chr(code))
+    assert comparable(once) == once
+
+
+@pytest.mark.parametrize(
+  'name',
+  [
+    '',
+    '  ',
+    'Various Artists',
+    'VARIOUS ARTISTS ',
+    'various',
+    'VA',
+    'V.A.',
+    '<Unknown>',
+    '[unknown]',
+    'Unknown Artist',
+    '(Various Artists)',
+    'Unbekannter Ku\u0308nstler',
+    'Ｖａｒｉｏｕｓ\u3000Artists',
+  ],
+)
+def test_nobody_in_particular_is_no_artist(name):
+  assert known_artist(name) == ''
+
+
+@pytest.mark.parametrize(
+  ('name', 'wanted'),
+  [
+    ('Vangelis', 'vangelis'),
+    ('The Various Artists Band', 'the various artists band'),
+    ('Unknown Mortal Orchestra', 'unknown mortal orchestra'),
+    ('!!!', '!!!'),
+    ('(Sandy) Alex G', '(sandy) alex g'),
+  ],
+)
+def test_similar_names_are_artists(name, wanted):
+  assert known_artist(name) == wanted
+
+
+@pytest.mark.parametrize(
+  'name',
+  [
+    '日本語\u3000ポップ',
+    'Hôtel\xa0California',
+    '👩\u200d🎤',
+    'می\u200cخواهم',
+    'soft\xadhyphen',
+    unicodedata.normalize('NFD', 'Zoë'),
+  ],
+)
+def test_real_characters_are_printed_as_they_are(name):
+  assert printable(name) == name and all(map(is_shown, name))
+
+
+@pytest.mark.parametrize(
+  ('name', 'wanted'),
+  [
+    ('a\nb', r'a\nb'),
+    ('\x1b[2J', r'\x1b[2J'),
+    ('a\u2028b', r'a\u2028b'),
+    (b'caf\xe9'.decode('utf-8', 'surrogateescape'), r'caf\udce9'),
+    ('a\0', r'a\x00'),
+  ],
+)
+def test_what_would_break_a_line_is_escaped(name, wanted):
+  assert printable(name) == wanted
