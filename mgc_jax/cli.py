@@ -1,5 +1,6 @@
 """What every command line shares: flags, exit codes, no traceback."""
 
+import contextlib
 import errno
 import functools
 import logging
@@ -8,10 +9,11 @@ import pathlib
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from absl import app, flags
 from absl import logging as absl_logging
+from ml_collections import ConfigDict
 
 from mgc_jax.errors import ConfigError, DataError
 
@@ -45,19 +47,96 @@ def flag_message(error: Exception) -> str:
 
 
 def parse_flags(argv: Sequence[str], takes_words: bool = False) -> list[str]:
-  """Parses flags; exits with 2 and one message where they are wrong."""
+  """Parses flags; exits with 2 and one message where they are wrong.
+
+  A leading `~` in a value stands for the home directory: a shell replaces it
+  at the start of a word only, not after the `=` of `--to=~/Sorted`.
+
+  Args:
+    argv: the command line, the program's name first.
+    takes_words: whether words that are not flags are allowed.
+
+  Returns:
+    The program's name and the words that are not flags.
+  """
   try:
-    rest = flags.FLAGS(argv)
+    rest = flags.FLAGS(_with_config_path_expanded(argv))
     flags.FLAGS.validate_all_flags()
     if 'config' in flags.FLAGS and not isinstance(flags.FLAGS.config, str):
       _ = flags.FLAGS.config.seed  # only now is a failure to load it raised
     if len(rest) > 1 and not takes_words:
       raise flags.UnrecognizedFlagError(rest[1], ' '.join(rest[1:]))
-    return rest
+    _expand_flags()
+    return [rest[0], *map(_expand_word, rest[1:])]
+  except BrokenPipeError:  # the reader of --help has gone
+    raise
   except FLAG_ERRORS as error:
     print(f'usage error: {flag_message(error)}', file=sys.stderr)
     print(f'Try: python -m {_module_name()} --help', file=sys.stderr)
     sys.exit(2)
+
+
+def expand_home(path: str) -> str:
+  """Returns a path with a leading `~` replaced by the home directory.
+
+  Args:
+    path: any text. It is returned as it is where it does not start with `~`, or
+      where it names a user who does not exist.
+
+  Raises:
+    ConfigError: it names the home directory of a user who has none.
+  """
+  if not path.startswith('~'):
+    return path
+  expanded = os.path.expanduser(path)
+  if expanded.split('/')[0] == '~':
+    raise ConfigError(
+      f'{path}: this user has no home directory; write the path in full'
+    )
+  return expanded
+
+
+def expand_config(config: ConfigDict) -> None:
+  """Replaces a leading `~` in every text field, as `expand_home` does.
+
+  Args:
+    config: changed in place. Lists are left alone: they hold names, not paths.
+
+  Raises:
+    ConfigError: a field needs a home directory, and this user has none.
+  """
+  for name, value in config.items():
+    if isinstance(value, ConfigDict):
+      expand_config(value)
+    elif isinstance(value, str) and value.startswith('~'):
+      config[name] = expand_home(value)
+
+
+def _with_config_path_expanded(argv: Sequence[str]) -> list[str]:
+  """Expands the path of the config file, which is read during parsing."""
+  return [
+    re.sub(r'^(--?config=)(~.*)', lambda m: m[1] + expand_home(m[2]), word)
+    for word in argv
+  ]
+
+
+def _expand_flags() -> None:
+  for name in flags.FLAGS:
+    flag = flags.FLAGS[name]
+    if isinstance(flag.value, ConfigDict):
+      expand_config(flag.value)
+    elif isinstance(flag.value, str) and flag.value.startswith('~'):
+      flag.value = expand_home(flag.value)
+    elif isinstance(flag.value, list):
+      flag.value = [
+        expand_home(part) if isinstance(part, str) else part
+        for part in flag.value
+      ]
+
+
+def _expand_word(word: str) -> str:
+  """Expands a word that is not a flag, unless a file has just that name."""
+  return word if os.path.lexists(word) else expand_home(word)
 
 
 def run(main: Callable[..., None], takes_words: bool = False) -> None:
@@ -70,15 +149,52 @@ def run(main: Callable[..., None], takes_words: bool = False) -> None:
     takes_words: whether it takes the list of the words that are no flags; where
       not, one is wrong usage.
   """
+  _open_closed_streams()
   # Names of files need not be text; they are shown nevertheless.
   sys.stdout.reconfigure(errors='backslashreplace')
   _log_to_stderr()
-  app.run(
-    lambda argv: _exit_code(
-      functools.partial(main, argv[1:]) if takes_words else main
-    ),
-    flags_parser=functools.partial(parse_flags, takes_words=takes_words),
-  )
+  with _handling_lost_output():
+    app.run(
+      lambda argv: _exit_code(
+        functools.partial(main, argv[1:]) if takes_words else main
+      ),
+      flags_parser=functools.partial(parse_flags, takes_words=takes_words),
+    )
+
+
+def _open_closed_streams() -> None:
+  """Replaces standard streams that were closed by the caller, as by `>&-`.
+
+  Python has None in their place, and the first files that a process opens would
+  get their numbers, so that what C libraries print would end up in those files.
+  """
+  for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
+    if getattr(sys, name) is None:
+      setattr(sys, name, open(os.devnull, mode))
+
+
+@contextlib.contextmanager
+def _handling_lost_output() -> Iterator[None]:
+  """Ends the process where its output can no longer be written.
+
+  A reader that has gone, as `head` has after ten lines, is not an error; a full
+  disk is one.
+  """
+  try:
+    try:
+      yield
+    except SystemExit:
+      sys.stdout.flush()  # the interpreter would report a failure at length
+      raise
+  except BrokenPipeError:
+    _let_go_of_stdout()
+    sys.exit(_SIGPIPE_CODE)
+  except OSError as error:
+    if error.errno not in _FULL:
+      raise
+    _let_go_of_stdout()
+    print(f'error: cannot write: {error}', file=sys.stderr)
+    sys.exit(1)
 
 
 def _log_to_stderr() -> None:
@@ -101,23 +217,13 @@ def _log_to_stderr() -> None:
 def _exit_code(main: Callable[[], None]) -> int:
   try:
     main()
-    sys.stdout.flush()
   except (ConfigError, DataError, KeyboardInterrupt) as error:
     return explain(error)
-  except BrokenPipeError:  # whoever read has enough, as `head` has
-    _let_go_of_stdout()
-    return _SIGPIPE_CODE
-  except OSError as error:
-    if error.errno not in _FULL:
-      raise
-    _let_go_of_stdout()
-    print(f'error: cannot write: {error}', file=sys.stderr)
-    return 1
   return 0
 
 
 def _let_go_of_stdout() -> None:
-  """What is still to be written to it would fail at the end once more."""
+  """Discards what is still buffered; it would fail once more at the end."""
   os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
