@@ -98,12 +98,19 @@ HOMELESS = 'import os; os.setresuid(54321, 0, 0)\n' + COMMAND
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason='becomes another user')
-@pytest.mark.parametrize('args', [['--to=~/Sorted'], ['--to=x', '~']])
-def test_without_a_home_directory_a_tilde_is_refused(tmp_path, args):
+@pytest.mark.parametrize(
+  ('args', 'refused'),
+  [
+    ([], '~/music'),
+    (['--config.data.root=x', '--to=~/Sorted'], '~/Sorted'),
+    (['--config.data.root=x', '--to=x', '~'], '~'),
+  ],
+)
+def test_without_a_home_directory_a_tilde_is_refused(tmp_path, args, refused):
   """It would become a folder of that name."""
   done = _given(tmp_path, *args, command=HOMELESS, without=['HOME'])
   assert done.returncode == 2
-  assert ': this user has no home directory' in done.stderr
+  assert f'error: {refused}: this user has no home directory' in done.stderr
   assert 'Traceback' not in done.stderr
 
 
