@@ -1,6 +1,7 @@
 """How names from tags, disks and lists are compared, and how they are shown."""
 
 import unicodedata
+from collections.abc import Iterable
 
 # Control characters, halves of surrogate pairs, line and paragraph separators.
 _NOT_SHOWN = ('Cc', 'Cs', 'Zl', 'Zp')
@@ -71,6 +72,21 @@ def comparable(name: str) -> str:
   """
   folded = unicodedata.normalize('NFKC', name).casefold()
   return ' '.join(unicodedata.normalize('NFKC', folded).split())
+
+
+def known_spelling(name: str, known: Iterable[str]) -> str:
+  """Returns how a name is spelled in a list; '' where it is not in it.
+
+  Args:
+    name: of any spelling.
+    known: names as they are spelled; of several that fit, the name itself is
+      preferred, and then the first.
+  """
+  known = list(known)
+  if name in known:
+    return name
+  wanted = comparable(name)
+  return next((x for x in known if comparable(x) == wanted), '')
 
 
 def known_artist(name: str) -> str:
