@@ -83,6 +83,39 @@ def test_honest_lists_pass():
   assert _run('--protocol=track', *names).returncode == 0
 
 
+def test_spellings_of_an_artist_are_one_artist(tmp_path):
+  """Capitals, Unicode forms and spaces do not hide a leak."""
+  path = tmp_path / 'mine.csv'
+  path.write_text(
+    'Track_ID;genre;split;artist\n'
+    'a;jazz;train;Björk\n'
+    'b;jazz;test;BJO\u0308RK \n'
+    'c;jazz;valid;björk\n',
+    encoding='utf-8',
+  )
+  done = _run(path)
+  assert done.returncode == 1
+  assert '1 artist on two sides:\n  björk: a (jazz, train) = b' in done.stdout
+
+
+def test_nobody_in_particular_is_not_on_two_sides(tmp_path):
+  path = tmp_path / 'mine.csv'
+  rows = ('a,jazz,train,Various Artists', 'b,jazz,test,various artists')
+  path.write_text('\n'.join(['track_id,genre,split,artist', *rows]))
+  done = _run(path)
+  assert done.returncode == 0, done.stdout
+
+
+def test_spellings_of_a_genre_are_one_genre(tmp_path):
+  """As in a list of windows, where a track has several rows."""
+  path = tmp_path / 'mine.csv'
+  path.write_text('track_id,genre,split\na,Jazz,train\na,JAZZ ,train\n')
+  done = _run(path)
+  assert done.returncode == 0, done.stdout
+  path.write_text('track_id,genre,split\na,Jazz,train\na,rock,train\n')
+  assert 'track under two genres' in _run(path).stdout
+
+
 def test_known_replicas_are_known_by_their_ids(tmp_path):
   replicas = facts.replica_groups()
   first = next(iter(replicas))

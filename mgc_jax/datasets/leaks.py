@@ -1,4 +1,4 @@
-"""What two sides of a split share, and audio that stands under two genres.
+"""Finds what two sides of a split share, and audio that has two genres.
 
 Example, on any manifest, published or your own:
   python -m mgc_jax.datasets.leaks data/manifests/gtma_window.csv
@@ -18,7 +18,7 @@ from mgc_jax.config_rules import SPLITS
 from mgc_jax.datasets import facts
 from mgc_jax.datasets.track import read_rows
 from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.names import printable
+from mgc_jax.names import comparable, known_artist, printable
 
 # By name: run as a command, this module's own is __main__.
 _logger = logging.getLogger('mgc_jax.datasets.leaks')
@@ -135,9 +135,9 @@ def check(
     return keep
   if on_leak == 'stop':
     raise DataError(
-      f'protocol {protocol} leaks:\n{text}\nMend the list, or leave these '
-      'tracks out by --config.data.on_leak=drop; by '
-      '--config.data.protocol=artist a split is made that shares no artist'
+      f'protocol {protocol} leaks:\n{text}\nCorrect the list, or leave these '
+      'tracks out with --config.data.on_leak=drop; '
+      '--config.data.protocol=artist makes a split that shares no artist'
     )
   for leak in leaks:
     keep[list(_rows_to_drop(leak, columns['split']))] = False
@@ -148,7 +148,9 @@ def check(
     zip(columns['track_id'], columns['split'], strict=True)
   ):
     keep[row] &= place not in dropped
-  _logger.warning('left out, as they leak: %d tracks:\n%s', len(dropped), text)
+  _logger.warning(
+    'left out because of leaks: %d tracks\n%s', len(dropped), text
+  )
   return keep
 
 
@@ -181,17 +183,22 @@ def read_columns(manifest: pathlib.Path) -> dict[str, np.ndarray]:
     manifest: CSV with the columns `track_id, genre, split`, and where they
       are known `artist, sha256`; windows are rows of one `track_id`.
 
+  Returns:
+    The columns, str[n] each. Artists and genres are in the form in which they
+    are compared, so spellings of one name are equal.
+
   Raises:
     DataError: it cannot be read, or lacks one of the three.
   """
   rows = read_rows(manifest, ('track_id', 'genre', 'split'))
-  columns = {
-    name: np.array([printable((row[name] or '').strip()) for _, row in rows])
-    for name in ('track_id', 'genre', 'split', 'artist', 'sha256')
-    if rows and name in rows[0][1]
-  }
-  if not columns:
-    raise DataError(f'{manifest}: lists no track')
+  if not rows:
+    raise DataError(f'{manifest}: lists no tracks')
+  forms = {'artist': known_artist, 'genre': comparable}
+  columns = {}
+  for name in ('track_id', 'genre', 'split', 'artist', 'sha256'):
+    if name in rows[0][1]:
+      form = forms.get(name, str)
+      columns[name] = np.array([printable(form(row[name])) for _, row in rows])
   odd = set(columns['split']) - {*SPLITS, ''}
   if odd:
     raise DataError(
