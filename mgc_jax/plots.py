@@ -3,16 +3,13 @@
 import pathlib
 from typing import Any
 
-import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure  # no pyplot: files only
+from ml_collections import ConfigDict
 
-matplotlib.use('Agg')  # files only; before pyplot
-import librosa.display  # noqa: E402
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-from ml_collections import ConfigDict  # noqa: E402
-
-from mgc_jax import figure_file  # noqa: E402
-from mgc_jax.features import frame_rate_hz  # noqa: E402
+from mgc_jax import figure_file
+from mgc_jax.features import frame_rate_hz, mel_filterbank
 
 _CURVES = (
   ('loss', ('train_loss', 'valid_loss')),
@@ -21,11 +18,14 @@ _CURVES = (
 )
 # From the split that leaks most to the honest one.
 _LADDER_COLORS = ('tab:red', 'tab:orange', 'tab:green')
+_MEL_TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 16000)
+_FINE_FFT_SAMPLES = 1 << 14  # bins about 1 Hz apart
 
 
 def plot_curves(lines: list[dict[str, Any]], path: pathlib.Path) -> None:
   """Draws the training curves of `metrics.jsonl`."""
-  figure, axes = plt.subplots(1, len(_CURVES), figsize=(12, 3.5))
+  figure = Figure(figsize=(12, 3.5))
+  axes = figure.subplots(1, len(_CURVES))
   for axis, (title, names) in zip(axes, _CURVES, strict=True):
     for name in names:
       found = [line for line in lines if name in line]  # not all are evaluated
@@ -44,7 +44,8 @@ def plot_confusion(results: dict[str, Any], path: pathlib.Path) -> None:
   """Draws the confusion matrix, true genres as rows."""
   counts, genres = np.array(results['confusion_matrix']), results['genres']
   size = 2.5 + 0.5 * len(genres)
-  figure, axis = plt.subplots(figsize=(size, size))
+  figure = Figure(figsize=(size, size))
+  axis = figure.subplots()
   shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
   axis.imshow(shares, cmap='Blues', vmin=0, vmax=1)
   for (row, column), count in np.ndenumerate(counts):
@@ -74,25 +75,38 @@ def plot_spectrograms(
   """
   columns = min(5, len(excerpts))
   rows = -(-len(excerpts) // columns)
-  figure, axes = plt.subplots(
-    rows, columns, figsize=(3.2 * columns, 2.6 * rows), squeeze=False
-  )
+  figure = Figure(figsize=(3.2 * columns, 2.6 * rows))
+  axes = figure.subplots(rows, columns, squeeze=False)
   for axis in axes.flat[len(excerpts) :]:
     axis.remove()
   for axis, (genre, frames) in zip(axes.flat, excerpts.items(), strict=False):
-    librosa.display.specshow(
+    axis.imshow(
       frames.astype(np.float32).T,
-      sr=features.sample_rate_hz,
-      hop_length=features.sample_rate_hz / frame_rate_hz(features),
-      fmin=features.min_frequency_hz,
-      fmax=features.max_frequency_hz,
-      x_axis='time',
-      y_axis='mel',
-      ax=axis,
+      origin='lower',
+      aspect='auto',
+      cmap='magma',
+      extent=(0, len(frames) / frame_rate_hz(features), 0, features.num_bands),
     )
-    axis.set(title=genre, xlabel='s')
+    _set_mel_ticks(axis, features)
+    axis.set(title=genre, xlabel='s', ylabel='Hz')
     axis.label_outer()
   _save(figure, path)
+
+
+def _set_mel_ticks(axis: Axes, features: ConfigDict) -> None:
+  """Marks frequencies on an axis of mel bands."""
+  filters = mel_filterbank(
+    features.sample_rate_hz,
+    _FINE_FFT_SAMPLES,
+    features.num_bands,
+    features.min_frequency_hz,
+    features.max_frequency_hz,
+  )
+  bin_hz = features.sample_rate_hz / _FINE_FFT_SAMPLES
+  middle_hz = filters.argmax(axis=0) * bin_hz
+  shown = [x for x in _MEL_TICKS_HZ if middle_hz[0] <= x <= middle_hz[-1]]
+  middles = np.arange(features.num_bands) + 0.5
+  axis.set_yticks(np.interp(shown, middle_hz, middles), shown)
 
 
 def plot_distribution(
@@ -105,7 +119,8 @@ def plot_distribution(
     genres: names of the C genres.
     path: of the PNG.
   """
-  figure, axis = plt.subplots(figsize=(2 + 0.8 * len(genres), 3.5))
+  figure = Figure(figsize=(2 + 0.8 * len(genres), 3.5))
+  axis = figure.subplots()
   bottom = np.zeros(len(genres))
   for side, count in counts.items():
     if count.any():
@@ -131,7 +146,8 @@ def plot_levels(
     middle_hz: f[F], of the bands.
     path: of the PNG.
   """
-  figure, axis = plt.subplots(figsize=(8, 4))
+  figure = Figure(figsize=(8, 4))
+  axis = figure.subplots()
   for name in np.unique(source):
     its = levels[source == name]
     mean, deviation = its.mean(axis=0), its.std(axis=0)
@@ -139,7 +155,7 @@ def plot_levels(
     axis.fill_between(middle_hz, mean - deviation, mean + deviation, alpha=0.2)
   axis.set(xlabel='Hz', ylabel='mean level, dB', title='Level by source')
   axis.grid(alpha=0.3)
-  axis.legend()
+  axis.legend(handles=axis.lines)  # also of names that begin with _
   _save(figure, path)
 
 
@@ -152,7 +168,8 @@ def plot_ladder(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
   """
   networks = list(dict.fromkeys(row['network'] for row in rows))
   protocols = list(dict.fromkeys(row['protocol'] for row in rows))
-  figure, axis = plt.subplots(figsize=(10, 4))
+  figure = Figure(figsize=(10, 4))
+  axis = figure.subplots()
   width = 0.8 / len(protocols)
   for i, protocol in enumerate(protocols):
     found = [
@@ -177,7 +194,6 @@ def plot_ladder(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
   _save(figure, path)
 
 
-def _save(figure: plt.Figure, path: pathlib.Path) -> None:
+def _save(figure: Figure, path: pathlib.Path) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
   figure_file.save(figure, path)
-  plt.close(figure)

@@ -37,14 +37,15 @@ def plot_timeline(
   _draw(top, bottom, answer, excerpts)
   name = printable(pathlib.Path(answer.path).name)
   title = f'{name}: {answer.genre} {answer.probability:.0%}'
-  top.set_title(title, parse_math=False)
-  top.set(ylabel='mel band')
+  top.set(title=title, ylabel='mel band')
   bottom.set(xlabel='s', ylabel='probability')
-  legend = bottom.legend(
-    loc='upper left', bbox_to_anchor=(1.0, 1.0), fontsize='small'
+  bottom.legend(
+    # Named one by one: left to itself it leaves out names that begin with _.
+    handles=bottom.containers,
+    loc='upper left',
+    bbox_to_anchor=(1.0, 1.0),
+    fontsize='small',
   )
-  for text in legend.get_texts():
-    text.set_parse_math(False)
   figure_file.save(figure, path)
 
 

@@ -1,9 +1,21 @@
+import logging
+import warnings
+from types import SimpleNamespace
+
+import librosa
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from mgc_jax import plots
+from mgc_jax import figure_file, plots
+from mgc_jax.classifier import Excerpt
 from mgc_jax.config import base_config
+from mgc_jax.timeline import plot_timeline
+
+# Matplotlib takes the first for a formula and cannot read the second; the next
+# it would leave out of a legend, and the last is in no font that it brings.
+ODD_GENRES = ('$uicideboy$', 'A $$ B', '_misc', '\u65e5\u672c\u8a9e')
 
 
 def _colours(path):
@@ -54,3 +66,173 @@ def test_distribution(tmp_path):
   plots.plot_distribution(counts, ('jazz', 'rock'), tmp_path / 'd' / 'd.png')
   assert _colours(tmp_path / 'd' / 'd.png') > 5
   assert list((tmp_path / 'd').iterdir()) == [tmp_path / 'd' / 'd.png']
+
+
+def _draw_curves(path):
+  plots.plot_curves([{'epoch': 0, 'train_loss': 1.0}], path)
+
+
+def _draw_confusion(path):
+  results = {
+    'confusion_matrix': np.eye(4, dtype=int).tolist(),
+    'genres': list(ODD_GENRES),
+    'split': 'test',
+    'protocol': 'artist',
+  }
+  plots.plot_confusion(results, path)
+
+
+def _draw_spectrograms(path):
+  frames = np.zeros((60, 128), np.float16)
+  excerpts = dict.fromkeys(ODD_GENRES, frames)
+  plots.plot_spectrograms(excerpts, base_config().features, path)
+
+
+def _draw_distribution(path):
+  plots.plot_distribution({'A $$ B': np.arange(1, 5)}, ODD_GENRES, path)
+
+
+def _draw_levels(path):
+  levels, source = np.zeros((4, 6)), np.array(ODD_GENRES)
+  plots.plot_levels(levels, source, np.arange(6.0), path)
+
+
+def _draw_ladder(path):
+  accuracy = {'mean': 0.5, 'ci95': (0.4, 0.6)}
+  rows = [
+    {'network': name, 'protocol': 'A $$ B', 'track_accuracy': accuracy}
+    for name in ODD_GENRES
+  ]
+  plots.plot_ladder(rows, path)
+
+
+def _answer():
+  """What `plot_timeline` needs of an answer: two windows, four genres."""
+  moments = [
+    SimpleNamespace(
+      start_s=x, end_s=x + 1.0, probabilities=(0.4, 0.3, 0.2, 0.1)
+    )
+    for x in (0.0, 1.0)
+  ]
+  return SimpleNamespace(
+    path='/music/A $$ B.mp3',
+    genres=ODD_GENRES,
+    genre=ODD_GENRES[0],
+    probability=0.4,
+    timeline=moments,
+    duration_s=2.0,
+  )
+
+
+def _draw_timeline(path):
+  excerpt = Excerpt(0.0, 2.0, np.zeros((60, 128), np.float16))
+  plot_timeline(_answer(), [excerpt], path)
+
+
+PICTURES = [
+  _draw_curves,
+  _draw_confusion,
+  _draw_spectrograms,
+  _draw_distribution,
+  _draw_levels,
+  _draw_ladder,
+  _draw_timeline,
+]
+
+
+@pytest.mark.parametrize('draw', PICTURES)
+def test_names_are_drawn_as_they_are(draw, tmp_path, monkeypatch):
+  """No text is taken for a formula, and no font's gap is a warning."""
+
+  def refuse(*args, **kwargs):
+    pytest.fail('a text is read as a formula')
+
+  monkeypatch.setattr('matplotlib.mathtext.MathTextParser.parse', refuse)
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    draw(tmp_path / 'x.png')
+  assert _colours(tmp_path / 'x.png') > 5
+
+
+def test_ticks_that_are_made_while_drawing_are_drawn_as_they_are(tmp_path):
+  figure = Figure(figsize=(12, 3))
+  axis = figure.subplots()
+  axis.xaxis.set_major_formatter(lambda value, _: 'A $$ B')
+  # Laid out anew it is wide, and has more ticks.
+  figure.subplots_adjust(left=0.45, right=0.55)
+  figure_file.save(figure, tmp_path / 'x.png')
+  assert _colours(tmp_path / 'x.png') > 5
+
+
+@pytest.fixture
+def figures(monkeypatch):
+  """Figures that would have been written."""
+  found = []
+  monkeypatch.setattr(
+    figure_file, 'save', lambda figure, _: found.append(figure)
+  )
+  return found
+
+
+def test_the_legend_of_a_timeline_names_every_genre(figures, tmp_path):
+  _draw_timeline(tmp_path / 'x.png')
+  legend = figures[0].axes[1].get_legend()
+  assert tuple(text.get_text() for text in legend.get_texts()) == ODD_GENRES
+
+
+@pytest.mark.parametrize('min_frequency_hz', [0.0, 900.0])
+def test_frequencies_stand_beside_the_mel_bands_that_have_them(
+  figures, tmp_path, min_frequency_hz
+):
+  features = base_config().features
+  features.min_frequency_hz = min_frequency_hz
+  frames = np.zeros((60, features.num_bands), np.float16)
+  plots.plot_spectrograms({'rock': frames}, features, tmp_path / 'x.png')
+  (axis,) = figures[0].axes
+  wanted_hz = librosa.mel_frequencies(
+    features.num_bands + 2,
+    fmin=features.min_frequency_hz,
+    fmax=features.max_frequency_hz,
+  )[1:-1]
+  ticks = axis.get_yticks()
+  texts = [text.get_text() for text in axis.get_yticklabels()]
+  assert '1000' in texts and '8000' in texts and '16000' not in texts
+  assert ('500' in texts) == (not min_frequency_hz)
+  found = np.interp(ticks - 0.5, np.arange(features.num_bands), wanted_hz)
+  np.testing.assert_allclose(found, list(map(int, texts)), atol=2)
+  assert axis.get_images()[0].get_extent()[3] == features.num_bands
+
+
+def _fail(error):
+  raise error
+
+
+def test_a_picture_that_fails_is_a_warning_with_its_name_and_the_reason(
+  tmp_path, caplog
+):
+  path = tmp_path / 'curves.png'
+  with figure_file.never_stopping(path):
+    _fail(ValueError('no\nfont'))
+  (record,) = caplog.records
+  assert record.levelno == logging.WARNING
+  assert record.getMessage() == f'{path}: not drawn: ValueError: no font'
+
+
+def test_an_interrupt_is_not_taken_for_a_failure_to_draw(tmp_path):
+  with pytest.raises(KeyboardInterrupt):
+    with figure_file.never_stopping(tmp_path / 'x.png'):
+      _fail(KeyboardInterrupt())
+
+
+def test_a_requested_picture_that_cannot_be_written_is_an_error(
+  tmp_path, caplog
+):
+  path = tmp_path / 'none' / 'x.png'
+  with figure_file.never_stopping(path):
+    figure_file.save(Figure(), path)
+  assert 'No such file' in caplog.text
+  with pytest.raises(FileNotFoundError):
+    with figure_file.never_stopping(path, requested=True):
+      figure_file.save(Figure(), path)
+  with figure_file.never_stopping(path, requested=True):
+    _fail(RuntimeError('any other failure'))
