@@ -1,18 +1,22 @@
 """Tags of real files, and of files that somebody made on purpose."""
 
+import contextlib
+import os
 import struct
+import subprocess
 
 import mutagen
 import numpy as np
 import pytest
-from mutagen import id3
+import soundfile
+from mutagen import apev2, id3
 
 from mgc_jax.audio import tags as audio_tags
-from mgc_jax.collection import tags
+from mgc_jax.collection import placing, tags
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
 from mgc_jax.errors import DataError
-from tests.conftest import write_tone
+from tests.conftest import tone, write_tone
 
 
 @pytest.mark.parametrize('version', [3, 4])
@@ -71,3 +75,237 @@ def test_a_time_that_no_database_holds(tmp_path):
   with Index(tmp_path / 'index', create=True) as index:
     index.put(entry, np.ones(2), np.ones(2))
     assert index.find(str(path)).mtime_ns == 2**63 - 1
+
+
+def _wav_with_info(path, **info):
+  with soundfile.SoundFile(path, 'w', 8000, 1) as file:
+    for name, text in info.items():
+      setattr(file, name, text)
+    file.write(tone())
+  return path
+
+
+def test_a_wav_is_read_from_its_info_chunk(tmp_path):
+  path = _wav_with_info(
+    tmp_path / 'a.wav', artist='Zoë', title='Ça va', genre='Polka'
+  )
+  assert audio_tags.read(str(path)) == ('Zoë', 'Ça va')
+  assert audio_tags.genres(str(path)) == ['Polka']
+
+
+def test_an_info_chunk_of_windows_programs_is_cp1252(tmp_path):
+  path = _wav_with_info(tmp_path / 'a.wav', artist='Zoe-')
+  content = path.read_bytes()
+  assert content.count(b'Zoe-') == 1
+  path.write_bytes(content.replace(b'Zoe-', 'Zoë™'.encode('cp1252')))
+  assert audio_tags.read(str(path)) == ('Zoë™', '')
+
+
+def test_id3_in_a_wav_is_preferred_field_by_field(tmp_path):
+  path = _wav_with_info(tmp_path / 'a.wav', artist='Info', title='Info')
+  file = mutagen.File(path)
+  file.add_tags()
+  file.tags.add(id3.TPE1(encoding=3, text=['ID3']))
+  file.save()
+  assert audio_tags.read(str(path)) == ('ID3', 'Info')
+
+
+@pytest.mark.parametrize(
+  'spoilt',
+  [
+    b'LIST\xff\xff\xff\xffINFOIART\xff\xff\xff\xffAnn',
+    b'LIST\x03\x00\x00\x00INF',
+    b'LIST' * 2,
+    struct.pack('<4sI', b'none', 0) * 100_000,
+  ],
+)
+def test_a_damaged_info_chunk_is_read_as_far_as_it_goes(spoilt, tmp_path):
+  path = write_tone(tmp_path / 'a.wav')
+  path.write_bytes(path.read_bytes() + spoilt)
+  assert audio_tags.read(str(path)) in (('', ''), ('Ann', ''))
+
+
+def _mp3_with_ape(path, **values):
+  write_tone(path, rate_hz=22050)
+  found = apev2.APEv2()
+  found.update(values)
+  found.save(path)
+  return path
+
+
+def test_an_mp3_is_read_from_its_apev2_tag(tmp_path):
+  path = _mp3_with_ape(
+    tmp_path / 'a.mp3', Artist='Ann', Title='One', Genre=['Polka', 'Folk']
+  )
+  assert audio_tags.read(str(path)) == ('Ann', 'One')
+  assert audio_tags.genres(str(path)) == ['Polka', 'Folk']
+
+
+def test_id3_is_preferred_to_apev2_field_by_field(tmp_path):
+  path = _mp3_with_ape(tmp_path / 'a.mp3', Artist='Ape', Title='One')
+  old = id3.ID3()
+  old.add(id3.TPE1(encoding=3, text=['ID3']))
+  old.save(path)
+  assert audio_tags.read(str(path)) == ('ID3', 'One')
+
+
+def test_a_written_genre_is_preferred_to_that_of_apev2(tmp_path):
+  path = _mp3_with_ape(tmp_path / 'a.mp3', Genre='Polka', Album='Best')
+  tags.write_genre(str(path), 'rock')
+  assert audio_tags.genres(str(path)) == ['rock']
+  assert apev2.APEv2(path)['Album'] == 'Best'
+  tags.write(str(path), tags.GenreTag(()))
+  assert audio_tags.genres(str(path)) == ['Polka']
+
+
+ENCODERS = {'wma': 'wmav2', 'm4a': 'aac', 'wv': 'wavpack', 'aiff': 'pcm_s16be'}
+
+
+def _written(folder, ending):
+  path = folder / f'a.{ending}'
+  if ending not in ENCODERS:
+    return write_tone(path, rate_hz=24000)
+  source = write_tone(folder / 'source.wav', rate_hz=24000)
+  command = ['ffmpeg', '-v', 'error', '-i', source, '-c:a', ENCODERS[ending]]
+  subprocess.run([*command, path], check=True)
+  return path
+
+
+@pytest.mark.parametrize(
+  'ending', ['mp3', 'flac', 'ogg', 'opus', 'wav', 'aiff', 'm4a', 'wma', 'wv']
+)
+def test_the_old_genre_tag_is_restored_exactly(ending, tmp_path):
+  path = str(_written(tmp_path, ending))
+  none = tags.read(path)
+  assert none.values == () and audio_tags.genres(path) == []
+  several = tags.GenreTag(('Rock', 'Rhythm & Blues/Soul', 'Añoranza'))
+  tags.write(path, several)
+  assert tags.read(path) == several
+  assert audio_tags.genres(path) == list(several.values)
+  tags.write_genre(path, 'jazz')
+  assert audio_tags.genres(path) == ['jazz']
+  tags.write(path, several)
+  assert tags.read(path) == several
+  tags.write(path, none)
+  assert tags.read(path) == none and audio_tags.genres(path) == []
+
+
+@pytest.mark.parametrize('ending', ['wav', 'mp3'])
+def test_a_file_without_tags_has_none_again(ending, tmp_path):
+  path = write_tone(tmp_path / f'a.{ending}', rate_hz=24000)
+  before = path.read_bytes()
+  tags.write_genre(str(path), 'jazz')
+  assert path.read_bytes() != before
+  tags.write(str(path), tags.GenreTag(()))
+  assert path.read_bytes() == before
+
+
+def test_several_values_of_version_2_3_stay_several(tmp_path):
+  path = write_tone(tmp_path / 'a.mp3', rate_hz=22050)
+  old = id3.ID3()
+  old.add(id3.TPE1(encoding=1, text=['Ann', 'Bob/Cid']))
+  old.add(id3.TCON(encoding=1, text=['(17)', 'Añoranza']))
+  old.save(path, v2_version=3, v23_sep=None)
+  before = tags.read(str(path))
+  assert before.values == ('(17)', 'Añoranza')
+  assert audio_tags.genres(str(path)) == ['Rock', 'Añoranza']
+  tags.write_genre(str(path), 'jazz')
+  tags.write(str(path), before)
+  assert tags.read(str(path)) == before
+  found = id3.ID3(path, translate=False)
+  assert found['TPE1'].text == ['Ann', 'Bob/Cid']
+
+
+def _id3v1(genre):
+  texts = [(b'Song', 30), (b'Ann', 30), (b'', 30), (b'1999', 4), (b'', 30)]
+  fields = b''.join(text.ljust(size, b'\0') for text, size in texts)
+  return b'TAG' + fields + bytes([genre])
+
+
+def test_the_genre_number_of_an_id3v1_tag_is_restored(tmp_path):
+  path = write_tone(tmp_path / 'a.mp3', rate_hz=22050)
+  with path.open('ab') as file:
+    file.write(_id3v1(80))
+  old = tags.read(str(path))
+  assert old == tags.GenreTag((), 80)
+  assert audio_tags.genres(str(path)) == ['Folk']
+  tags.write_genre(str(path), 'jazz')
+  assert audio_tags.genres(str(path)) == ['jazz']
+  assert path.read_bytes()[-128:] == _id3v1(255)  # none of its numbers
+  tags.write(str(path), old)
+  assert tags.read(str(path)) == old
+  assert path.read_bytes()[-128:] == _id3v1(80)
+  assert audio_tags.genres(str(path)) == ['Folk']
+  assert audio_tags.read(str(path)) == ('Ann', 'Song')
+
+
+def _attributes(path):
+  found = os.stat(path)
+  times = found.st_atime_ns, found.st_mtime_ns
+  try:
+    extended = os.getxattr(path, 'user.rating')
+  except OSError:
+    extended = None
+  return found.st_uid, found.st_gid, oct(found.st_mode), times, extended
+
+
+def _with_attributes(path):
+  """Gives a file attributes that no new file has, as far as permitted."""
+  if not os.geteuid():
+    os.chown(path, 4321, 5432)
+  with contextlib.suppress(OSError):  # a file system without them
+    os.setxattr(path, 'user.rating', b'5')
+  path.chmod(0o640)
+  os.utime(path, ns=(10**18 + 1, 10**18 + 3))
+  return _attributes(path)
+
+
+@pytest.mark.parametrize('ending', ['mp3', 'flac', 'wav'])
+def test_a_tagged_file_keeps_its_attributes(ending, tmp_path):
+  path = write_tone(tmp_path / f'a.{ending}', rate_hz=22050)
+  before, found = _with_attributes(path), path.stat()
+  tags.write_genre(str(path), 'rock', found)
+  assert audio_tags.genre(str(path)) == 'rock'  # read after the attributes
+  os.utime(path, ns=(found.st_atime_ns, path.stat().st_mtime_ns))
+  assert _attributes(path) == before
+
+
+def test_the_time_of_access_is_that_before_the_file_was_read(tmp_path):
+  path = write_tone(tmp_path / 'a.flac')
+  _with_attributes(path)
+  found = path.stat()
+  path.read_bytes()
+  os.utime(path, ns=(10**18 + 10**15, found.st_mtime_ns))  # as reading does
+  tags.write_genre(str(path), 'rock', found)
+  assert path.stat().st_atime_ns == 10**18 + 1
+
+
+def test_a_copy_keeps_the_attributes_of_its_file(tmp_path):
+  path = write_tone(tmp_path / 'a.wav')
+  before = _with_attributes(path)
+  placing.copy(str(path), str(tmp_path / 'to' / 'a.wav'))
+  assert _attributes(tmp_path / 'to' / 'a.wav') == before
+
+
+@pytest.mark.parametrize('name', ['chown', 'utime', 'chmod', 'setxattr'])
+def test_attributes_that_may_not_be_set_stop_nothing(
+  name, tmp_path, monkeypatch
+):
+  path = write_tone(tmp_path / 'a.flac')
+  _with_attributes(path)
+
+  def refuse(*args, **kwargs):
+    raise PermissionError(1, 'Operation not permitted')
+
+  monkeypatch.setattr(os, name, refuse)
+  tags.write_genre(str(path), 'rock')
+  placing.copy(str(path), str(tmp_path / 'b.flac'))
+  for one in (path, tmp_path / 'b.flac'):
+    assert audio_tags.genre(str(one)) == 'rock'
+  assert {x.name for x in tmp_path.iterdir()} == {'a.flac', 'b.flac'}
+
+
+def test_an_artist_of_a_damaged_file_is_empty(tmp_path):
+  path = tmp_path / 'a.mp3'
+  path.write_bytes(os.urandom(1000))
+  assert audio_tags.read(str(path)) == ('', '')

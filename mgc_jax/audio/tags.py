@@ -1,10 +1,18 @@
-"""What audio files say of themselves: artist, title, genre (mutagen)."""
+"""Reads artist, title and genre from the tags of audio files (mutagen).
 
+A file may have several tags. ID3 is preferred to an APEv2 tag of the same MP3,
+and to the INFO chunk of the same WAV; each field is looked up by itself.
+"""
+
+import io
+import itertools
 import os
 import struct
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO
 
 import mutagen
-from mutagen import id3
+from mutagen import apev2, asf, id3, mp3, wave
 
 from mgc_jax.errors import DataError
 
@@ -21,24 +29,47 @@ ERRORS = (
   ValueError,
   struct.error,
 )
-_MAX_CHARACTERS = 300  # of an artist or a title
+_MAX_CHARACTERS = 300  # of an artist, a title or a genre
+_MAX_VALUES = 100  # of a genre
+_ID3_NAMES = {'artist': 'TPE1', 'title': 'TIT2', 'genre': 'TCON'}
+_ASF_NAMES = {'artist': 'Author', 'title': 'Title', 'genre': 'WM/Genre'}
+_INFO_NAMES = {'IART': 'artist', 'INAM': 'title', 'IGNR': 'genre'}
+_MAX_INFO_BYTES = 1 << 20
+_MAX_CHUNKS = 1000  # a damaged header could claim millions
 
 
 def read(path: str) -> tuple[str, str]:
-  """Returns artist and title; empty where a file does not say.
+  """Returns artist and title; empty where the tags do not have them.
 
   Args:
-    path: of an audio file, damaged ones too.
+    path: of an audio file, which may be damaged.
   """
+  found = {'artist': '', 'title': ''}
   try:
-    tags = opened(path).tags or {}
-    return _text(tags, 'artist'), _text(tags, 'title')
+    for tags in _tags_of(path):
+      for name, text in found.items():
+        found[name] = text or ''.join(_values(tags, name)[:1])
+      if all(found.values()):
+        break
   except ERRORS:  # an answer does not need them
-    return '', ''
+    pass
+  return found['artist'], found['title']
 
 
 def genre(path: str) -> str:
-  """Returns the genre that a file says it is of; empty where it does not.
+  """Returns the first genre of a file; empty where its tags have none.
+
+  Args:
+    path: of an audio file.
+
+  Raises:
+    DataError: its tags cannot be read.
+  """
+  return ''.join(genres(path)[:1])
+
+
+def genres(path: str) -> list[str]:
+  """Returns all genres that the preferred tag of a file has.
 
   Args:
     path: of an audio file.
@@ -47,18 +78,19 @@ def genre(path: str) -> str:
     DataError: its tags cannot be read.
   """
   try:
-    return _text(opened(path).tags or {}, 'genre')
+    every = (_values(tags, 'genre') for tags in _tags_of(path))
+    return next(filter(None, every), [])
   except ERRORS as error:
     raise DataError(f'its tags cannot be read: {line(error)}') from error
 
 
 def opened(path: str | os.PathLike) -> mutagen.FileType:
-  """Opens a file as mutagen does, its tags by their easy names.
+  """Opens a file with mutagen, with its easy names where it has them.
 
   Raises:
-    Any of `ERRORS`: it is no file, or has no tags that can be read.
+    Any of `ERRORS`: it is not a file, or its tags cannot be read.
   """
-  if not os.path.isfile(path):  # of a pipe or a device there is no end
+  if not os.path.isfile(path):  # a pipe or a device has no end
     raise ValueError('not a file')
   file = mutagen.File(path, easy=True)
   if file is None:
@@ -66,16 +98,91 @@ def opened(path: str | os.PathLike) -> mutagen.FileType:
   return file
 
 
-def _text(tags: mutagen.Tags, name: str) -> str:
-  wave_names = {'artist': 'TPE1', 'title': 'TIT2', 'genre': 'TCON'}
-  if isinstance(tags, id3.ID3):
-    name = wave_names[name]
-  values = tags.get(name) or ['']
-  text = ' '.join(str(values[0]).split())
-  # What is no character cannot be kept as text.
+def key_of(tags: Mapping, name: str) -> str:
+  """Returns the key under which a tag keeps a field.
+
+  Args:
+    tags: of a file that `opened` returned.
+    name: artist, title or genre.
+  """
+  if isinstance(tags, id3.ID3):  # WAV and AIFF, which have no easy names
+    return _ID3_NAMES[name]
+  return _ASF_NAMES[name] if isinstance(tags, asf.ASFTags) else name
+
+
+def _tags_of(path: str) -> Iterator[Mapping]:
+  """Yields the tags of a file, the preferred one first."""
+  file = opened(path)
+  yield {} if file.tags is None else file.tags
+  if isinstance(file, mp3.MP3):
+    try:
+      yield apev2.APEv2(path)
+    except apev2.APENoHeaderError:
+      return
+  elif isinstance(file, wave.WAVE):
+    yield _riff_info(path)
+
+
+def _values(tags: Mapping, name: str) -> list[str]:
+  """Returns the texts of a field, each on one line; empty ones are left out."""
+  values = tags.get(key_of(tags, name)) or []
+  if isinstance(values, id3.TCON):
+    values = values.genres  # with numbers, such as (17), as names
+  elif isinstance(values, apev2.APEBinaryValue):
+    values = []
+  texts = (
+    _clean(str(value)) for value in itertools.islice(values, 0, _MAX_VALUES)
+  )
+  return [text for text in texts if text]
+
+
+def _clean(text: str) -> str:
+  text = ' '.join(text.split())
+  # A lone surrogate cannot be kept as text.
   return text.encode('utf-8', 'replace').decode()[:_MAX_CHARACTERS]
 
 
+def _riff_info(path: str) -> dict[str, list[str]]:
+  """Returns the fields of the INFO chunk of a WAV file.
+
+  libsndfile reads it too, but loses letters that are not UTF-8: many Windows
+  programs write cp1252.
+  """
+  found: dict[str, list[str]] = {}
+  with open(path, 'rb') as file:
+    file.seek(12)  # after RIFF, its size, and WAVE
+    for name, size in _chunks(file):
+      if name != b'LIST' or file.read(4) != b'INFO':
+        continue
+      content = io.BytesIO(file.read(min(max(size - 4, 0), _MAX_INFO_BYTES)))
+      for key, length in _chunks(content):
+        field = _INFO_NAMES.get(key.decode('latin-1').upper())
+        if field:
+          found.setdefault(field, [_info_text(content.read(length))])
+  return found
+
+
+def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+  """Yields name and size of each RIFF chunk; the file is at its content."""
+  start = file.tell()
+  for _ in range(_MAX_CHUNKS):
+    file.seek(start)
+    header = file.read(8)
+    if len(header) < 8:
+      return
+    name, size = struct.unpack('<4sI', header)
+    yield name, size
+    start += 8 + size + size % 2
+
+
+def _info_text(content: bytes) -> str:
+  content = content.partition(b'\0')[0]
+  try:
+    return content.decode()
+  except UnicodeDecodeError:
+    return content.decode('cp1252', 'replace')
+
+
 def line(error: Exception) -> str:
-  """Returns what an error of `ERRORS` says, short and on one line."""
+  """Returns the message of one of `ERRORS`, short and on one line."""
   return ' '.join(str(error).split())[:200] or type(error).__name__

@@ -40,7 +40,7 @@ def link(source: str, to: str) -> None:
 
 
 def copy(source: str, to: str) -> None:
-  """Makes a copy at `to`, with the times and rights of the file.
+  """Makes a copy at `to`, with the attributes of the file.
 
   Raises:
     FileExistsError: something is there.
@@ -59,16 +59,16 @@ def copy(source: str, to: str) -> None:
 
 
 def copy_unchanged(source: str, partial: str) -> None:
-  """Makes a copy that is on the disk, in a new file.
+  """Makes a copy in a new file, and waits until it is on the disk.
 
   Args:
     source: the file.
-    partial: where nothing is; a file that is there, or a link that somebody
-      laid there, goes.
+    partial: the path of the copy. A file or a link that is already there is
+      removed first.
 
   Raises:
     Stays: the file changed meanwhile.
-    OSError: as of a full disk.
+    OSError: the disk is full, for example.
   """
   with contextlib.suppress(FileNotFoundError):
     os.unlink(partial)
@@ -81,12 +81,32 @@ def copy_unchanged(source: str, partial: str) -> None:
     shutil.copyfileobj(old, new, _BLOCK_BYTES)
     new.flush()
     os.fsync(new.fileno())
-  shutil.copystat(source, partial)
+  keep_attributes(source, partial, before)
   refuse_changed(source, before)
 
 
+def keep_attributes(source: str, to: str, before: os.stat_result) -> None:
+  """Gives a copy the owner, mode, extended attributes and times of a file.
+
+  What this user may not set, or what the file system of the copy does not
+  have, is left as it is.
+
+  Args:
+    source: the file.
+    to: the copy.
+    before: the file's state before it was read, with the times to be kept.
+  """
+  for owner in ((before.st_uid, -1), (-1, before.st_gid)):
+    with contextlib.suppress(PermissionError):
+      os.chown(to, *owner)
+  with contextlib.suppress(PermissionError):
+    shutil.copystat(source, to)  # after chown, which clears some of the mode
+  with contextlib.suppress(PermissionError):
+    os.utime(to, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 def refuse_changed(path: str, before: os.stat_result) -> None:
-  """Raises `Stays` where a file is not as it was."""
+  """Raises `Stays` if a file is no longer as it was."""
   now = os.stat(path)
   if (before.st_size, before.st_mtime_ns) != (now.st_size, now.st_mtime_ns):
     raise Stays('changed while it was copied')

@@ -1,70 +1,167 @@
-"""Writes the genre that an audio file says it is of (mutagen)."""
+"""Reads and writes the genre tag of an audio file (mutagen).
+
+MP3, WAV and AIFF have it in ID3. A genre in an APEv2 tag of an MP3, or in the
+INFO chunk of a WAV, is left as it is: ID3 is preferred to both.
+"""
 
 import contextlib
+import dataclasses
 import os
+from collections.abc import Iterator
 
 import mutagen
-from mutagen import id3, mp3, wave
+from mutagen import apev2, id3, mp3
 
-from mgc_jax.audio.tags import ERRORS, line, opened
+from mgc_jax.audio.tags import ERRORS, key_of, line, opened
 from mgc_jax.collection import placing
 from mgc_jax.errors import DataError
 
+_ID3V1_BYTES = 128  # at the end of a file; the last is the genre
+_MAX_CHARACTERS = 10_000  # of a genre tag that is to be restored
 
-def write_genre(path: str, genre: str) -> None:
+
+@dataclasses.dataclass(frozen=True)
+class GenreTag:
+  """The genre tag of a file, exactly as the file has it."""
+
+  values: tuple[str, ...]  # empty: the file has no genre tag
+  id3v1: int | None = None  # the genre number, where there is an ID3v1 tag
+
+
+def read(path: str) -> GenreTag:
+  """Returns the genre tag of a file, so that `write` can restore it.
+
+  Args:
+    path: of an audio file.
+
+  Raises:
+    DataError: its tags cannot be read.
+    OSError: the file cannot be read.
+  """
+  with _named_errors('read'):
+    file = opened(path)
+    if isinstance(file, mp3.MP3):
+      tag = GenreTag(_id3_values(path), _id3v1_genre(path))
+    else:
+      tag = GenreTag(_values(file))
+  if sum(map(len, tag.values)) > _MAX_CHARACTERS:
+    raise DataError('its genre tag is too long to be kept for undo')
+  return tag
+
+
+def write_genre(
+  path: str, genre: str, before: os.stat_result | None = None
+) -> None:
+  """Replaces a file's genre tag by one genre; as `write`."""
+  write(path, GenreTag((genre,)), before)
+
+
+def write(
+  path: str, tag: GenreTag, before: os.stat_result | None = None
+) -> None:
   """Writes a file's genre tag.
 
   A copy is tagged and then takes the file's place, so a killed process leaves
-  the file as it was.
+  the file as it was. Owner, mode, extended attributes and times are kept where
+  that is permitted.
 
   Args:
-    path: of an audio file; of a link the file it leads to.
-    genre: in place of what the tag says now.
+    path: of an audio file; if it is a link, the target is written.
+    tag: replaces the present one.
+    before: the file's state when the caller first looked at it: its times are
+      restored. By default they are those of now.
 
   Raises:
     DataError: the format has no tags, they are damaged, or the file changed
       meanwhile.
-    OSError: the disk is full, or the folder cannot be written.
+    OSError: the disk is full, or the folder cannot be written to.
   """
   real = os.path.realpath(path)
-  partial = placing.partial_path(real) + os.path.splitext(real)[1]
+  partial = _partial_path(real)
+  before = before or os.stat(real)
   try:
-    before = os.stat(real)
     placing.copy_unchanged(real, partial)
-    _tag(partial, genre)
+    with _named_errors('written'):
+      _write(partial, tag)
     with open(partial, 'rb') as file:
       os.fsync(file.fileno())
+    placing.keep_attributes(real, partial, before)
     placing.refuse_changed(real, before)
     os.replace(partial, real)
   finally:
-    with contextlib.suppress(OSError):
-      os.unlink(partial)
+    remove_partial(path)
 
 
-def _tag(path: str, genre: str) -> None:
+def remove_partial(path: str) -> None:
+  """Removes the copy that a killed process left beside a file."""
+  with contextlib.suppress(OSError):
+    os.unlink(_partial_path(os.path.realpath(path)))
+
+
+def _partial_path(real: str) -> str:
+  return placing.partial_path(real) + os.path.splitext(real)[1]
+
+
+@contextlib.contextmanager
+def _named_errors(verb: str) -> Iterator[None]:
+  """Turns what mutagen raises into a message; a full disk stays an OSError."""
   try:
-    file = opened(path)
-    if isinstance(file, mp3.MP3):
-      _tag_id3(path, genre)
-      return
-    if file.tags is None:
-      file.add_tags()
-    if isinstance(file, wave.WAVE):  # ID3, for which mutagen has no easy names
-      file.tags.setall('TCON', [id3.TCON(encoding=3, text=[genre])])
-    else:
-      file.tags['genre'] = [genre]
-    file.save()
-  except mutagen.MutagenError as error:
-    if isinstance(error.__cause__, OSError):
-      raise error.__cause__ from error
-    raise DataError(f'its tags cannot be written: {line(error)}') from error
+    yield
   except ERRORS as error:
     if isinstance(error, OSError):
       raise
-    raise DataError(f'its tags cannot be written: {line(error)}') from error
+    if isinstance(error.__cause__, OSError):
+      raise error.__cause__ from error
+    raise DataError(f'its tags cannot be {verb}: {line(error)}') from error
 
 
-def _tag_id3(path: str, genre: str) -> None:
+def _id3_values(path: str) -> tuple[str, ...]:
+  try:
+    tags = id3.ID3(path, translate=False, load_v1=False)
+  except id3.ID3NoHeaderError:
+    return ()
+  return tuple(x for frame in tags.getall('TCON') for x in frame.text)
+
+
+def _id3v1_genre(path: str) -> int | None:
+  """Returns the genre number of an ID3v1 tag, where there is one."""
+  with open(path, 'rb') as file:
+    start = file.seek(0, os.SEEK_END) - _ID3V1_BYTES
+    file.seek(max(start, 0))
+    content = file.read()
+  return content[-1] if start >= 0 and content.startswith(b'TAG') else None
+
+
+def _values(file: mutagen.FileType) -> tuple[str, ...]:
+  if file.tags is None:
+    return ()
+  values = file.tags.get(key_of(file.tags, 'genre')) or []
+  if isinstance(values, apev2.APEBinaryValue):
+    raise ValueError('its genre is not text')
+  return tuple(map(str, values))
+
+
+def _write(path: str, tag: GenreTag) -> None:
+  file = opened(path)
+  if isinstance(file, mp3.MP3):
+    _write_id3(path, tag)
+    return
+  if file.tags is None:
+    file.add_tags()
+  key = key_of(file.tags, 'genre')
+  if key in file.tags:
+    del file.tags[key]
+  if tag.values and isinstance(file.tags, id3.ID3):
+    file.tags.add(id3.TCON(encoding=id3.Encoding.UTF8, text=[*tag.values]))
+  elif tag.values:
+    file.tags[key] = [*tag.values]
+  if not file.tags and isinstance(file.tags, id3.ID3 | apev2.APEv2):
+    file.delete()  # as it was before there was a genre
+  else:
+    file.save()
+
+
+def _write_id3(path: str, tag: GenreTag) -> None:
   """Keeps version and frames of an MP3's tag, unknown ones too."""
   try:
     tags = id3.ID3(path, translate=False)
@@ -72,7 +169,22 @@ def _tag_id3(path: str, genre: str) -> None:
     tags = id3.ID3()
   version = 4 if tags.version >= (2, 4) else 3
   encoding = id3.Encoding.UTF8 if version == 4 else id3.Encoding.UTF16
-  if genre.isascii():
+  if all(value.isascii() for value in tag.values):
     encoding = id3.Encoding.LATIN1
-  tags.setall('TCON', [id3.TCON(encoding=encoding, text=[genre])])
-  tags.save(path, v2_version=version)
+  tags.delall('TCON')
+  if tag.values:
+    tags.add(id3.TCON(encoding=encoding, text=[*tag.values]))
+  if tags or tags.unknown_frames:
+    # Several values of a frame stay several, in version 3 too.
+    tags.save(path, v2_version=version, v23_sep=None)
+  else:
+    tags.delete(path, delete_v1=False)
+  if tag.id3v1 is not None:
+    _write_id3v1_genre(path, tag.id3v1)
+
+
+def _write_id3v1_genre(path: str, number: int) -> None:
+  if _id3v1_genre(path) is not None:
+    with open(path, 'r+b') as file:
+      file.seek(-1, os.SEEK_END)
+      file.write(bytes([number]))
