@@ -78,6 +78,38 @@ def test_uncertain_tracks_and_odd_names_have_folders(music, tmp_path):
   ]
 
 
+def test_folders_of_artists_are_named_as_the_artists(music, tmp_path):
+  """What prints is kept, and what no file system takes is replaced."""
+  names = {
+    '宇多田\u3000ヒカル': '宇多田\u3000ヒカル',
+    'Qui\xa0\u200d\xad?': 'Qui\xa0\u200d\xad_',
+    'AC/DC\\:*"<>|': 'AC_DC_______',
+    'line\u2028break\x07': 'line_break_',
+    'Various Artists': 'unknown artist',
+    'VA': 'unknown artist',
+    '<unknown>': 'unknown artist',
+    '': 'unknown artist',
+  }
+  for i, artist in enumerate(names):
+    path = music / f'new {i}.mp3'
+    path.write_text(artist)
+    with Index(tmp_path / 'index') as index:
+      put(index, path, music, artist=artist)
+  assert sort(tmp_path, 'copy', ('artist',)) == 0
+  found = names_in(tmp_path / 'sorted')
+  for i, folder in enumerate(names.values()):
+    assert f'{folder}/new {i}.mp3' in found
+
+
+def test_files_of_a_folder_that_is_gone_are_named(music, tmp_path, capsys):
+  shutil.rmtree(music / 'album 1')
+  assert sort(tmp_path) == 2
+  said = capsys.readouterr().err
+  for i in (1, 4):
+    assert f'{music}/album 1/{i}.mp3: No such file or directory' in said
+  assert len(names_in(tmp_path / 'sorted')) == 4
+
+
 def test_what_changed_since_stays_and_the_rest_goes_on(music, tmp_path):
   changed, gone, *_ = sorted(music.rglob('*.mp3'))
   changed.write_text('another song by now')

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
+from mgc_jax.audio.files import is_inside
 from mgc_jax.collection import placing
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import Journal, Record
 from mgc_jax.collection.placing import STOPPING, Stays
 from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.names import printable
+from mgc_jax.names import is_shown, known_artist, printable
 
 LEVELS = ('genre', 'artist')
 _MAX_NAME_BYTES = 120  # of a folder; file systems take 255
@@ -74,7 +75,7 @@ def plan(
     if entry.path in placed or (done and entry.root == target):
       num_in_place += 1
       continue
-    if _is_inside(target, entry.root):
+    if is_inside(target, entry.root):
       raise ConfigError(
         f'--to={target}: inside {printable(entry.root)}, which is indexed: its '
         'tracks would be found twice; name a folder outside of it'
@@ -84,26 +85,22 @@ def plan(
   return Plan(records, num_in_place)
 
 
-def _is_inside(path: str, folder: str) -> bool:
-  return os.path.commonpath([path, folder]) == folder
-
-
 def _place(
   entry: Entry, target: str, levels: tuple[str, ...], min_probability: float
 ) -> str:
   is_certain = entry.probability >= min_probability
   names = {
     'genre': entry.genre if is_certain else UNCERTAIN,
-    'artist': entry.artist or UNKNOWN,
+    'artist': entry.artist if known_artist(entry.artist) else UNKNOWN,
   }
   folders = [_folder_name(names[level]) for level in levels]
   return os.path.join(target, *folders, os.path.relpath(entry.path, entry.root))
 
 
 def _folder_name(name: str) -> str:
-  """Returns a name that every file system takes as one folder."""
+  """Returns a name that every file system accepts as one folder."""
   kept = ''.join(
-    c if c.isprintable() and c not in '/\\:*?"<>|' else '_' for c in name
+    c if is_shown(c) and c not in '/\\:*?"<>|' else '_' for c in name
   )
   short = kept.encode('utf-8', 'surrogateescape')[:_MAX_NAME_BYTES]
   return short.decode('utf-8', 'ignore').strip(' .') or '_'
@@ -267,7 +264,7 @@ _UNDO = {'link': _undo_link, 'copy': _undo_copy, 'move': _undo_move}
 
 
 def _remove_empty(folder: str, target: str) -> None:
-  while folder != target and _is_inside(folder, target):
+  while folder != target and is_inside(folder, target):
     try:
       os.rmdir(folder)
     except OSError:  # something is in it

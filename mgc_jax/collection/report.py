@@ -41,8 +41,9 @@ def summarise(index: Index, num_least_certain: int) -> Summary:
   """Adds a collection up, in memory that does not grow with it.
 
   Args:
-    index: of the tracks.
-    num_least_certain: so many tracks are named.
+    index: has the tracks.
+    num_least_certain: how many of the least certain tracks are named, 0 or
+      more.
   """
   sums: dict[str, GenreSum] = collections.defaultdict(GenreSum)
 
@@ -55,9 +56,12 @@ def summarise(index: Index, num_least_certain: int) -> Summary:
       its.hours += entry.duration_s / 3600
       yield entry
 
+  entries = added()
   least = heapq.nsmallest(
-    num_least_certain, added(), key=lambda entry: entry.probability
+    num_least_certain, entries, key=lambda entry: entry.probability
   )
+  for _ in entries:  # nsmallest(0) does not look at any entry
+    pass
   ordered = sorted(sums, key=lambda genre: (-sums[genre].num_tracks, genre))
   return Summary(
     {genre: sums[genre] for genre in ordered},

@@ -10,7 +10,7 @@ from mgc_jax.collection import neighbours
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
 from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.names import printable
+from mgc_jax.names import known_artist, printable
 
 _SLACK = 20  # more candidates than answers
 _SAME = 1 - 1e-5  # cosine of a copy
@@ -99,10 +99,10 @@ def others(index: Index, query: np.ndarray, k: int) -> list[Similar]:
 
 
 def _each_artist_once(found: list[Similar]) -> list[Similar]:
-  """Keeps the nearest of each artist, and all of whom no tag says who it is."""
+  """Keeps the nearest track of each artist, and all without a known artist."""
   kept: dict[object, Similar] = {}
   for one in found:
-    kept.setdefault(one.entry.artist.casefold() or one.entry.id, one)
+    kept.setdefault(known_artist(one.entry.artist) or one.entry.id, one)
   return list(kept.values())
 
 
