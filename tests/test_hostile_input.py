@@ -267,8 +267,8 @@ def test_a_folder_of_odd_files(tmp_path):
   assert {name: reason.split(':')[0] for name, reason in rows.items()} == {
     'jazz/gone.mp3': 'no such file',
     'jazz/locked.wav': 'cannot be opened',
-    'jazz/out.wav': f'a link out of {tmp_path}/music; copy its file, or list '
-    'it in a manifest',
+    'jazz/out.wav': f'a link out of {tmp_path}/music; copy the file, or link '
+    'its whole folder',
     'jazz/text.mp3': 'not audio',
     'jazz/x.mp3': 'not a file',
   }

@@ -1,4 +1,8 @@
+import collections
+import csv
 import os
+import sys
+import unicodedata
 
 import mutagen
 import numpy as np
@@ -10,9 +14,21 @@ from sklearn.preprocessing import StandardScaler
 
 from mgc_jax.config import base_config
 from mgc_jax.datasets.excerpts import excerpts_of
-from mgc_jax.datasets.sources import list_tracks, synthetic
+from mgc_jax.datasets.prepare import prepare
+from mgc_jax.datasets.sources import (
+  list_tracks,
+  require_two_genres,
+  synthetic,
+)
 from mgc_jax.errors import ConfigError, DataError
 from tests.conftest import write_tone
+from tests.processes import Process, unprivileged
+
+
+def _touch(path):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_bytes(b'')
+  return path
 
 
 def _data(**fields):
@@ -50,25 +66,100 @@ def _tag(path, artist):
 
 def test_folder_has_its_artists_from_the_tags(tmp_path):
   """Their songs stay on one side of a split, wherever they lie."""
-  for i, artist in enumerate(('Zoë', 'ZOE\u0308 ', '[Unknown]', 'Ann', '')):
+  artists = ('Zoë', 'ZOE\u0308 ', '[Unknown]', 'Ann', '', 'Various Artists')
+  for i, artist in enumerate(artists):
     path = write_tone(tmp_path / 'jazz' / f'{i}.flac')
     if artist:
       _tag(path, artist)
-  write_tone(tmp_path / 'jazz' / '5.au')  # has no tags
+  write_tone(tmp_path / 'jazz' / '6.au')  # has no tags
   tracks = list_tracks(_data(source='folder', root=str(tmp_path)))
-  assert [track.artist for track in tracks] == ['zoë', 'zoë', '', 'ann', '', '']
+  found = [track.artist for track in tracks]
+  assert found == ['zoë', 'zoë', '', 'ann', '', '', '']
 
 
-def test_folder_has_sub_folders(tmp_path, caplog):
-  names = ('a.wav', 'jazz/b.wav', 'jazz/c/d e/f.wav', 'rock/g.wav')
-  for name in (*names, 'jazz/.hidden/h.wav', '.Trash-0/i.wav'):
+def _listed(root, **fields):
+  tracks = list_tracks(_data(source='folder', root=str(root), **fields))
+  return [track.track_id for track in tracks]
+
+
+def test_folder_has_sub_folders_by_path(tmp_path):
+  names = ('jazz/b.wav', 'jazz/c/d e/f.wav', 'jazz/d.wav', 'rock/g.wav')
+  for name in names:
     write_tone(tmp_path / name)
+  assert _listed(tmp_path) == list(names)
+
+
+def test_what_a_folder_skips_is_said_in_one_line(tmp_path, caplog):
+  for name in (
+    'a.wav',
+    'jazz/b.wav',
+    'jazz/cover.jpg',
+    'jazz/._b.wav',
+    'jazz/.hidden/h.wav',
+    'jazz/@eaDir/i.wav',
+    '.Trash-0/j.wav',
+    'rock/c.wav',
+  ):
+    _touch(tmp_path / name)
   (tmp_path / 'jazz' / 'link').symlink_to(tmp_path / 'rock')
-  tracks = list_tracks(_data(source='folder', root=str(tmp_path)))
-  assert [track.track_id for track in tracks] == list(names[1:])
-  assert 'jazz/link: a link to a folder; ignored' in caplog.text
-  assert {track.genre for track in tracks} == {'jazz', 'rock'}
-  assert "1 audio files are in no genre's folder; ignored" in caplog.text
+  with caplog.at_level('INFO'):
+    assert _listed(tmp_path) == ['jazz/b.wav', 'rock/c.wav']
+  (line,) = caplog.messages
+  assert line == (
+    f"{tmp_path}: skipped: 1 audio files that are in no genre's folder, "
+    '1 files that are not audio by name, 1 hidden files, '
+    '3 hidden or trash folders, 1 links to folders that are read anyway'
+  )
+
+
+def test_a_genre_may_be_a_link_to_a_folder(tmp_path):
+  write_tone(tmp_path / 'disk' / 'swing' / '0.wav')
+  write_tone(tmp_path / 'music' / 'rock' / '0.wav')
+  (tmp_path / 'music' / 'jazz').symlink_to(tmp_path / 'disk' / 'swing')
+  (tmp_path / 'music' / 'rock' / 'more').symlink_to(tmp_path / 'disk')
+  tracks = list_tracks(_data(source='folder', root=str(tmp_path / 'music')))
+  found = [(track.track_id, track.genre, track.problem) for track in tracks]
+  assert found == [('jazz/0.wav', 'jazz', ''), ('rock/0.wav', 'rock', '')]
+  assert os.path.exists(tracks[0].path)
+
+
+def test_a_link_to_a_file_outside_is_refused_except_in_a_linked_folder(
+  tmp_path,
+):
+  for i in range(2):
+    write_tone(tmp_path / 'outside' / f'{i}.wav')
+  write_tone(tmp_path / 'music' / 'rock' / 'a.wav')
+  (tmp_path / 'disk').mkdir()
+  (tmp_path / 'disk' / 'b.wav').symlink_to(tmp_path / 'outside' / '0.wav')
+  (tmp_path / 'music' / 'jazz').symlink_to(tmp_path / 'disk')
+  link = tmp_path / 'music' / 'rock' / 'c.wav'
+  link.symlink_to(tmp_path / 'outside' / '1.wav')
+  root = tmp_path / 'music'
+  tracks = list_tracks(_data(source='folder', root=str(root)))
+  assert {track.track_id: track.problem for track in tracks} == {
+    'jazz/b.wav': '',
+    'rock/a.wav': '',
+    'rock/c.wav': f'a link out of {root}; copy the file, or link its whole '
+    'folder',
+  }
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path):
+  for genre in ('jazz', 'rock'):
+    _touch(tmp_path / genre / '0.wav')
+  (tmp_path / 'rock').chmod(0)
+  code = (
+    'import sys\n'
+    'from mgc_jax.config import base_config\n'
+    'from mgc_jax.datasets.sources import folder\n'
+    'data = base_config().data\n'
+    'data.root = sys.argv[1]\n'
+    'folder.list_tracks(data)\n'
+  )
+  process = Process([*unprivileged(), sys.executable, '-c', code, tmp_path])
+  assert process.wait() == 1
+  (tmp_path / 'rock').chmod(0o700)
+  assert f'DataError: {tmp_path}/rock: Permission denied' in process.said
 
 
 def test_two_files_of_one_name_are_refused(music_folder):
@@ -76,7 +167,7 @@ def test_two_files_of_one_name_are_refused(music_folder):
   for name in (b'/caf\xe9.wav', b'/caf\\xe9.wav'):
     with open(folder + name, 'wb'):
       pass
-  with pytest.raises(DataError, match='is no unique name'):
+  with pytest.raises(DataError, match='another track is called jazz/caf'):
     list_tracks(_data(source='folder', root=str(music_folder)))
 
 
@@ -111,8 +202,194 @@ def test_unusable_source_is_named(fields, error, message):
 
 
 def test_folder_without_audio_says_what_is_expected(tmp_path):
-  with pytest.raises(DataError, match='expected <genre>/<track>'):
+  _touch(tmp_path / 'jazz' / 'cover.jpg')
+  message = f'no audio files in it .*1 files.*Expected {tmp_path}/<genre>/<tra'
+  with pytest.raises(DataError, match=message):
     list_tracks(_data(source='folder', root=str(tmp_path)))
+
+
+def test_fma_knows_artists_by_number_except_various_artists(tmp_path):
+  rows = [
+    ('', 'album', 'artist', 'artist', 'set', 'set', *['track'] * 3),
+    ('', 'title', 'id', 'name', 'split', 'subset', 'genre_top', 'title')
+    + ('duration',),
+    ('track_id', *[''] * 8),
+  ]
+  artists = (('7', 'Ann'), ('8', 'Ann'), ('9', 'Various Artists'), ('', 'Bob'))
+  for i, (number, name) in enumerate(artists):
+    facts = ('training', 'medium', 'Rock', 'title', '30')
+    rows.append((str(3000 + i), 'album', number, name, *facts))
+  with (tmp_path / 'tracks.csv').open('w', newline='') as file:
+    csv.writer(file).writerows(rows)
+  tracks = list_tracks(_data(source='fma', root=str(tmp_path)))
+  found = [track.artist for track in tracks]
+  assert found == ['ann (7)', 'ann (8)', '', 'bob']
+
+
+# --- one genre only
+
+
+def _refused(**fields):
+  """Returns why tracks are refused before anything is decoded."""
+  config = base_config()
+  config.data.update(fields)
+  with pytest.raises(DataError) as found:
+    prepare(config)
+  assert len(str(found.value).splitlines()) == 1
+  return str(found.value)
+
+
+def _kaggle(tmp_path):
+  """The archive of GTZAN as Kaggle has it."""
+  for genre in ('blues', 'jazz'):
+    for i in range(3):
+      _touch(tmp_path / 'Data' / 'genres_original' / genre / f'{i}.wav')
+      _touch(tmp_path / 'Data' / 'images_original' / genre / f'{i}.png')
+  _touch(tmp_path / 'Data' / 'features_30_sec.csv')
+  return tmp_path / 'Data'
+
+
+@pytest.mark.parametrize('above', ['', '..', '../..'])
+def test_a_root_above_the_right_one_is_refused_and_the_right_one_named(
+  tmp_path, above
+):
+  root = _kaggle(tmp_path / 'archive') / above
+  said = _refused(source='folder', root=str(root))
+  meant = tmp_path / 'archive' / 'Data' / 'genres_original'
+  assert said.endswith(f'; did you mean --config.data.root={meant}?')
+  assert 'only one genre, ' in said
+  assert _listed(meant)[0] == 'blues/0.wav'
+
+
+@pytest.mark.parametrize('album', ['', 'live'])
+def test_the_folder_of_one_genre_as_root_is_refused(tmp_path, album):
+  _touch(tmp_path / 'music' / 'rock' / '0.wav')
+  _touch(tmp_path / 'music' / 'jazz' / '0.wav')
+  _touch(tmp_path / 'music' / 'jazz' / album / '1.wav')
+  said = _refused(source='folder', root=str(tmp_path / 'music' / 'jazz'))
+  assert said.endswith(f'; did you mean --config.data.root={tmp_path}/music?')
+
+
+def test_one_genre_is_refused_without_guessing_another_folder(tmp_path):
+  _touch(tmp_path / 'jazz' / '0.wav')
+  _touch(tmp_path / 'jazz' / 'live' / '1.wav')
+  said = _refused(source='folder', root=str(tmp_path))
+  assert 'only one genre, jazz, and a classifier needs at least two' in said
+  assert said.endswith(f'Expected {tmp_path}/<genre>/<track>')
+
+
+def test_a_manifest_of_one_genre_is_refused(tmp_path):
+  path = tmp_path / 'm.csv'
+  path.write_text('path,track_id,genre\na,1,jazz\nb,2,Jazz\n')
+  said = _refused(source='manifest', manifest=str(path))
+  assert said.startswith(f'{path}: only one genre, Jazz')
+
+
+def test_genres_that_are_one_are_refused_as_one(tmp_path):
+  for genre in ('Rock', 'rock'):
+    _touch(tmp_path / genre / '0.wav')
+  said = _refused(source='folder', root=str(tmp_path))
+  assert 'only one genre, Rock' in said and 'did you mean' not in said
+
+
+def test_a_model_may_be_evaluated_on_one_genre(tmp_path):
+  _touch(tmp_path / 'Jazz' / '0.wav')
+  data = _data(source='folder', root=str(tmp_path), genres=('jazz', 'rock'))
+  tracks = list_tracks(data)
+  require_two_genres(tracks, data)
+  assert [track.genre for track in tracks] == ['jazz']
+
+
+def test_evaluation_names_the_right_root_too(tmp_path):
+  said = _refused(
+    source='folder', root=str(_kaggle(tmp_path)), genres=('blues', 'jazz')
+  )
+  assert 'unknown genre genres_original; known: blues, jazz' in said
+  assert said.endswith('genres_original?')
+
+
+# --- names of genres
+
+NFC = unicodedata.normalize('NFC', 'Café')
+NFD = unicodedata.normalize('NFD', 'Café')
+ODD_GENRES = (
+  '日本語\u3000ポップ',
+  'R&B/Soul',
+  '$uicideboy$',
+  '_misc',
+  '80\'s "best"',
+  '100 % hits',
+  'Rock, Pop',
+  'می\u200cخواهم',
+  'Hôtel\xa0Pop',
+)
+
+
+def _manifest(tmp_path, genres):
+  path = tmp_path / 'm.csv'
+  rows = [f'{i}.wav,{i},"{g}"' for i, g in enumerate(genres)]
+  path.write_text('\n'.join(['path,track_id,genre', *rows]), encoding='utf-8')
+  return str(path)
+
+
+def test_genres_of_a_manifest_keep_their_names(tmp_path, caplog):
+  quoted = [genre.replace('"', '""') for genre in ODD_GENRES]
+  data = _data(source='manifest', manifest=_manifest(tmp_path, quoted))
+  assert tuple(track.genre for track in list_tracks(data)) == ODD_GENRES
+  assert not caplog.text
+
+
+def test_genres_of_folders_keep_their_names(tmp_path, caplog):
+  genres = {genre for genre in ODD_GENRES if '/' not in genre}
+  for genre in genres:
+    _touch(tmp_path / genre / '0.wav')
+  tracks = list_tracks(_data(source='folder', root=str(tmp_path)))
+  assert {track.genre for track in tracks} == genres
+  assert not caplog.text
+
+
+@pytest.mark.parametrize(
+  ('genres', 'wanted'),
+  [
+    (['Rock', 'rock', 'rock', 'jazz'], 'rock'),
+    (['Rock', 'rock', 'jazz'], 'Rock'),
+    (['ROCK', 'Rock', 'rock', 'rock', 'Rock', 'jazz'], 'Rock'),
+    ([NFD, NFC, NFC, 'jazz'], NFC),
+    (['City\u3000Pop', 'city pop', 'city pop', 'jazz'], 'city pop'),
+    (['Ｊ－ＰＯＰ', 'j-pop', 'j-pop', 'jazz'], 'j-pop'),
+  ],
+)
+def test_the_most_frequent_spelling_of_a_genre_wins(
+  tmp_path, caplog, genres, wanted
+):
+  data = _data(source='manifest', manifest=_manifest(tmp_path, genres))
+  found = {track.genre for track in list_tracks(data)}
+  assert found == {wanted, 'jazz'}
+  (said,) = caplog.messages
+  assert f'taken as one, "{wanted}": ' in said
+  for genre, count in collections.Counter(genres).items():
+    assert (f'"{genre}" ({count} tracks)' in said) == (genre != 'jazz')
+
+
+def test_folders_whose_names_differ_in_spaces_are_one_genre(tmp_path):
+  for genre in ('Rock ', ' rock', 'rock', 'jazz'):
+    _touch(tmp_path / genre / '0.wav')
+  _touch(tmp_path / 'rock' / '1.wav')
+  tracks = list_tracks(_data(source='folder', root=str(tmp_path)))
+  assert {track.genre for track in tracks} == {'rock', 'jazz'}
+  assert len({track.track_id for track in tracks}) == 5
+
+
+@pytest.mark.parametrize('source', ['folder', 'manifest'])
+def test_known_genres_give_their_spelling(tmp_path, source, caplog):
+  for i, genre in enumerate((NFD, 'JAZZ', 'jazz')):
+    _touch(tmp_path / genre / f'{i}.wav')
+  data = _data(source=source, root=str(tmp_path), genres=(NFC, 'Jazz', 'jazz'))
+  data.manifest = _manifest(tmp_path, [NFD, 'JAZZ', 'jazz'])
+  found = sorted(track.genre for track in list_tracks(data))
+  # What is spelled as it is known stays, though another would fit, too.
+  assert found == sorted([NFC, 'Jazz', 'jazz'])
+  assert not caplog.text
 
 
 def test_synthetic_corpus_has_ten_genres_and_several_artists_each():

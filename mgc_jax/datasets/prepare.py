@@ -27,7 +27,7 @@ from mgc_jax.config import validate
 from mgc_jax.datasets import excerpt_index
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.records_name import records_dir, source_fingerprint
-from mgc_jax.datasets.sources import list_tracks
+from mgc_jax.datasets.sources import list_tracks, require_two_genres
 from mgc_jax.datasets.track import Track, is_remote
 from mgc_jax.errors import ConfigError, DataError, RemoteError
 from mgc_jax.lock import exclusive
@@ -63,10 +63,12 @@ def prepare(config: ConfigDict, beam_options: str | None = None) -> Prepared:
   Raises:
     ConfigError: the source needs a field that is unset, records cannot go to
       `data.prepared_dir`, or Apache Beam is missing.
-    DataError: the source is wrong, or over 10 % of its tracks or all of a
+    DataError: the source is wrong, or has fewer than two genres (unless
+      `config.data.genres` is set), or over 10 % of its tracks or all of a
       genre could not be read (unless `config.data.allow_missing`).
   """
   tracks = list_tracks(config.data)
+  require_two_genres(tracks, config.data)
   if config.data.source == 'synthetic':
     _logger.warning(
       'Data: the embedded SYNTHETIC corpus, made-up music; its score says '

@@ -3,6 +3,10 @@
 A source's `list_tracks(data)` takes `config.data` and returns `list[Track]`.
 """
 
+import collections
+import dataclasses
+import logging
+
 from ml_collections import ConfigDict
 
 from mgc_jax.datasets.sources import (
@@ -15,6 +19,9 @@ from mgc_jax.datasets.sources import (
 )
 from mgc_jax.datasets.track import Track, is_remote
 from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.names import comparable, is_shown, known_spelling, printable
+
+_logger = logging.getLogger(__name__)
 
 SOURCES = {
   'fma': fma.list_tracks,
@@ -37,6 +44,10 @@ def list_tracks(data: ConfigDict) -> list[Track]:
   Args:
     data: `config.data`.
 
+  Returns:
+    The tracks in the source's order. Genres that differ only in case, Unicode
+    form or white space have one spelling, that of `data.genres` if given.
+
   Raises:
     ConfigError: there is no such source, or it needs a field that is unset.
     DataError: the source's folder or manifest is wrong, or a genre is none
@@ -55,14 +66,95 @@ def list_tracks(data: ConfigDict) -> list[Track]:
           'config.data.source=manifest'
         )
   tracks = SOURCES[data.source](data)
+  _check_names(tracks)
+  return _with_one_spelling(tracks, data)
+
+
+def require_two_genres(tracks: list[Track], data: ConfigDict) -> None:
+  """Refuses tracks that no classifier can be trained on.
+
+  Args:
+    tracks: of the source.
+    data: `config.data`; where `genres` is set, as when a model is evaluated,
+      the tracks may be of one genre.
+
+  Raises:
+    DataError: there are fewer than two genres; names the folder that was
+      probably meant.
+  """
+  genres = {track.genre for track in tracks}
+  if len(genres) > 1 or data.genres:
+    return
+  place = data.manifest if data.source == 'manifest' else data.root
+  raise DataError(
+    f'{place}: only one genre, {"".join(genres)}, and a classifier needs at '
+    f'least two{_advice(tracks, data)}'
+  )
+
+
+def _advice(tracks: list[Track], data: ConfigDict) -> str:
+  """Returns what to say of a folder whose sub-folders may be no genres."""
+  if data.source != 'folder':
+    return ''
+  meant = folder.probable_root(data.root, [track.path for track in tracks])
+  expected = f'. Expected {data.root}/<genre>/<track>'
+  if not meant:
+    return expected
+  return f'{expected}; did you mean --config.data.root={meant}?'
+
+
+def _check_names(tracks: list[Track]) -> None:
   seen: set[str] = set()
   for track in tracks:
-    if data.genres and track.genre not in data.genres:
+    if track.track_id in seen:
       raise DataError(
-        f'{track.path}: unknown genre {track.genre}; known: '
-        + ', '.join(data.genres)
+        f'{printable(track.path)}: another track is called '
+        f'{printable(track.track_id)}, too; rename one of them'
       )
-    if track.track_id in seen or not track.genre.isprintable():
-      raise DataError(f'{track.path}: {track.track_id!r} is no unique name')
     seen.add(track.track_id)
-  return tracks
+    if not all(map(is_shown, track.genre)):
+      raise DataError(
+        f'{printable(track.path)}: genre {track.genre!r} contains control '
+        'characters'
+      )
+
+
+def _with_one_spelling(tracks: list[Track], data: ConfigDict) -> list[Track]:
+  """Returns the tracks with one spelling of each genre; see `list_tracks`."""
+  counts = collections.Counter(track.genre for track in tracks)
+  if data.genres:
+    spelling = {genre: known_spelling(genre, data.genres) for genre in counts}
+  else:
+    spelling = _common_spellings(counts)
+  for track in tracks:
+    if not spelling[track.genre]:
+      raise DataError(
+        f'{printable(track.path)}: unknown genre {track.genre}; known: '
+        + ', '.join(data.genres)
+        + (_advice(tracks, data) if len(counts) == 1 else '')
+      )
+  return [
+    dataclasses.replace(track, genre=spelling[track.genre])
+    if spelling[track.genre] != track.genre
+    else track
+    for track in tracks
+  ]
+
+
+def _common_spellings(counts: collections.Counter) -> dict[str, str]:
+  """Returns the most frequent spelling of each genre; of equals the first."""
+  groups: dict[str, list[str]] = collections.defaultdict(list)
+  for genre in sorted(counts):
+    groups[comparable(genre)].append(genre)
+  spelling = {}
+  for group in groups.values():
+    best = max(group, key=lambda genre: counts[genre])
+    spelling |= dict.fromkeys(group, best)
+    if len(group) > 1:
+      _logger.warning(
+        'these genres differ only in case, Unicode form or spaces, and are '
+        'taken as one, "%s": %s',
+        best,
+        ', '.join(f'"{genre}" ({counts[genre]} tracks)' for genre in group),
+      )
+  return spelling

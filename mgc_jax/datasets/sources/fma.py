@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from mgc_jax.datasets import facts
 from mgc_jax.datasets.track import Track
 from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.names import printable
+from mgc_jax.names import known_artist, printable
 
 _logger = logging.getLogger(__name__)
 
@@ -61,14 +61,12 @@ def list_tracks(data: ConfigDict) -> list[Track]:
       num_without_genre += 1
       continue
     path, problem = find(folder, f'fma/{number}')
-    # People of one name are two artists; one of two names is one.
-    artist = f'{row["artist_name"]} ({row["artist_id"]})'
     tracks.append(
       Track(
         f'fma/{number}',
         path,
         row['genre'],
-        artist=artist if row['artist_id'] else row['artist_name'],
+        artist=_artist(row),
         album=row['album'],
         title=row['title'],
         split=_SPLITS.get(row['split'], ''),
@@ -83,6 +81,13 @@ def list_tracks(data: ConfigDict) -> list[Track]:
   if not tracks:
     raise DataError(f'{data.root}: tracks.csv lists no track of {data.subset}')
   return tracks
+
+
+def _artist(row: dict[str, str]) -> str:
+  """Returns what tells artists apart: two people may have one name."""
+  name, number = row['artist_name'], row['artist_id']
+  is_nobody = name and not known_artist(name)  # "Various Artists" has a number
+  return f'{name} ({number})' if number and not is_nobody else name
 
 
 def digests_of(folder: pathlib.Path) -> dict[str, str]:

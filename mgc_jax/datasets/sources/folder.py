@@ -4,16 +4,16 @@ import concurrent.futures
 import logging
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from mgc_jax.audio import tags
-from mgc_jax.audio.files import EXTENSIONS
+from mgc_jax.audio.files import EXTENSIONS, Skipped, audio_files, no_audio
 from mgc_jax.datasets.track import Track
 from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.names import known_artist, printable
+from mgc_jax.names import printable
 
 _logger = logging.getLogger(__name__)
 
@@ -21,46 +21,27 @@ _logger = logging.getLogger(__name__)
 def list_tracks(data: ConfigDict) -> list[Track]:
   """Lists the audio files of each genre's folder, sub-folders and all.
 
-  The artist is that of a file's own tags, in small letters; unknown where they
-  name none, or nobody in particular.
+  Links to folders are followed, also those in place of a genre's folder. The
+  artist of a track is that of the file's own tags.
 
   Args:
     data: `config.data`; `root` is the folder of the genres' folders.
 
   Returns:
-    Tracks by genre and name; `track_id` is `<genre>/<...>/<file>`.
+    Tracks by path; `track_id` is `<genre>/<...>/<file>`. A link to a single
+    file outside the root has a `problem`, unless it lies in a linked folder.
 
   Raises:
     ConfigError: `root` is unset.
-    DataError: there is no such folder, or no audio file in it.
+    DataError: there is no such folder, no audio file in the folders of
+      genres, or a folder that cannot be read.
   """
   if not data.root:
     raise ConfigError('config.data.root: unset; name the folder of genres')
   root = pathlib.Path(data.root)
   if not root.is_dir():
     raise DataError(f'{root}: no such folder (config.data.root)')
-  try:
-    inside = sorted(x for x in root.iterdir() if not x.name.startswith('.'))
-    folders = [path for path in inside if path.is_dir()]
-    files = [file for folder in folders for file in _files(folder)]
-  except OSError as error:
-    raise DataError(f'{error.filename}: {error.strerror}') from error
-  music = [file for file in files if _is_music(file)]
-  if len(music) < len(files):
-    num_ignored = len(files) - len(music)
-    _logger.info(
-      '%s: %d files are no audio by name; ignored', root, num_ignored
-    )
-  num_loose = sum(_is_music(path) for path in inside if not path.is_dir())
-  if num_loose:
-    _logger.warning(
-      "%s: %d audio files are in no genre's folder; ignored", root, num_loose
-    )
-  if not music:
-    raise DataError(
-      f'{root}: no audio; expected <genre>/<track> ending in '
-      + ', '.join(EXTENSIONS)
-    )
+  music = _files_of_genres(root)
   resolved_root = root.resolve()
   with concurrent.futures.ThreadPoolExecutor() as pool:  # disks may be slow
     found = pool.map(lambda file: _track(file, root, resolved_root), music)
@@ -68,25 +49,52 @@ def list_tracks(data: ConfigDict) -> list[Track]:
     return list(tqdm(found, 'tags', len(music), **bar))
 
 
-def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Yields what is in a folder and its sub-folders, in order."""
+def probable_root(root: str, paths: Sequence[str]) -> str:
+  """Returns the folder that was probably meant as the root; '' where unknown.
+
+  Args:
+    root: `config.data.root`, under which there is only one genre.
+    paths: of its tracks.
+
+  Returns:
+    The folder above, where audio files lie in the root itself, as in the folder
+    of one genre. Otherwise the folder below it that holds all tracks, but in
+    several folders, as `genres_original` does in Kaggle's `Data`.
+  """
+  root = os.path.abspath(root)
+  with os.scandir(root) as entries:
+    if any(entry.name.lower().endswith(EXTENSIONS) for entry in entries):
+      return os.path.dirname(root)
+  folders = {os.path.dirname(os.path.abspath(path)) for path in paths}
+  common = os.path.commonpath(folders)
+  return '' if common in {root, *folders} else common
+
+
+def _files_of_genres(root: pathlib.Path) -> list[pathlib.Path]:
+  """Returns the audio files in folders of the root, by path."""
 
   def refuse(error: OSError) -> None:
     raise error
 
-  for place, folders, names in os.walk(folder, onerror=refuse):
-    folders[:] = sorted(x for x in folders if not x.startswith('.'))
-    for name in folders:
-      if os.path.islink(os.path.join(place, name)):
-        _logger.warning('%s: a link to a folder; ignored', f'{place}/{name}')
-    for name in sorted(names):
-      yield pathlib.Path(place) / name
-
-
-def _is_music(file: pathlib.Path) -> bool:
-  """Names that begin with a dot are not music (macOS: ._song.mp3)."""
-  ending = file.suffix.lower()
-  return ending in EXTENSIONS and not file.name.startswith('.')
+  skipped = Skipped()
+  try:
+    paths = audio_files(str(root), refuse, skipped)
+    found = sorted(map(pathlib.Path, paths), key=lambda path: path.parts)
+  except OSError as error:
+    raise DataError(f'{error.filename}: {error.strerror}') from error
+  music = [path for path in found if path.parent != root]
+  num_loose = len(found) - len(music)
+  if num_loose:
+    skipped["audio files that are in no genre's folder"] += num_loose
+  if not music:
+    meant = probable_root(str(root), []) if num_loose else ''
+    raise DataError(
+      f'{no_audio(str(root), skipped)}. Expected {root}/<genre>/<track>'
+      + (f'; did you mean --config.data.root={meant}?' if meant else '')
+    )
+  if skipped:
+    _logger.info('%s: %s', printable(str(root)), skipped.line())
+  return music
 
 
 def _track(
@@ -95,18 +103,28 @@ def _track(
   # Names need not be UTF-8 on disk; in records they are, and on one line.
   name = os.fsencode(file.relative_to(root).as_posix())
   track_id = printable(name.decode('utf-8', 'backslashreplace'))
-  genre = track_id.partition('/')[0]
+  folder = track_id.partition('/')[0]
+  genre = folder.strip() or folder
   path = str(file.absolute())
-  if not _leads_into(file, resolved_root):
-    problem = f'a link out of {root}; copy its file, or list it in a manifest'
+  if _leads_out(file, resolved_root):
+    problem = f'a link out of {root}; copy the file, or link its whole folder'
     return Track(track_id, path, genre, problem=problem)
-  artist = printable(known_artist(tags.read(path)[0]))
-  return Track(track_id, path, genre, artist)
+  return Track(track_id, path, genre, printable(tags.read(path)[0]))
 
 
-def _leads_into(file: pathlib.Path, root: pathlib.Path) -> bool:
-  """Returns whether a file, links followed, lies under a folder."""
+def _leads_out(file: pathlib.Path, root: pathlib.Path) -> bool:
+  """Returns whether a file is a link in the root to a file outside it.
+
+  In a linked folder, which is outside anyway, links may lead anywhere.
+
+  Args:
+    file: path of the file.
+    root: a resolved path.
+  """
+  if not file.is_symlink():
+    return False
   try:
-    return file.resolve().is_relative_to(root)
+    is_in_root = file.parent.resolve().is_relative_to(root)
+    return is_in_root and not file.resolve().is_relative_to(root)
   except (OSError, RuntimeError):  # a loop of links; opening it says so
-    return True
+    return False
