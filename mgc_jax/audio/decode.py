@@ -34,7 +34,7 @@ class Outcome:
   Attributes:
     duration_s: decoded so far.
     stated_s: the exact length that the file states; 0 where it states none.
-    is_cut: whether the file ends too early, without stating a length.
+    is_cut: whether the file visibly ends too early.
     fault: what is wrong with the file in spite of its length.
   """
 
@@ -127,16 +127,10 @@ class ExcerptReader:
   def _all(self) -> Iterator[tuple[float, np.ndarray]]:
     self.outcome = Outcome()
     length = max(1, round(self._excerpt_s * self._rate_hz))
-    pending, num_given = np.zeros(0, np.float32), 0
     blocks = _mono_blocks(self._path, self.info, self.outcome)
-    for block in _resampled(blocks, self.info.sample_rate_hz, self._rate_hz):
-      pending = np.concatenate([pending, block])
-      while len(pending) >= length:
-        excerpt, pending = pending[:length], pending[length:]
-        yield num_given * length / self._rate_hz, excerpt
-        num_given += 1
-    if len(pending):
-      yield num_given * length / self._rate_hz, pending
+    blocks = _resampled(blocks, self.info.sample_rate_hz, self._rate_hz)
+    for number, excerpt in enumerate(_of_length(blocks, length)):
+      yield number * length / self._rate_hz, excerpt
 
   def _middle(self) -> Iterator[tuple[float, np.ndarray]]:
     info, excerpt_s = self.info, self._excerpt_s
@@ -161,8 +155,8 @@ class ExcerptReader:
 
     ffmpeg would need a process for that, so its files are believed.
     """
-    if self.info.reader == 'ffmpeg':
-      return True
+    if self.info.is_cut or self.info.reader == 'ffmpeg':
+      return not self.info.is_cut
     last_s = max(0.0, self.info.duration_s - 2 * TOLERANCE_S)
     try:
       found = sndfile.blocks(self._path, last_s, TOLERANCE_S)
@@ -277,16 +271,36 @@ def _without_damage(block: np.ndarray) -> tuple[np.ndarray, bool]:
 
 def _mono(block: np.ndarray) -> np.ndarray:
   """Returns f32[n] of f32[n, channels], the mean unless it cancels itself."""
-  mean = block.mean(axis=1, dtype=np.float32)
-  if block.shape[1] == 1:
+  num_channels = block.shape[1]
+  if num_channels == 1:
+    return block[:, 0]
+  # As a product it takes a fortieth of the time of np.mean over a short axis.
+  mean = block @ np.full(num_channels, 1 / num_channels, np.float32)
+  mean_power, power = mean @ mean, np.vdot(block, block)
+  if mean_power >= _CANCELLED * power:  # of all channels together
     return mean
   powers = np.einsum('nc,nc->c', block, block)
   loudest = int(powers.argmax())
-  if mean @ mean < _CANCELLED * powers[loudest]:
+  if mean_power < _CANCELLED * powers[loudest]:
     # Of equally loud channels always the first, or its sign would change.
     first = int(np.flatnonzero(powers > powers[loudest] / 2)[0])
     return np.ascontiguousarray(block[:, first])
   return mean
+
+
+def _of_length(
+  blocks: Iterator[np.ndarray], length: int
+) -> Iterator[np.ndarray]:
+  """Joins f32[n] blocks and cuts them to a length; the last is shorter."""
+  parts, missing = [], length
+  for block in blocks:
+    while len(block) >= missing:
+      yield np.concatenate([*parts, block[:missing]])
+      block, parts, missing = block[missing:], [], length
+    parts.append(block)
+    missing -= len(block)
+  if missing < length:
+    yield np.concatenate(parts)
 
 
 def _resampled(

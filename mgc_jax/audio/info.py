@@ -15,7 +15,7 @@ class AudioInfo:
       show that a file is truncated; others are estimates from a bit rate.
     reader: `sndfile` or `ffmpeg`, whichever reads all of it.
     start_s: when the sound starts in its container (ffmpeg only).
-    is_cut: whether the file visibly ends too early, without stating a length.
+    is_cut: whether the file visibly ends too early.
     fault: what is visibly wrong with the file; empty where nothing is.
   """
 

@@ -8,7 +8,7 @@ import re
 
 import soundfile
 
-from mgc_jax.audio import ffmpeg, mpeg, ogg, sndfile
+from mgc_jax.audio import ffmpeg, mp4, mpeg, ogg, sndfile
 from mgc_jax.audio.info import AudioInfo
 from mgc_jax.errors import DataError
 
@@ -42,9 +42,10 @@ def probe(path: str | os.PathLike, reads_all: bool = True) -> AudioInfo:
     with sndfile.opened(path) as file:
       info = _of_sndfile(file, path, reads_all)
   except sndfile.ERRORS:
-    return _checked(ffmpeg.probe(path))
+    info = None
   if info is None:
-    return _checked(ffmpeg.probe(path))
+    info = dataclasses.replace(ffmpeg.probe(path), is_cut=mp4.is_cut(path))
+    return _checked(info)
   if info.reader == 'ffmpeg' and not ffmpeg.is_installed():
     info = dataclasses.replace(
       info,
