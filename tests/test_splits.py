@@ -47,7 +47,7 @@ def _prepared(tmp_path, num_tracks, splits=None):
     t: Track(t, t, GENRES[label[i]], artist[i], split=splits[i])
     for i, t in enumerate(ids)
   }
-  return Prepared(index, tracks, [])
+  return Prepared(index, tracks, [], [])
 
 
 def _config(**data):
@@ -238,6 +238,60 @@ def test_eval_split_defaults_to_test_else_valid_and_pools(tmp_path, prepared):
   given = make_splits(_given(tmp_path), _config())
   with pytest.raises(DataError, match='eval_split=valid: no track there'):
     given.eval_examples('valid')
+
+
+def _few(tmp_path, artists):
+  """Tracks of two genres; `artists` names the artist of each, by genre."""
+  number = np.arange(sum(map(len, artists)))
+  ids = np.array([f't{i}' for i in number])
+  label = np.repeat([0, 1], [len(names) for names in artists])
+  artist = np.array([name for names in artists for name in names])
+  index = ExcerptIndex(
+    directory=tmp_path,
+    genres=('jazz', 'rock'),
+    excerpt_id=ids,
+    track_id=ids,
+    artist=artist,
+    sha256=ids,
+    label=label,
+    duration_s=np.full(len(ids), 3.0),
+    num_frames=np.full(len(ids), 100),
+    shard=np.full(len(ids), 's'),
+    offset=number,
+    band_sums=np.ones((len(ids), 2, 4), np.float32),
+  )
+  tracks = {t: Track(t, t, index.genres[label[i]]) for i, t in enumerate(ids)}
+  return Prepared(index, tracks, [], [])
+
+
+def test_one_artist_per_genre_leaves_sides_empty_and_it_is_said(
+  tmp_path, caplog
+):
+  prepared = _few(tmp_path, (['Miles'] * 6, ['Queen'] * 6))
+  split = make_splits(prepared, _config())
+  assert _sizes(split) == {'train': 12, 'valid': 0, 'test': 0}
+  assert (
+    'no tracks in valid or test: tracks of one artist stay on one side, and '
+    'there are too few such groups, 2 in all and at most 1 in a genre. Add '
+    'tracks by other artists, or set config.data.protocol=track'
+  ) in caplog.text
+
+
+def test_sides_that_nobody_asked_for_may_be_empty(tmp_path, caplog):
+  prepared = _few(tmp_path, (['Miles'] * 6, ['Queen'] * 6))
+  make_splits(prepared, _config(valid_fraction=0.0, test_fraction=0.0))
+  assert 'no tracks in' not in caplog.text
+
+
+def test_enough_artists_leave_no_side_empty(prepared, caplog):
+  make_splits(prepared, _config())
+  assert 'no tracks in' not in caplog.text
+
+
+def test_under_protocol_track_too_few_tracks_are_said(tmp_path, caplog):
+  prepared = _few(tmp_path, (['a'], ['b']))
+  make_splits(prepared, _config(protocol='track'))
+  assert 'tracks with the same audio stay on one side' in caplog.text
 
 
 def test_split_is_written_beside_the_records(prepared, tmp_path):

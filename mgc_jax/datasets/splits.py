@@ -21,6 +21,11 @@ from mgc_jax.errors import ConfigError, DataError
 
 _logger = logging.getLogger(__name__)
 
+_ADVICE = (
+  '. Add tracks by other artists, or set config.data.protocol=track, which '
+  'overestimates the accuracy on artists that the model has not heard'
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
@@ -74,11 +79,7 @@ class Split:
   def _advice(self) -> str:
     if self.protocol != 'artist':
       return ''
-    return (
-      '. Artists are kept whole, and there may be too few of them for all '
-      'sides: add music by others, or see with config.data.protocol=track, '
-      'whose result is too good'
-    )
+    return f'. All tracks of an artist stay on one side{_ADVICE}'
 
   def fingerprint(self, index: ExcerptIndex) -> str:
     """Hashes what the split consists of: audio, genre, place, and side."""
@@ -171,10 +172,42 @@ def _grouped(
   num_unknown = len(set(index.track_id[index.artist == '']))
   if protocol == 'artist' and num_unknown:
     _logger.warning(
-      'of %d tracks no artist is known; each counts as one of its own',
+      'the artist of %d tracks is unknown; each counts as an artist of its own',
       num_unknown,
     )
+  _warn_of_empty_sides(side, counts, protocol, data)
   return np.array(SPLITS)[side[groups]]
+
+
+def _warn_of_empty_sides(
+  side: np.ndarray, counts: np.ndarray, protocol: str, data: ConfigDict
+) -> None:
+  """Says which sides should have tracks but have none, and why.
+
+  Args:
+    side: i64[G], of each group, into `SPLITS`.
+    counts: i64[G, C], tracks of each genre in each group.
+    protocol: artist or track.
+    data: `config.data`.
+  """
+  test_fraction = 1.0 if data.num_folds else data.test_fraction
+  fractions = (1.0, data.valid_fraction, test_fraction)
+  empty = [
+    name
+    for i, name in enumerate(SPLITS)
+    if fractions[i] > 0 and not (side == i).any()
+  ]
+  if not empty:
+    return
+  _logger.warning(
+    'no tracks in %s: tracks %s stay on one side, and there are too few such '
+    'groups, %d in all and at most %d in a genre%s',
+    ' or '.join(empty),
+    'of one artist' if protocol == 'artist' else 'with the same audio',
+    len(counts),
+    (counts > 0).sum(axis=0).max(),
+    _ADVICE if protocol == 'artist' else '',
+  )
 
 
 def _sides_of_groups(
