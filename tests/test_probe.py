@@ -1,4 +1,5 @@
 import csv
+import shutil
 import subprocess
 import sys
 
@@ -83,6 +84,20 @@ def test_sources_may_stand_in_a_manifest(collections):
   )
   assert done.returncode == 0, done.stderr
   assert 'sources: discs 12, radio 12 excerpts' in done.stdout
+
+
+def test_collections_of_one_genre_can_be_told_apart(collections):
+  """One is a folder, the other a manifest beside its audio."""
+  shutil.rmtree(collections / 'discs' / 'rock')
+  path = collections / 'radio' / 'list.tsv'
+  with path.open('w', newline='') as file:
+    writer = csv.writer(file, delimiter='\t')
+    writer.writerow(['path', 'track_id', 'genre'])
+    for audio in sorted((collections / 'radio' / 'jazz').iterdir()):
+      writer.writerow([f'jazz\\{audio.name}', audio.name, 'jazz'])
+  done = _run(collections, collections / 'discs', path)
+  assert done.returncode == 0, done.stderr
+  assert 'sources: discs 6, radio 6 excerpts' in done.stdout
 
 
 def test_one_collection_is_nothing_to_tell_apart(collections):

@@ -6,7 +6,7 @@ import pytest
 
 from mgc_jax.config import base_config
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
-from mgc_jax.datasets.prepare import Prepared
+from mgc_jax.datasets.prepare import Prepared, prepare
 from mgc_jax.datasets.split_file import write_split
 from mgc_jax.datasets.splits import make_splits
 from mgc_jax.datasets.track import Track
@@ -286,6 +286,56 @@ def test_sides_that_nobody_asked_for_may_be_empty(tmp_path, caplog):
 def test_enough_artists_leave_no_side_empty(prepared, caplog):
   make_splits(prepared, _config())
   assert 'no tracks in' not in caplog.text
+
+
+SPELLINGS = ('Björk', 'BJÖRK', 'Bjo\u0308rk ', 'björk')
+
+
+def _spelled(config, music_folder, artists, sides=()):
+  """Prepares a manifest of the twelve tracks with these artists."""
+  path = music_folder / 'm.csv'
+  with path.open('w', newline='', encoding='utf-8') as file:
+    writer = csv.writer(file)
+    writer.writerow(['path', 'track_id', 'genre', 'artist', 'split'])
+    for i, audio in enumerate(sorted(music_folder.glob('*/*.wav'))):
+      name = audio.relative_to(music_folder)
+      side = sides[i] if sides else ''
+      writer.writerow([name, f't{i}', audio.parent.name, artists[i], side])
+  config.data.source, config.data.manifest = 'manifest', str(path)
+  return prepare(config)
+
+
+def test_spellings_of_one_artist_stay_on_one_side(folder_config, music_folder):
+  others = [f'a{i}' for i in range(8)]
+  prepared = _spelled(folder_config, music_folder, [*SPELLINGS, *others])
+  assert set(prepared.index.artist) == {'björk', *others}
+  for seed in range(5):
+    folder_config.data.split_seed = seed
+    split = make_splits(prepared, folder_config)
+    tracks = [
+      set(prepared.index.track_id[e.rows]) for e in split.sides.values()
+    ]
+    assert sum(bool({'t0', 't1', 't2', 't3'} & side) for side in tracks) == 1
+
+
+def test_spellings_of_one_artist_on_two_given_sides_stop(
+  folder_config, music_folder
+):
+  sides = ['train', 'valid', 'test'] * 4
+  artists = [*SPELLINGS, *(f'a{i}' for i in range(8))]
+  prepared = _spelled(folder_config, music_folder, artists, sides)
+  with pytest.raises(DataError, match='1 artist on two sides:\n  björk: '):
+    make_splits(prepared, folder_config)
+
+
+def test_various_artists_are_nobody_and_fill_all_sides(
+  folder_config, music_folder, caplog
+):
+  artists = ['Various Artists', 'various artists', 'VA', '<unknown>'] * 3
+  prepared = _spelled(folder_config, music_folder, artists)
+  split = make_splits(prepared, folder_config)
+  assert all(_sizes(split).values())
+  assert 'the artist of 12 tracks is unknown' in caplog.text
 
 
 def test_under_protocol_track_too_few_tracks_are_said(tmp_path, caplog):

@@ -6,7 +6,10 @@ import sys
 
 import pytest
 
+from mgc_jax.config import base_config
 from mgc_jax.datasets import facts
+from mgc_jax.datasets.track import Track
+from mgc_jax.datasets.verify import extra_files
 from tests.conftest import write_tone
 
 
@@ -109,6 +112,42 @@ def test_digests_are_those_of_the_facts(data_dir):
     rows = list(csv.DictReader(file))
   digests = {f'gtzan/{row["track"]}': row['md5_wav'] for row in rows}
   assert facts.gtzan_digests() == digests
+
+
+def test_extra_files_are_those_that_a_source_could_read(tmp_path):
+  """Behind links, too, and not those in hidden folders or in the trash."""
+  for name in (
+    'music/jazz/a.wav',
+    'music/jazz/extra.MP3',
+    'music/jazz/@eaDir/a.wav/thumbnail.mp3',
+    'music/.Trash-1000/files/b.wav',
+    'disk/c.flac',
+    'disk/listed.wav',
+  ):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b'')
+  root = tmp_path / 'music'
+  (root / 'nas').symlink_to(tmp_path / 'disk')
+  (root / 'jazz' / 'again').symlink_to(root)
+  (root / 'jazz' / 'link.wav').symlink_to(root / 'jazz' / 'a.wav')
+  data = base_config().data
+  data.source, data.root = 'manifest', str(root)
+  tracks = [
+    Track('a', str(root / 'jazz' / 'a.wav'), 'jazz'),
+    Track('listed', str(root / 'nas' / 'listed.wav'), 'jazz'),
+  ]
+  assert extra_files(tracks, data) == [
+    f'{root}/jazz/extra.MP3',
+    f'{root}/nas/c.flac',
+  ]
+
+
+def test_one_genre_is_enough_to_verify(tmp_path):
+  write_tone(tmp_path / 'jazz' / 'a.wav')
+  done = _run('--config.data.source=folder', f'--config.data.root={tmp_path}')
+  assert done.returncode == 0, done.stderr
+  assert re.search(r'^whole +1$', done.stdout, re.MULTILINE)
 
 
 def test_made_up_tracks_have_no_files():
