@@ -95,22 +95,23 @@ def tracks_of(words: list[str], data: ConfigDict) -> list[Track]:
   """Lists the tracks of folders and manifests, each a source of its name.
 
   Args:
-    words: folders `DIR/<genre>/<track>`, and CSVs beside their audio.
+    words: folders `DIR/<genre>/<track>`, and manifests beside their audio. One
+      genre is enough.
     data: `config.data`, for what else a source wants to know.
 
   Raises:
-    ConfigError: two have one name.
+    ConfigError: two of them have the same name.
     DataError: one cannot be read.
   """
   found: dict[str, list[Track]] = {}
   for word in words:
     path = pathlib.Path(word).absolute()
-    if path.suffix == '.csv':
-      name, tracks = path.parent.name, read_manifest(path, path.parent)
-    else:
+    if path.is_dir():
       own = data.copy_and_resolve_references()
       own.root = str(path)
       name, tracks = path.name, folder.list_tracks(own)
+    else:
+      name, tracks = path.parent.name, read_manifest(path, path.parent)
     name = printable(os.fsencode(name).decode('utf-8', 'backslashreplace'))
     if name in found:
       raise ConfigError(f'{word}: another source is called {name}, too')
