@@ -63,11 +63,12 @@ def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
     if is_writer() and not (workdir / trained_on.FILE).exists():
       trained_on.write(workdir, prepared.index, split.sides['train'])
     trainer.run()
+    wait_for_all('the bundle')
+    results = evaluate_bundle(config, workdir, prepared, split, workdir)
     if is_writer():
       run_plots.plot_data(workdir, config, reader, split)
       run_plots.plot_training(workdir)
-    wait_for_all('the bundle')
-    evaluate_bundle(config, workdir, prepared, split, workdir)
+      _finish(results, workdir)
 
 
 def _prepared(config: ConfigDict) -> tuple[Prepared, Split]:
@@ -123,7 +124,16 @@ def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> None:
     to = workdir / 'evaluations' / f'{data}-{sides.replace(",", "+")}'
     if is_writer():
       to.mkdir(parents=True, exist_ok=True)
-    evaluate_bundle(config, workdir, prepared, split, to)
+    results = evaluate_bundle(config, workdir, prepared, split, to)
+    if is_writer():
+      _finish(results, to)
+
+
+def _finish(results: dict[str, Any], to: pathlib.Path) -> None:
+  """Draws and prints results that are written already."""
+  run_plots.plot_confusion(to, results)
+  print(report.result_table(results))
+  print(f'All of it is in {to}')
 
 
 def evaluate_bundle(
@@ -132,10 +142,10 @@ def evaluate_bundle(
   prepared: Prepared,
   split: Split,
   to: pathlib.Path,
-) -> None:
-  """Writes and prints results, keeps the answers, draws the confusion.
+) -> dict[str, Any]:
+  """Scores a bundle, and writes predictions and results.
 
-  Every process has its part in scoring; one writes and prints.
+  Every process has its part in scoring; one writes.
 
   Args:
     config: `data.eval_split` and `eval` are read.
@@ -143,6 +153,9 @@ def evaluate_bundle(
     prepared: the records.
     split: of the records.
     to: folder of the results; one of the same question is not made anew.
+
+  Returns:
+    The results, as they are in `results.json`.
   """
   from mgc_jax.evaluate import score, source_scores
 
@@ -182,14 +195,10 @@ def evaluate_bundle(
       **key,
     }
     if is_writer():
-      # Results last: where they are, everything is.
+      # Results last: where they are, the predictions are, too.
       predictions.write(answers, to, temperature)
-      run_plots.plot_confusion(to, found)
       report.write_json(path, found)
-  if not is_writer():
-    return
-  print(report.result_table(found))
-  print(f'All of it is in {to}')
+  return found
 
 
 def _about_artists(index: ExcerptIndex, examples: Examples) -> dict[str, Any]:

@@ -1,6 +1,8 @@
-"""The pictures of a run: its data, its training, its answers.
+"""The pictures of a run: its data, its training, its predictions.
 
-matplotlib is imported where something is drawn: a finished run draws nothing.
+They are drawn after everything else is written, and one that cannot be drawn is
+a warning. matplotlib is imported where something is drawn: a finished run draws
+nothing.
 """
 
 import pathlib
@@ -11,6 +13,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from mgc_jax import report
 from mgc_jax.datasets.splits import Split
+from mgc_jax.figure_file import never_stopping
 
 if TYPE_CHECKING:  # tensorflow: seconds to import
   from mgc_jax.input_pipeline import Reader
@@ -29,27 +32,37 @@ def plot_data(
     reader: of the records.
     split: of the reader's index.
   """
-  index, folder = reader.index, workdir / _FOLDER
-  if (folder / 'spectrograms.png').exists():
-    return
-  from mgc_jax import plots
+  index = reader.index
+  path = workdir / _FOLDER / 'distribution.png'
+  with never_stopping(path):
+    if not path.exists():
+      from mgc_jax import plots
 
-  counts = report.genre_counts(index, split)
-  plots.plot_distribution(counts, index.genres, folder / 'distribution.png')
-  label = index.label[split.sides['train'].rows]
-  present, first = np.unique(label, return_index=True)
+      counts = report.genre_counts(index, split)
+      plots.plot_distribution(counts, index.genres, path)
+  path = workdir / _FOLDER / 'spectrograms.png'
+  with never_stopping(path):
+    if not path.exists():
+      from mgc_jax import plots
+
+      features = FrozenConfigDict(config.features)
+      plots.plot_spectrograms(_first_excerpts(reader, split), features, path)
+
+
+def _first_excerpts(reader: 'Reader', split: Split) -> dict[str, np.ndarray]:
+  """Returns f16[N, F] frames of the first training excerpt of each genre."""
+  index, examples = reader.index, split.sides['train']
+  present, first = np.unique(index.label[examples.rows], return_index=True)
   excerpts = {}
-  for batch in reader.batches(split.sides['train'], first, len(first)):
+  for batch in reader.batches(examples, first, len(first)):
     for i, number in enumerate(present):
       frames = batch['frames'][i, : batch['num_frames'][i]]
       excerpts[index.genres[number]] = frames
-  plots.plot_spectrograms(
-    excerpts, FrozenConfigDict(config.features), folder / 'spectrograms.png'
-  )
+  return excerpts
 
 
 def plot_training(workdir: pathlib.Path) -> None:
-  """Draws the curves of `metrics.jsonl`, where it is newer than they are.
+  """Draws the curves of `metrics.jsonl`, unless they are drawn already.
 
   Args:
     workdir: of the run, trained.
@@ -58,19 +71,28 @@ def plot_training(workdir: pathlib.Path) -> None:
   from mgc_jax.train import METRICS_FILE
 
   lines, path = workdir / METRICS_FILE, workdir / _FOLDER / 'curves.png'
-  if not path.exists() or path.stat().st_mtime < lines.stat().st_mtime:
-    from mgc_jax import plots
+  with never_stopping(path):
+    if _is_older(path, lines):
+      from mgc_jax import plots
 
-    plots.plot_curves(read_metrics(lines), path)
+      plots.plot_curves(read_metrics(lines), path)
 
 
 def plot_confusion(folder: pathlib.Path, results: dict[str, Any]) -> None:
-  """Draws the confusion matrix of `results.json`.
+  """Draws the confusion matrix of `results.json`, unless it is drawn already.
 
   Args:
     folder: of the results.
     results: as they are written there.
   """
-  from mgc_jax import plots
+  path = folder / _FOLDER / 'confusion_matrix.png'
+  with never_stopping(path):
+    if _is_older(path, folder / report.RESULTS_FILE):
+      from mgc_jax import plots
 
-  plots.plot_confusion(results, folder / _FOLDER / 'confusion_matrix.png')
+      plots.plot_confusion(results, path)
+
+
+def _is_older(path: pathlib.Path, source: pathlib.Path) -> bool:
+  """Returns whether a picture is missing, or older than what it shows."""
+  return not path.exists() or path.stat().st_mtime < source.stat().st_mtime

@@ -11,14 +11,14 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 
 
-def _run(*args, module='mgc_jax.main', cwd=ROOT):
+def _run(*args, module='mgc_jax.main', cwd=ROOT, path=ROOT):
   return subprocess.run(
     [sys.executable, '-m', module, *map(str, args)],
     capture_output=True,
     text=True,
     check=False,
     cwd=cwd,
-    env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    env={**os.environ, 'PYTHONPATH': str(path)},
   )
 
 
@@ -100,6 +100,26 @@ def test_a_finished_command_prints_its_result_and_changes_nothing(finished):
   assert again.returncode == 0
   assert again.stdout == done.stdout
   assert _files(workdir) == before
+
+
+def test_a_broken_matplotlib_stops_nothing(finished, tmp_path):
+  """Nor a font, nor a layout: whatever a picture needs."""
+  package = tmp_path / 'broken' / 'matplotlib'
+  package.mkdir(parents=True)
+  (package / '__init__.py').write_text('raise ImportError("no C extension")')
+  workdir = tmp_path / 'run'
+  path = f'{package.parent}:{ROOT}'
+  done = _run(SMOKE, f'--workdir={workdir}', path=path)
+  assert done.returncode == 0, done.stderr
+  assert (
+    done.stdout.replace(str(workdir), str(finished[0])) == finished[1].stdout
+  )
+  assert (workdir / 'results.json').exists()
+  assert not (workdir / 'plots').exists()
+  for name in ('curves', 'confusion_matrix', 'spectrograms', 'distribution'):
+    said = f'plots/{name}.png: not drawn: ImportError: no C extension'
+    assert done.stderr.count(said) == 1
+  assert 'Traceback' not in done.stderr
 
 
 def test_another_configuration_is_refused_in_the_same_workdir(finished):

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from mgc_jax import run
+from mgc_jax import plots, run
 from mgc_jax.errors import ConfigError, DataError
 
 
@@ -72,6 +72,57 @@ def test_cached_result_is_not_that_of_another_question(config, tmp_path):
     config.eval.num_bootstrap = num_bootstrap
     run.evaluate_only(config, workdir)
     assert _evaluation(workdir)['num_bootstrap'] == num_bootstrap
+
+
+PICTURES = ('distribution', 'spectrograms', 'curves', 'confusion')
+
+
+def test_results_are_written_before_pictures_and_do_not_need_them(
+  config, tmp_path, monkeypatch, caplog, capsys
+):
+  workdir, written = tmp_path / 'run', []
+
+  def fail(*args):
+    names = ('predictions.csv', 'results.json')
+    written.append(all((workdir / name).exists() for name in names))
+    raise RuntimeError('no font')
+
+  for name in PICTURES:
+    monkeypatch.setattr(plots, f'plot_{name}', fail)
+  run.train_and_evaluate(config, workdir)
+  assert written == [True] * len(PICTURES)
+  assert 'track accuracy' in capsys.readouterr().out
+  said = [text for text in caplog.messages if 'not drawn' in text]
+  assert len(said) == len(PICTURES)
+  for name in PICTURES:
+    (one,) = [text for text in said if f'plots/{name}' in text]
+    assert one.endswith('.png: not drawn: RuntimeError: no font')
+
+
+def test_pictures_that_failed_are_drawn_by_the_same_command_again(
+  config, tmp_path, monkeypatch
+):
+  folder = tmp_path / 'run' / 'plots'
+  with monkeypatch.context() as broken:
+    for name in PICTURES:
+      broken.setattr(plots, f'plot_{name}', None)
+    run.train_and_evaluate(config, tmp_path / 'run')
+  assert not folder.exists()
+  run.train_and_evaluate(config, tmp_path / 'run')
+  assert len(list(folder.glob('*.png'))) == len(PICTURES)
+  drawn = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+  run.train_and_evaluate(config, tmp_path / 'run')
+  assert {path: path.stat().st_mtime_ns for path in drawn} == drawn
+
+
+def test_an_evaluation_draws_its_own_confusion_anew(config, tmp_path):
+  run.train_and_evaluate(config, tmp_path / 'run')
+  for num_bootstrap in (222, 333):
+    config.eval.num_bootstrap = num_bootstrap
+    run.evaluate_only(config, tmp_path / 'run')
+    (path,) = tmp_path.glob('run/evaluations/*/plots/confusion_matrix.png')
+    results = path.parent.parent / 'results.json'
+    assert path.stat().st_mtime_ns >= results.stat().st_mtime_ns
 
 
 def test_advice_of_an_error_can_be_followed_in_the_same_folder(
