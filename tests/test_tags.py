@@ -77,6 +77,16 @@ def test_a_time_that_no_database_holds(tmp_path):
     assert index.find(str(path)).mtime_ns == 2**63 - 1
 
 
+def test_a_name_keeps_its_letters_and_comes_on_one_line(tmp_path):
+  path = write_tone(tmp_path / 'a.flac')
+  file = mutagen.File(path)
+  file['artist'] = ['宇多田\u3000ヒカル', 'other']
+  file['title'] = [' Qui\xa0?\r\n\u200d\t  two\u2028lines \x00']
+  file.save()
+  found = audio_tags.read(str(path))
+  assert found == ('宇多田\u3000ヒカル', 'Qui\xa0? \u200d two lines')
+
+
 def _wav_with_info(path, **info):
   with soundfile.SoundFile(path, 'w', 8000, 1) as file:
     for name, text in info.items():

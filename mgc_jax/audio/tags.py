@@ -15,6 +15,7 @@ import mutagen
 from mutagen import apev2, asf, id3, mp3, wave
 
 from mgc_jax.errors import DataError
+from mgc_jax.names import is_shown
 
 # What mutagen lets through of damaged files.
 ERRORS = (
@@ -137,9 +138,11 @@ def _values(tags: Mapping, name: str) -> list[str]:
 
 
 def _clean(text: str) -> str:
-  text = ' '.join(text.split())
+  """Returns a text on one line; spaces of other kinds stay as they are."""
   # A lone surrogate cannot be kept as text.
-  return text.encode('utf-8', 'replace').decode()[:_MAX_CHARACTERS]
+  text = text.encode('utf-8', 'replace').decode()
+  shown = ''.join(c if is_shown(c) else ' ' for c in text)
+  return ' '.join(filter(None, shown.split(' ')))[:_MAX_CHARACTERS].strip()
 
 
 def _riff_info(path: str) -> dict[str, list[str]]:
