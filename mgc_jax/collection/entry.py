@@ -1,4 +1,4 @@
-"""A track of the index, and the row that it is."""
+"""A track of the index, and its row in the database."""
 
 import dataclasses
 import os
@@ -18,9 +18,9 @@ class Entry:
   root: str  # the folder that was indexed
   size_bytes: int
   mtime_ns: int
-  artist: str  # empty: not known
+  artist: str  # empty if not known
   title: str
-  failure: str = ''  # why there is no answer
+  failure: str = ''  # why there is no answer; empty if there is one
   duration_s: float | None = None
   genre: str | None = None
   probability: float | None = None
@@ -33,7 +33,7 @@ class Entry:
 
 
 def int64(number: int) -> int:
-  """Returns a number that SQLite holds; a file may be of any year."""
+  """Limits a number to what SQLite can store; a file may have any date."""
   return max(-(2**63), min(number, 2**63 - 1))
 
 
@@ -41,10 +41,10 @@ def entry_of(row: tuple) -> Entry:
   """Returns the entry of a row.
 
   Args:
-    row: of `COLUMNS`.
+    row: the values of `COLUMNS`.
 
   Raises:
-    ValueError: it is none that this package writes.
+    ValueError: no version of this package writes such a row.
   """
   values = dict(zip(COLUMNS.split(', '), row, strict=True))
   heard = [type(values[name]) for name in _HEARD]

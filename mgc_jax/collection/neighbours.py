@@ -1,4 +1,4 @@
-"""The tracks whose embeddings are nearest, by cosine.
+"""Finds the tracks whose embeddings are nearest, by cosine.
 
 Exact up to EXACT_UP_TO tracks: reading them from the index takes longer than
 comparing them. Above, an approximate index (usearch, HNSW: Malkov and Yashunin
@@ -34,9 +34,9 @@ def ranked(
   """Returns ids and cosines, the nearest first.
 
   Args:
-    index: of the tracks.
-    query: f32[D].
-    at_most: so many of them.
+    index: has the tracks.
+    query: f32[D], an embedding.
+    at_most: the maximum number of tracks.
 
   Raises:
     DataError: the index has embeddings of another size.
@@ -49,7 +49,7 @@ def ranked(
 def exact(
   index: Index, query: np.ndarray, at_most: int = 10
 ) -> list[tuple[int, float]]:
-  """Compares with every track; as `ranked`."""
+  """Does what `ranked` does by comparing with every track."""
   ids, vectors = index.embeddings()
   _check_size(index, vectors.shape[1], query)
   similarities = cosines(vectors, query)
@@ -62,7 +62,7 @@ def exact(
 def approximate(
   index: Index, query: np.ndarray, at_most: int = 10
 ) -> list[tuple[int, float]]:
-  """Searches the graph; as `ranked`."""
+  """Does what `ranked` does by searching the graph."""
   graph = kept_graph(index)
   _check_size(index, graph.ndim, query)
   found = graph.search(query.astype(np.float32), at_most)
@@ -71,7 +71,7 @@ def approximate(
 
 
 def has_usearch() -> bool:
-  """Returns whether usearch is installed; says what it would be good for."""
+  """Returns whether usearch is installed; if not, recommends it."""
   if importlib.util.find_spec('usearch'):
     return True
   _logger.info(
@@ -90,7 +90,7 @@ def _check_size(index: Index, size: int, query: np.ndarray) -> None:
 
 
 def cosines(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
-  """Returns f32[n]; 0 for a vector of zeros.
+  """Returns f32[n] cosines with a query; 0 for a vector of zeros.
 
   Args:
     vectors: f32[n, D].
@@ -105,7 +105,7 @@ def nearest_rows(similarities: np.ndarray, at_most: int) -> np.ndarray:
 
   Args:
     similarities: f32[n].
-    at_most: k, where there are as many.
+    at_most: the maximum of k.
   """
   if at_most < len(similarities):
     rows = np.argpartition(-similarities, at_most)[:at_most]
@@ -115,7 +115,7 @@ def nearest_rows(similarities: np.ndarray, at_most: int) -> np.ndarray:
 
 
 def mean_direction(vectors: np.ndarray) -> np.ndarray:
-  """Returns f32[D], the mean of some tracks, each as heavy as another.
+  """Returns f32[D], the mean of some tracks with equal weights.
 
   Args:
     vectors: f32[n, D].
@@ -128,7 +128,7 @@ def kept_graph(index: Index) -> 'Graph':
   """Returns the approximate index, brought up to date.
 
   Args:
-    index: of the tracks, one or more.
+    index: has at least one track.
   """
   from usearch.index import Index as Graph
 
@@ -157,10 +157,10 @@ def kept_graph(index: Index) -> 'Graph':
 
 
 def _add(graph: 'Graph', keys: np.ndarray, vectors: np.ndarray) -> None:
-  """Adds tracks; the first of a graph by one thread.
+  """Adds tracks; the first ones of a graph in a single thread.
 
-  Threads that begin a graph together leave tracks without neighbours, which
-  no search reaches.
+  Several threads that start a graph together leave tracks without neighbours,
+  which no search reaches.
   """
   log = 'for next time' if sys.stderr.isatty() else False
   num_first = max(0, _ADDED_ALONE - len(graph))
@@ -170,7 +170,7 @@ def _add(graph: 'Graph', keys: np.ndarray, vectors: np.ndarray) -> None:
 
 
 def _read(path: pathlib.Path, token: str) -> 'Graph | None':
-  """Returns what `_write` kept of this index; None of another, or damaged."""
+  """Returns the graph that `_write` kept; None if it is not of this index."""
   from usearch.index import Index as Graph
 
   note = path.with_name(f'{path.name}.json')
@@ -194,7 +194,7 @@ def _sha256(path: pathlib.Path) -> str:
 
 
 def _write(graph: 'Graph', path: pathlib.Path, token: str) -> None:
-  """Keeps it; without room for it, it is made again next time."""
+  """Keeps the graph; if that fails, it is built again next time."""
   note = {'index': token}
   try:
     with whole_file.writing(path) as partial:

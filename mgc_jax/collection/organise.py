@@ -1,4 +1,4 @@
-"""Sorts a collection into folders: plan first, then do, and undo if wanted."""
+"""Sorts a collection into folders: first a plan, then its files, then undo."""
 
 import dataclasses
 import os
@@ -29,10 +29,10 @@ _PLACE = {
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """What is to be done."""
+  """Which files are to be placed."""
 
   records: list[Record]
-  num_in_place: int
+  num_in_place: int  # tracks that are in the target already
 
 
 def plan(
@@ -43,18 +43,18 @@ def plan(
   levels: tuple[str, ...],
   min_probability: float,
 ) -> Plan:
-  """Says where each track goes: `<target>/<genre>/<its path in its folder>`.
+  """Plans where each track goes: `<target>/<genre>/<its path in its folder>`.
 
-  Names that another track or another file has, in capitals or not, get a
-  number: nothing is ever written over.
+  A name that another track or another file already has, ignoring case, gets a
+  number: nothing is ever overwritten.
 
   Args:
-    index: of the tracks.
+    index: has the tracks.
     journal: of the index.
     target: an absolute path.
     method: link, copy or move.
     levels: the folders above a track, of LEVELS.
-    min_probability: tracks under it go to the folder UNCERTAIN.
+    min_probability: less probable tracks go to the folder UNCERTAIN.
 
   Raises:
     ConfigError: the target lies inside an indexed folder, or was filled by
@@ -107,7 +107,7 @@ def _folder_name(name: str) -> str:
 
 
 def _free(wanted: str, taken: set[str]) -> str:
-  """Returns a path that nobody has; notes it."""
+  """Returns a path that is free, and adds it to those that are taken."""
   start, ending = os.path.splitext(wanted)
   to, number = wanted, 1
   while _alike(to) in taken or os.path.lexists(to):
@@ -118,20 +118,20 @@ def _free(wanted: str, taken: set[str]) -> str:
 
 
 def _alike(path: str) -> str:
-  """Returns what file systems may take for the same name."""
+  """Returns a path in a form in which file systems may compare names."""
   return unicodedata.normalize('NFC', path).casefold()
 
 
 def apply(index: Index, journal: Journal, records: list[Record]) -> int:
-  """Does a plan; the same again continues it.
+  """Places the files of a plan; a second call continues an interrupted one.
 
   Args:
-    index: follows what is moved.
-    journal: of the index; knows each file before it is touched.
+    index: gets the new paths of moved tracks.
+    journal: of the index; each file is written there before it is touched.
     records: of `plan`.
 
   Returns:
-    The number of files that could not be placed; each is told on standard
+    The number of files that could not be placed; each is named on standard
     error.
 
   Raises:
@@ -156,10 +156,10 @@ def _do(index: Index, journal: Journal, record: Record) -> None:
 
 
 def recover(index: Index, journal: Journal) -> None:
-  """Ends what a killed process had begun, if there is any.
+  """Finishes what a killed process had begun.
 
   Args:
-    index: follows what is moved.
+    index: gets the new path of a moved track.
     journal: of the index.
 
   Raises:
@@ -187,18 +187,18 @@ def recover(index: Index, journal: Journal) -> None:
 
 
 def undo(index: Index, journal: Journal, records: list[Record]) -> int:
-  """Takes back what was done, the last first; the same again continues.
+  """Takes back what was done, the last first; a second call continues.
 
-  A copy goes only while the file that it is a copy of is there and alike, a
-  file goes back only to a place that is free.
+  A copy is deleted only while the original is there and identical. A file is
+  moved back only to a path that is free.
 
   Args:
-    index: follows what is moved.
+    index: gets the paths of tracks that are moved back.
     journal: of the index.
     records: of the journal, those that were done.
 
   Returns:
-    The number of files that stay where they are; each is told on standard
+    The number of files that stay where they are; each is named on standard
     error.
 
   Raises:
@@ -206,7 +206,7 @@ def undo(index: Index, journal: Journal, records: list[Record]) -> int:
   """
 
   def take_back(record: Record) -> None:
-    """Undoes one, and writes down each state that it leaves."""
+    """Undoes one record, and writes each of its states to the journal."""
     journal.write(record, 'undoing')
     try:
       _UNDO[record.method](record)
@@ -254,7 +254,7 @@ def _undo_move(record: Record) -> None:
 
 
 def _refuse_links(record: Record) -> None:
-  """A link is no second file: what it leads to may be the only one."""
+  """A link is not a second file: its target may be the only one."""
   for path in (record.source, record.to):
     if os.path.islink(path):
       raise Stays(f'{printable(path)} is a link now; all is left as it is')
@@ -275,7 +275,7 @@ def _remove_empty(folder: str, target: str) -> None:
 def _each(
   records: list[Record], title: str, act: Callable[[Record], None]
 ) -> int:
-  """Acts on each record, past those that cannot be."""
+  """Acts on each record; one that fails is named, and the next one follows."""
   num_failed = 0
   for record in _bar(records, title):
     try:

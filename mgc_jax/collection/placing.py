@@ -1,4 +1,4 @@
-"""Puts a file in another place: whole or not at all, never over another."""
+"""Places a file at a new path: whole or not at all, overwriting nothing."""
 
 import contextlib
 import errno
@@ -11,9 +11,9 @@ import shutil
 from mgc_jax.errors import DataError
 
 _BLOCK_BYTES = 1 << 20
-# Errors that the next file would meet, too.
+# Errors that the next file would meet as well.
 STOPPING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-# What file systems without hard links, or two of them, answer.
+# Errors of file systems without hard links, or of a link between two of them.
 _NO_HARD_LINK = (
   errno.EMLINK,
   errno.ENOSYS,
@@ -24,7 +24,7 @@ _NO_HARD_LINK = (
 
 
 class Stays(DataError):
-  """A file stays where it is; says why."""
+  """A file stays where it is; the message says why."""
 
 
 def link(source: str, to: str) -> None:
@@ -45,7 +45,7 @@ def copy(source: str, to: str) -> None:
   Raises:
     FileExistsError: something is there.
     Stays: the file changed meanwhile.
-    OSError: as of a full disk; nothing is at `to` then.
+    OSError: the disk is full, for example; then nothing is at `to`.
   """
   _make_parent(to)
   partial = partial_path(to)
@@ -113,10 +113,12 @@ def refuse_changed(path: str, before: os.stat_result) -> None:
 
 
 def move(source: str, to: str) -> None:
-  """Moves a file to `to`; at every moment it is whole at one of the places.
+  """Moves a file to `to`; at every moment it is whole at one of the paths.
 
   Raises:
-    As `copy` does; also where the file cannot be taken from its place.
+    FileExistsError: something is there.
+    Stays: the file is a link, or changed meanwhile.
+    OSError: the disk is full, or the file cannot be removed from its old path.
   """
   if os.path.islink(source):
     raise Stays('a link, which may lead nowhere from another place')
@@ -137,12 +139,12 @@ def move(source: str, to: str) -> None:
 
 
 def finish(method: str, source: str, to: str) -> None:
-  """Ends what a killed process had begun; what is whole stays.
+  """Finishes what a killed process had begun; what is whole stays.
 
   Args:
     method: link, copy or move.
-    source: of the file.
-    to: its new place.
+    source: the path of the file.
+    to: its new path.
   """
   with contextlib.suppress(OSError):
     os.unlink(partial_path(to))
@@ -160,7 +162,7 @@ def is_own_file(path: str) -> bool:
 
 
 def is_same(a: str, b: str) -> bool:
-  """Returns whether two files are alike, byte for byte."""
+  """Returns whether two files are identical, byte for byte."""
   return os.path.samefile(a, b) or filecmp.cmp(a, b, shallow=False)
 
 
@@ -182,7 +184,7 @@ def _publish(partial: str, to: str) -> None:
 
 
 def partial_path(to: str) -> str:
-  """Returns the name of what is not whole yet, the same each time."""
+  """Returns the path of an unfinished copy, which is the same each time."""
   folder, name = os.path.split(to)
   digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
   return os.path.join(folder, f'.mgc_jax-{digest}.partial')
@@ -193,7 +195,7 @@ def _make_parent(to: str) -> None:
 
 
 def _sync_folder(path: str) -> None:
-  """Makes a new or removed name last (where folders can be synced)."""
+  """Makes a new or removed name permanent, if the folder can be synced."""
   with contextlib.suppress(OSError):
     folder = os.open(os.path.dirname(path), os.O_RDONLY)
     try:

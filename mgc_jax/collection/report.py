@@ -1,4 +1,4 @@
-"""What is in a collection: a table, a picture, a playlist."""
+"""Shows what is in a collection: a table, a picture, a playlist."""
 
 import collections
 import dataclasses
@@ -38,7 +38,7 @@ class Summary:
 
 
 def summarise(index: Index, num_least_certain: int) -> Summary:
-  """Adds a collection up, in memory that does not grow with it.
+  """Summarises a collection, in memory that does not grow with it.
 
   Args:
     index: has the tracks.
@@ -72,7 +72,7 @@ def summarise(index: Index, num_least_certain: int) -> Summary:
 
 
 def text_of(summary: Summary) -> str:
-  """Returns what a person reads."""
+  """Returns a summary as text for people."""
   rows = [_row(genre, its) for genre, its in summary.genres.items()]
   every = list(summary.genres.values())
   whole = GenreSum(
@@ -129,13 +129,13 @@ def playlist(
 ) -> Iterator[bytes | Entry]:
   r"""Yields the lines of an M3U8 playlist, the most probable tracks first.
 
-  Names are those of the disk, byte for byte. A track whose name has a line
-  break cannot be in it, and is yielded itself.
+  Paths are those of the disk, byte for byte. A track whose path has a line
+  break cannot be in a playlist, and its entry is yielded instead.
 
   Args:
-    index: of the tracks.
-    genre: of the model's.
-    min_probability: tracks under it are left out.
+    index: has the tracks.
+    genre: one of the model's genres.
+    min_probability: less probable tracks are left out.
 
   Raises:
     ConfigError: the model does not know the genre.

@@ -1,4 +1,4 @@
-"""Songs like the ones that a person names."""
+"""Finds songs that are similar to given ones."""
 
 import dataclasses
 import os
@@ -18,7 +18,7 @@ _SAME = 1 - 1e-5  # cosine of a copy
 
 @dataclasses.dataclass(frozen=True)
 class Similar:
-  """A track, and how near it is."""
+  """A track, and how similar it is."""
 
   entry: Entry
   cosine: float  # of the mean embeddings
@@ -27,22 +27,22 @@ class Similar:
 def find_similar(
   index: Index, paths: Sequence[str], k: int, diverse: bool
 ) -> list[Similar]:
-  """Finds the tracks nearest to what somebody listens to.
+  """Finds the tracks nearest to one song, or to the mean of several.
 
   Args:
-    index: of the tracks.
-    paths: of one song, or of several: their mean is the query. What is not in
-      the index, or changed since, is listened to now.
-    k: so many answers, or fewer where there are no more.
-    diverse: each artist once, as far as tags name artists.
+    index: has the tracks.
+    paths: of the songs. A song that is not in the index, or has changed since,
+      is listened to now.
+    k: the number of answers; there are fewer if the index has no more.
+    diverse: whether each artist comes once, as far as tags name artists.
 
   Returns:
     The nearest first; never one of the songs, or a copy of the only one.
 
   Raises:
-    ConfigError: no song, the index is empty, or another model than that of
-      today made it.
-    DataError: a song cannot be read; names it.
+    ConfigError: there is no song, the index is empty, or it was made by
+      another model than the present one.
+    DataError: a song cannot be read; the message names it.
   """
   if not paths:
     raise ConfigError('similar: name a song, or several')
@@ -72,9 +72,9 @@ def nearest_to(index: Index, query: np.ndarray, k: int) -> list[Similar]:
   """Returns the tracks nearest to an embedding, the nearest first.
 
   Args:
-    index: of the tracks.
-    query: f32[D].
-    k: so many answers.
+    index: has the tracks.
+    query: f32[D], the embedding.
+    k: the number of answers.
 
   Raises:
     DataError: the index has embeddings of another size.
@@ -87,12 +87,12 @@ def nearest_to(index: Index, query: np.ndarray, k: int) -> list[Similar]:
 
 
 def others(index: Index, query: np.ndarray, k: int) -> list[Similar]:
-  """Returns as `nearest_to` does, but not the song itself or a copy of it.
+  """Does what `nearest_to` does, without the song itself or a copy of it.
 
   Args:
-    index: of the tracks.
-    query: f32[D], of a song that may be among them.
-    k: so many answers.
+    index: has the tracks.
+    query: f32[D], the embedding of a song that may be among them.
+    k: the number of answers.
   """
   found = nearest_to(index, query, k + _SLACK)
   return [one for one in found if one.cosine <= _SAME][:k]
