@@ -135,12 +135,61 @@ def test_tag_and_similar(model, index, tmp_path):
     (('organise',), '--to: name the folder'),
     (('playlist', 'jazz', 'rock'), 'playlist: takes a genre'),
     (('similar',), 'no index there'),
+    (('undo',), 'no index there'),
+    (('undo', 'music'), 'undo: takes no words, only flags'),
+    (('forget',), 'forget: takes a folder'),
+    (('forget', 'music'), 'no index there'),
+    (('tag', '--strict'), '--strict: not of the command tag'),
+    (('report', '--moved=a=b'), '--moved: not of the command report'),
+    (('index', '--moved=a=b'), 'no index there'),
+    (('index', 'a', 'b', '--moved=a=b'), 'index: takes a folder'),
     (('organise', '--to=x', '--by=mood'), 'by'),
   ],
 )
 def test_wrong_usage(index, args, said):
   assert said in _said(index, *args, code=2)
   assert not index.exists() or 'index' in args
+
+
+def test_a_renamed_folder_keeps_its_answers(model, index, music_folder):
+  _said(index, 'index', music_folder, f'--model={model}')
+  audio = music_folder.rename(music_folder.with_name('audio'))
+  said = _said(index, 'index', music_folder, code=2)
+  assert 'not a folder; the index keeps 12 tracks of it' in said
+  assert f'--moved {music_folder}=NEW' in said and 'collection forget' in said
+  (audio / 'jazz').rename(audio / 'swing')
+  said = _said(index, 'index', f'--moved={music_folder}={audio}')
+  assert f'12 tracks of {music_folder} are now in {audio}' in said
+  assert '6 indexed, 6 unchanged, 0 gone, 0 failed' in said
+  assert f'{audio}/jazz: not there now; the index keeps 6 tracks' in said
+  said = _said(index, 'forget', audio / 'jazz')
+  assert f'6 tracks of {audio}/jazz forgotten; no file was touched' in said
+  said = _said(
+    index, 'index', audio, f'--moved={audio}/swing={audio}/swing', '--strict'
+  )
+  assert said.count('0 indexed, 6 unchanged') == 1
+  assert said.count('0 indexed, 12 unchanged') == 1
+
+
+def test_a_truncated_file_is_a_warning_or_a_failure(model, index, tmp_path):
+  path = write_tone(tmp_path / 'music' / 'a.wav', 10.0)
+  write_tone(tmp_path / 'music' / 'b.wav', 3.0)
+  os.truncate(path, path.stat().st_size // 2)
+  words = ('index', tmp_path / 'music', f'--model={model}')
+  said = _said(index, *words)
+  assert 'a.wav: warning: truncated' in said and 'b.wav' not in said
+  assert '2 indexed, 0 unchanged, 0 gone, 0 failed' in said
+  with Index(index) as opened:
+    assert opened.find(str(path)).duration_s == pytest.approx(5.0, abs=0.1)
+  strict = index.with_name('strict')
+  said = _said(strict, *words, '--strict', code=1)
+  assert 'a.wav: truncated' in said
+  assert '1 indexed, 0 unchanged, 0 gone, 1 failed' in said
+  with Index(strict) as opened:
+    assert opened.find(str(path)).failure.startswith('truncated')
+  assert 'a.wav: truncated' in _said(strict, 'report')
+  # A failure is tried again; without --strict it is an answer.
+  assert '1 indexed, 1 unchanged, 0 gone, 0 failed' in _said(strict, *words)
 
 
 def _entry(path, **values):
@@ -158,6 +207,33 @@ def _small(path, music_folder):
     opened.set_model('crnn', '0' * 64, ('jazz', 'rock'))
     for i, file in enumerate(sorted((music_folder / 'jazz').iterdir())):
       opened.put(_entry(file), np.ones(2), [1.0, 0.0, i, 2.0])
+
+
+def test_a_report_without_uncertain_tracks_has_its_table(index, music_folder):
+  _small(index, music_folder)
+  few, none = (_said(index, 'report', f'--least={n}') for n in (1, 0))
+  assert 'Least certain' in few and 'Least certain' not in none
+  assert 'jazz        6' in none and none in few
+
+
+def test_a_playlist_has_the_paths_of_the_disk(index, tmp_path):
+  """Spaces of all kinds, joiners, and bytes that are not UTF-8."""
+  names = ['曲\u3000名', 'Qui\xa0?', '\U0001f468\u200d\U0001f469', 'می\u200cخ']
+  names += ['so\xadft', os.fsdecode(b'latin-\xe9')]
+  paths = [tmp_path / f'{name}.wav' for name in names]
+  with Index(index, create=True) as opened:
+    opened.set_model('crnn', '0' * 64, ('jazz', 'rock'))
+    for path in paths:
+      path.touch()
+      opened.put(_entry(path), np.ones(2), np.ones(4))
+  command = [*COMMAND, 'playlist', 'jazz', f'--index={index}']
+  done = subprocess.run(command, capture_output=True, check=True)
+  lines = done.stdout.removesuffix(b'\n').split(b'\n')
+  assert set(lines[2::2]) == {os.fsencode(path) for path in paths}
+  titles = [line.decode() for line in lines[1::2]]
+  for name in names[:-1]:
+    assert f'#EXTINF:2,{name}' in titles
+  assert '#EXTINF:2,latin-\\udce9' in titles
 
 
 def _other_version(path):

@@ -4,14 +4,23 @@ COMMAND is one of:
   index DIR         listens to what is new or changed in a folder
   report            tracks and hours of each genre, and the least certain ones
   organise --to=DIR sorts the tracks into DIR/<genre>/...; --apply does it
-  undo --to=DIR     takes back what organise did to DIR; --apply does it
   playlist GENRE    an M3U8 playlist on standard output
   tag               writes the genre tag where a file has none; --apply does it
+  undo              restores the tags that tag replaced; --apply does it
+  undo --to=DIR     takes back what organise did to DIR; --apply does it
   similar SONG...   the tracks nearest to a song, or to several
+  forget DIR        removes a folder's tracks from the index, not from the disk
 
 What would touch music says what it would do, and does it with --apply. The
 index is one file; interrupted commands continue. Exit code 0: all done; 1: some
 files could not be, each is named; 2: wrong usage.
+
+If a folder is missing or empty, as when a disk is not mounted, index keeps its
+tracks and says so. If the folder was renamed, index --moved OLD=NEW gives the
+tracks their new paths without listening to them again; if it is gone for good,
+use forget. A truncated or damaged file is answered from the part that plays,
+with a warning; with --strict it is a failure. That applies to the files that
+this run listens to.
 
 Examples:
   python -m mgc_jax.collection index ~/Music
@@ -19,6 +28,7 @@ Examples:
   python -m mgc_jax.collection organise --to=/sorted --copy --apply
   python -m mgc_jax.collection playlist jazz > jazz.m3u8
   python -m mgc_jax.collection similar song.mp3 -k 5 --diverse
+  python -m mgc_jax.collection index --moved /mnt/old=/mnt/new
 """
 
 import contextlib
@@ -30,9 +40,9 @@ from collections.abc import Iterator
 from absl import flags
 
 from mgc_jax import cli
-from mgc_jax.collection import organise, report, similar, tagging
+from mgc_jax.collection import organise, report, roots, similar, tagging
 from mgc_jax.collection.index import Index
-from mgc_jax.collection.journal import METHODS, Journal
+from mgc_jax.collection.journal import METHODS, Journal, TagJournal
 from mgc_jax.collection.scan import scan
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.lock import exclusive
@@ -41,22 +51,23 @@ from mgc_jax.names import printable
 from mgc_jax.pretrained import BEST
 from mgc_jax.runtime import user_data_dir
 
-# Flags of each command; more of them is wrong usage.
+# The flags of each command; any other flag is wrong usage.
 _FLAGS = {
-  'index': ('model',),
+  'index': ('model', 'moved', 'strict'),
   'report': ('plot', 'least'),
   'organise': ('to', 'by', *METHODS, 'min_probability', 'apply'),
   'undo': ('to', 'apply'),
   'playlist': ('min_probability',),
   'tag': ('replace', 'min_probability', 'apply'),
   'similar': ('k', 'diverse'),
+  'forget': (),
 }
-_NUM_WORDS = {'index': 1, 'playlist': 1}  # others: none
-_WORD = {'index': 'a folder', 'playlist': 'a genre'}
+# The commands that take one word, and what it is.
+_WORD = {'index': 'a folder', 'playlist': 'a genre', 'forget': 'a folder'}
 
 
 def main(words: list[str]) -> None:
-  """Does the command that comes first."""
+  """Runs the command that comes first."""
   if not words or words[0] not in _FLAGS:
     given = f'{words[0]}: no command' if words else 'no command'
     raise ConfigError(f'{given}; one of {", ".join(_FLAGS)}')
@@ -70,8 +81,9 @@ def _check_usage(command: str, rest: list[str]) -> None:
   for name in sorted({name for names in _FLAGS.values() for name in names}):
     if flags.FLAGS[name].present and name not in _FLAGS[command]:
       raise ConfigError(f'--{name}: not of the command {command}')
-  wanted = _NUM_WORDS.get(command, 0)
-  if command != 'similar' and len(rest) != wanted:
+  if command == 'similar' or (flags.FLAGS.moved and not rest):
+    return
+  if len(rest) != (command in _WORD):
     raise ConfigError(
       f'{command}: takes {_WORD.get(command, "no words, only flags")}'
     )
@@ -79,7 +91,7 @@ def _check_usage(command: str, rest: list[str]) -> None:
 
 @contextlib.contextmanager
 def _for_change(path: pathlib.Path, create: bool = False) -> Iterator[Index]:
-  """Opens an index that nobody else changes, and ends what a kill left."""
+  """Locks and opens an index, and finishes what a killed process began."""
 
   def refuse() -> None:
     raise DataError(f'{path}: another process is at work on it; wait for it')
@@ -97,17 +109,43 @@ def _for_change(path: pathlib.Path, create: bool = False) -> Iterator[Index]:
     index = stack.enter_context(Index(path, create=create))
     index.check()
     organise.recover(index, Journal(path))
+    tagging.recover(index, TagJournal(path))
     yield index
 
 
 def _index(path: pathlib.Path, words: list[str]) -> None:
-  with _for_change(path, create=True) as index:
-    counts = scan(index, words[0], flags.FLAGS.model)
+  num_failed = 0
+  with _for_change(path, create=not flags.FLAGS.moved) as index:
+    folders = list(words)
+    if flags.FLAGS.moved:
+      folders = [_renamed(index, path), *words]
+    for folder in {os.path.realpath(x): x for x in folders}.values():
+      counts = scan(index, folder, flags.FLAGS.model, flags.FLAGS.strict)
+      print(
+        f'{path}: {counts.answered} indexed, {counts.unchanged} unchanged, '
+        f'{counts.forgotten} gone, {counts.failed} failed'
+      )
+      num_failed += counts.failed
+  _exit(num_failed)
+
+
+def _renamed(index: Index, path: pathlib.Path) -> str:
+  """Does what --moved says, and returns the folder's new path."""
+  old, new, number = roots.rename(index, flags.FLAGS.moved)
   print(
-    f'{path}: {counts.answered} indexed, {counts.unchanged} unchanged, '
-    f'{counts.forgotten} gone, {counts.failed} failed'
+    f'{path}: {roots.tracks(number)} of {printable(old)} are now in '
+    f'{printable(new)}'
   )
-  _exit(counts.failed)
+  return new
+
+
+def _forget(path: pathlib.Path, words: list[str]) -> None:
+  with _for_change(path) as index:
+    number = roots.forget(index, words[0])
+  print(
+    f'{path}: {roots.tracks(number)} of {printable(words[0])} forgotten; '
+    'no file was touched'
+  )
 
 
 def _exit(num_failed: int) -> None:
@@ -177,6 +215,27 @@ def _say_done(what: str, number: int, target: str) -> None:
 
 
 def _undo(path: pathlib.Path, words: list[str]) -> None:
+  if flags.FLAGS.to is None:
+    _undo_tags(path)
+  else:
+    _undo_organise(path)
+
+
+def _undo_tags(path: pathlib.Path) -> None:
+  with _for_change(path) as index:
+    journal = TagJournal(path)
+    if not any(journal.entries()):
+      raise ConfigError(
+        f'undo: tag changed no file of {path}; with --to=DIR, undo takes back '
+        'what organise did'
+      )
+    counts = tagging.undo(index, journal, Journal(path), flags.FLAGS.apply)
+  done = 'restored' if flags.FLAGS.apply else 'to be restored: use --apply'
+  print(f'genre tags: {counts.restored} {done}, {counts.failed} left as is')
+  _exit(counts.failed)
+
+
+def _undo_organise(path: pathlib.Path) -> None:
   target = _target()
   with _for_change(path) as index:
     journal = Journal(path)
@@ -210,6 +269,7 @@ def _tag(path: pathlib.Path, words: list[str]) -> None:
   with _for_change(path) as index:
     counts = tagging.tag(
       index,
+      TagJournal(path),
       flags.FLAGS.min_probability,
       flags.FLAGS.replace,
       flags.FLAGS.apply,
@@ -239,6 +299,7 @@ _COMMANDS = {
   'playlist': _playlist,
   'tag': _tag,
   'similar': _similar,
+  'forget': _forget,
 }
 
 
@@ -255,9 +316,28 @@ if __name__ == '__main__':
     'index: cnn, lstm or crnn, the folder of a run, or an exported file. '
     f'Default: that of the index, {BEST} of a new one.',
   )
+  flags.DEFINE_string(
+    'moved',
+    None,
+    'index: OLD=NEW, a folder that was renamed. Its tracks get their new paths '
+    'and keep their answers, in place of tracks that the index already has '
+    'there; then NEW is indexed, and no other folder need be named.',
+  )
+  flags.DEFINE_bool(
+    'strict',
+    False,
+    'index: a truncated or damaged file is a failure, not a warning.',
+  )
   flags.DEFINE_string('plot', None, 'report: PNG of tracks by genre.')
-  flags.DEFINE_integer('least', 10, 'report: so many uncertain tracks.', 0)
-  flags.DEFINE_string('to', None, 'organise, undo: the folder to sort into.')
+  flags.DEFINE_integer(
+    'least', 10, 'report: how many uncertain tracks are named.', 0
+  )
+  flags.DEFINE_string(
+    'to',
+    None,
+    'organise: the folder to sort into. undo: the folder that was sorted into; '
+    'without it, undo restores the tags that tag replaced.',
+  )
   flags.DEFINE_multi_enum(
     'by', ['genre'], organise.LEVELS, 'organise: folders above the tracks.'
   )
@@ -272,8 +352,12 @@ if __name__ == '__main__':
     0.0,
     1.0,
   )
-  flags.DEFINE_bool('replace', False, 'tag: also where there is a genre tag.')
+  flags.DEFINE_bool(
+    'replace',
+    False,
+    'tag: also where there is a genre tag; undo restores all that it had.',
+  )
   flags.DEFINE_bool('apply', False, 'organise, undo, tag: do it.')
-  flags.DEFINE_integer('k', 10, 'similar: so many tracks.', 1)
+  flags.DEFINE_integer('k', 10, 'similar: how many tracks are named.', 1)
   flags.DEFINE_bool('diverse', False, 'similar: each artist once.')
   cli.run(main, takes_words=True)

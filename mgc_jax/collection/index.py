@@ -23,9 +23,9 @@ _WAIT_S = 30.0  # for another process's transaction
 
 
 class Index:
-  """An open index, closed by `with`.
+  """An open index; use it in a `with` statement, which closes it.
 
-  Each method raises `DataError` where the file is damaged, or the disk full.
+  Each method raises `DataError` if the file is damaged or the disk is full.
   """
 
   def __init__(self, path: str | os.PathLike, create: bool = False):
@@ -33,11 +33,12 @@ class Index:
 
     Args:
       path: of the index.
-      create: whether it may be a new one.
+      create: whether a missing file is created.
 
     Raises:
-      ConfigError: there is none.
-      DataError: it is damaged, of another version, or cannot be used.
+      ConfigError: the file does not exist, and `create` is False.
+      DataError: the file is damaged, was written by another version, or cannot
+        be opened.
     """
     self.path = pathlib.Path(path)
     with self._named():
@@ -76,7 +77,7 @@ class Index:
     return self
 
   def __exit__(self, *_: object) -> None:
-    """Commits what was done, and closes."""
+    """Commits, and closes the file."""
     with self._named(), contextlib.closing(self._db):
       self._db.commit()
 
@@ -101,14 +102,14 @@ class Index:
       ) from error
 
   def check(self) -> None:
-    """Reads all of the file; `DataError` where a part is damaged."""
+    """Reads the whole file; raises `DataError` if a part is damaged."""
     with self._named():
       (said,) = self._db.execute('PRAGMA quick_check(1)').fetchone()
       if said != 'ok':
         raise sqlite3.DatabaseError(said)
 
   def model(self) -> tuple[str, str, tuple[str, ...]] | None:
-    """Returns name, digest and genres of the model; None of an empty index."""
+    """Returns name, digest and genres of the model; None in an empty index."""
     with self._named():
       row = self._db.execute(
         'SELECT name, digest, genres FROM model'
@@ -122,13 +123,13 @@ class Index:
       raise self._damaged(error) from error
 
   def token(self) -> str:
-    """Returns what tells this index from one that was here before."""
+    """Returns an identifier that a new index at the same path does not have."""
     with self._named():
       row = self._db.execute('SELECT token FROM model').fetchone()
     return str(row[0]) if row else ''
 
   def set_model(self, name: str, digest: str, genres: tuple[str, ...]) -> None:
-    """Says of which model all answers are."""
+    """Records which model gives all answers of this index."""
     row = os.fsencode(name), digest, json.dumps(genres)
     row = (*row, secrets.token_hex(16))
     with self._named(), self._db:
@@ -140,12 +141,12 @@ class Index:
     probabilities: np.ndarray | None = None,
     embedding: np.ndarray | None = None,
   ) -> None:
-    """Writes a row, in place of one of the same path; `commit` makes it last.
+    """Writes a track, replacing one of the same path; needs a `commit`.
 
     Args:
-      entry: its `id` is not used: the row has a new one.
-      probabilities: f[C], of the model's genres.
-      embedding: f[D].
+      entry: the track. Its `id` is ignored: the row gets a new one.
+      probabilities: f[C] of the model's genres; None if there is no answer.
+      embedding: f[D] of the track; None if there is no answer.
     """
     values = dataclasses.asdict(entry)
     del values['id']
@@ -163,12 +164,12 @@ class Index:
       )
 
   def commit(self) -> None:
-    """Makes what was written last."""
+    """Makes what `put` wrote permanent."""
     with self._named():
       self._db.commit()
 
   def find(self, path: str) -> Entry | None:
-    """Returns the entry of a path, if there is one."""
+    """Returns the track at a path; None if the index has none there."""
     with self._named():
       row = self._db.execute(
         f'SELECT {COLUMNS} FROM tracks WHERE path = ?', (os.fsencode(path),)
@@ -179,13 +180,13 @@ class Index:
     """Yields the tracks that have an answer, by path.
 
     Args:
-      genre: only these.
+      genre: yields the tracks of this genre only; None for all.
     """
     where = "failure = ''" + (' AND genre = ?' if genre else '')
     yield from self._select(where, (genre,) if genre else ())
 
   def failures(self) -> Iterator[Entry]:
-    """Yields the tracks that could not be answered for, by path."""
+    """Yields the tracks that have no answer, by path."""
     yield from self._select("failure != ''", ())
 
   def inside(self, folder: str) -> Iterator[Entry]:
@@ -195,7 +196,7 @@ class Index:
     yield from self._select('path > ? AND path < ?', (low, high))
 
   def by_id(self, ids: list[int]) -> dict[int, Entry]:
-    """Returns the entries of some ids; ids that are gone are left out."""
+    """Returns the tracks with some ids; unknown ids are left out."""
     found = {}
     for one in ids:
       for entry in self._select('id = ?', (int(one),)):
@@ -222,22 +223,52 @@ class Index:
     )
 
   def delete(self, entries: list[Entry]) -> None:
-    """Forgets some tracks."""
+    """Removes tracks from the index."""
     with self._named(), self._db:
       self._db.executemany(
         'DELETE FROM tracks WHERE id = ?', [(entry.id,) for entry in entries]
       )
 
   def move(self, path: str, to: str, root: str) -> None:
-    """Gives a track its new path, where it is in the index."""
+    """Gives a track a new path and root; does nothing without such a track."""
     values = os.fsencode(to), os.fsencode(root), os.fsencode(path)
     with self._named(), self._db:
       self._db.execute(
         'UPDATE OR REPLACE tracks SET path = ?, root = ? WHERE path = ?', values
       )
 
+  def rename(self, changes: list[tuple[Entry, str, str]]) -> None:
+    """Gives tracks new paths, all of them or none.
+
+    Args:
+      changes: each a track, its new path and its new root. A track that is
+        already at a new path is replaced, unless it is renamed itself.
+    """
+    # A new path may be the old one of another track: first all old ones go.
+    freed = [(b'\0%d' % entry.id, entry.id) for entry, _, _ in changes]
+    final = [
+      (os.fsencode(path), os.fsencode(root), entry.id)
+      for entry, path, root in changes
+    ]
+    with self._named(), self._db:
+      self._db.executemany('UPDATE tracks SET path = ? WHERE id = ?', freed)
+      self._db.executemany(
+        'UPDATE OR REPLACE tracks SET path = ?, root = ? WHERE id = ?', final
+      )
+
+  def roots(self) -> list[tuple[str, int]]:
+    """Returns the indexed folders, each with the number of its tracks."""
+    with self._named():
+      rows = self._db.execute(
+        'SELECT root, count(*) FROM tracks GROUP BY root ORDER BY root'
+      ).fetchall()
+    try:
+      return [(os.fsdecode(root), number) for root, number in rows]
+    except TypeError as error:
+      raise self._damaged(error) from error
+
   def touch(self, path: str, found: os.stat_result) -> None:
-    """Notes that a file changed while what is heard of it did not."""
+    """Records a file's new size and time when only its tags have changed."""
     values = found.st_size, int64(found.st_mtime_ns), os.fsencode(path)
     with self._named(), self._db:
       self._db.execute(
@@ -270,11 +301,11 @@ class Index:
     """Returns i64[n] ids and f32[n, D] embeddings, by id.
 
     Args:
-      after: only of larger ids.
-      at_most: so many; -1: all.
+      after: only tracks with a larger id.
+      at_most: the maximum number of tracks; -1 for all.
 
     Raises:
-      DataError: they are not of one size.
+      DataError: the embeddings do not all have the same size.
     """
     with self._named():
       rows = self._db.execute(

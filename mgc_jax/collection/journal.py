@@ -1,25 +1,21 @@
-"""What `organise` does, a line before each step and one after it.
+"""The journals of an index: what `organise` and `tag` did to files.
 
-The file lies beside the index and not in the folder that was organised: a
-folder of somebody else's cannot bring a journal that `undo` would obey.
+A line is written before a file is touched, and another one after it, so that
+`undo` can take back what was done, and the next command can finish what a
+killed process had begun.
 """
 
 import dataclasses
-import json
-import os
 import pathlib
-from collections.abc import Iterator
-from typing import BinaryIO
 
-from mgc_jax.errors import DataError
+from mgc_jax.collection.state_log import StateLog
 
 METHODS = ('link', 'copy', 'move')
-_STATES = ('begun', 'done', 'undoing', 'undone')
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-  """One file in its new place."""
+  """A file that `organise` placed."""
 
   target: str  # the folder that was organised into
   method: str  # of METHODS
@@ -28,103 +24,70 @@ class Record:
   root: str  # of the source, in the index
 
 
-class Journal:
-  """The journal of an index."""
+class Journal(StateLog[Record]):
+  """What `organise` did."""
 
   def __init__(self, index_path: pathlib.Path):
     """Takes the path of the index; nothing is opened yet."""
-    self.path = index_path.with_name(f'{index_path.name}.organised.jsonl')
+    name = f'{index_path.name}.organised.jsonl'
+    super().__init__(index_path.with_name(name), _record_of)
 
   def records(self, target: str | None = None) -> list[Record]:
     """Returns what was done, or begun, and is not undone, in order.
 
     Args:
-      target: only of this folder.
+      target: a folder that was organised into; None for all.
 
     Raises:
       DataError: a line is damaged.
     """
-    found: dict[Record, None] = {}
-    for record, state in self._entries():
-      found.setdefault(record)
-      if state == 'undone':
-        del found[record]
-    return [r for r in found if target is None or r.target == target]
+    return [r for r in self.active() if target is None or r.target == target]
 
   def knows(self, target: str) -> bool:
     """Returns whether a folder was ever organised into."""
-    return any(record.target == target for record, _ in self._entries())
+    return any(record.target == target for record, _ in self.entries())
 
-  def unfinished(self) -> tuple[Record, str] | None:
-    """Returns what a killed process was at: a record, begun or undoing."""
-    last = None
-    for entry in self._entries():
-      last = entry
-    return last if last and last[1] in ('begun', 'undoing') else None
 
-  def _entries(self) -> Iterator[tuple[Record, str]]:
-    for number, line in enumerate(self._lines(), start=1):
-      try:
-        values = json.loads(line)
-        state = values.pop('state')
-        record = Record(**values)
-        kinds = {type(value) for value in values.values()}
-        if record.method not in METHODS or state not in _STATES:
-          raise ValueError('no record')
-        if kinds != {str}:
-          raise ValueError('no record')
-      except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise DataError(
-          f'{self.path}: line {number} is damaged; nothing was done. Mend it, '
-          'or move the file away: then nothing of it can be undone by undo'
-        ) from error
-      yield record, state
+def _record_of(values: dict) -> Record:
+  record = Record(**values)
+  if record.method not in METHODS or not _are_texts(values.values()):
+    raise ValueError('not a record')
+  return record
 
-  def _lines(self) -> Iterator[str]:
-    """Yields whole lines; the last may have been cut by a kill."""
-    try:
-      with self.path.open(encoding='utf-8', errors='strict') as file:
-        for line in file:
-          if line.endswith('\n'):
-            yield line
-    except FileNotFoundError:
-      return
-    except (OSError, UnicodeDecodeError) as error:
-      raise DataError(f'{self.path}: cannot be read: {error}') from error
 
-  def write(self, record: Record, state: str) -> None:
-    """Adds a line.
+@dataclasses.dataclass(frozen=True)
+class TagRecord:
+  """A file whose genre tag `tag` replaced."""
 
-    Args:
-      record: a file and its places.
-      state: begun or undoing, which are on the disk when this returns; done or
-        undone, which a killed process leaves behind, too.
+  path: str
+  token: str  # of the index
+  id: int  # of the track in that index; it stays when the file is moved
+  genre: str  # that was written
+  old: tuple[str, ...]  # the values of the tag before; empty: there was none
+  old_id3v1: int | None  # the genre number of an ID3v1 tag
 
-    Raises:
-      OSError: it cannot be written.
-    """
-    values = {'state': state, **dataclasses.asdict(record)}
-    line = json.dumps(values).encode() + b'\n'
-    with self.path.open('ab+') as file:
-      self._cut_rest(file)
-      file.write(line)
-      file.flush()
-      if state in ('begun', 'undoing'):
-        os.fsync(file.fileno())
 
-  def _cut_rest(self, file: BinaryIO) -> None:
-    """Removes what a killed process left of a line."""
-    end = file.seek(0, os.SEEK_END)
-    if not end:
-      return
-    file.seek(end - 1)
-    if file.read(1) == b'\n':
-      return
-    start = end
-    tail = b''
-    while start and b'\n' not in tail:
-      step = min(4096, start)
-      start -= step
-      file.seek(start)
-      tail = file.read(step) + tail
-    file.truncate(start + tail.rfind(b'\n') + 1)
+class TagJournal(StateLog[TagRecord]):
+  """What `tag` did."""
+
+  def __init__(self, index_path: pathlib.Path):
+    """Takes the path of the index; nothing is opened yet."""
+    name = f'{index_path.name}.tagged.jsonl'
+    super().__init__(index_path.with_name(name), _tag_record_of)
+
+
+def _tag_record_of(values: dict) -> TagRecord:
+  old, number = values['old'], values['old_id3v1']
+  texts = [values['path'], values['token'], values['genre'], *old]
+  is_genre_number = number is None or (
+    type(number) is int and 0 <= number <= 255
+  )
+  if not (_are_texts(texts) and is_genre_number and isinstance(old, list)):
+    raise ValueError('not a record')
+  if type(values['id']) is not int:
+    raise ValueError('not a record')
+  return TagRecord(**{**values, 'old': tuple(old)})
+
+
+def _are_texts(values: object) -> bool:
+  return all(isinstance(value, str) for value in values)

@@ -1,30 +1,35 @@
 """Brings an index up to date with a folder.
 
-What changed is decoded, and what failed: a right or ffmpeg may be there now.
+Files that changed are decoded, and those that failed before: a permission, or
+ffmpeg, may be there now.
 """
 
 import dataclasses
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from mgc_jax import pretrained
 from mgc_jax.audio import tags
-from mgc_jax.audio.files import audio_files
+from mgc_jax.audio.files import Skipped, audio_files, is_inside, no_audio
+from mgc_jax.collection import roots
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.names import printable
+
+if TYPE_CHECKING:  # JAX: not for --help
+  from mgc_jax.classifier import Answer, Classifier
 
 _COMMIT_EVERY_S = 1.0  # what a killed process may have to do again
 
 
 @dataclasses.dataclass
 class Counts:
-  """What was done."""
+  """What became of the tracks."""
 
   answered: int = 0
   unchanged: int = 0
@@ -32,50 +37,48 @@ class Counts:
   forgotten: int = 0
 
 
-def scan(index: Index, folder: str, model_name: str | None) -> Counts:
+def scan(
+  index: Index, folder: str, model_name: str | None, strict: bool = False
+) -> Counts:
   """Indexes a folder and its sub-folders.
 
-  Links to files inside the same folder are left out: they are no second
-  track. Files that cannot be read are told on standard error.
+  Standard error tells which files are damaged or cannot be read, what is left
+  out of the folder, and which indexed folders are missing or empty: their
+  tracks are kept.
 
   Args:
     index: to bring up to date.
     folder: of music.
-    model_name: as `mgc_jax.load` takes it; None for the index' own, of a new
-      one `pretrained.BEST`.
+    model_name: as `mgc_jax.load` takes it; None for the one that the index was
+      made with, `pretrained.BEST` for a new index.
+    strict: whether a truncated or damaged file is a failure. Otherwise it is
+      answered, with a warning.
 
   Raises:
-    ConfigError: the folder is none, or the index is of another model.
+    ConfigError: the folder does not exist, or the index is of another model.
     DataError: the folder has no audio.
   """
   if not os.path.isdir(folder):
-    raise ConfigError(f'{printable(folder)}: not a folder')
-  root = os.path.realpath(folder)
+    raise ConfigError(
+      f'{printable(folder)}: not a folder{_kept(index, folder)}'
+    )
   if model_name and model_name not in pretrained.NAMES:
     model_name = os.path.realpath(model_name)  # the same from every folder
   _check_model(index, model_name)
-  counts, changed, num_found = Counts(), [], 0
-
-  def cannot_be_read(error: OSError) -> None:
-    _fail(counts, error.filename, f'cannot be read: {error.strerror}')
-
-  for path in _files(root, cannot_be_read):
-    num_found += 1
-    with_stat = _changed(index, path, counts)
-    if with_stat:
-      changed.append(with_stat)
-  if not num_found:
-    raise DataError(f'{printable(root)}: no audio in it')
+  one = _Scan(index, os.path.realpath(folder), strict)
+  changed = one.changed()
+  if not one.found:
+    raise DataError(no_audio(folder, one.skipped) + _kept(index, folder))
+  if one.skipped:
+    print(f'{printable(folder)}: {one.skipped.line()}', file=sys.stderr)
   if changed:
-    _answer(index, root, changed, model_name, counts)
-  gone = [entry for entry in index.inside(root) if _is_gone(entry.path)]
-  index.delete(gone)
-  counts.forgotten = len(gone)
-  return counts
+    one.answer(changed, _model(index, model_name))
+  one.forget()
+  return one.counts
 
 
 def _check_model(index: Index, name: str | None) -> None:
-  """A name may be of many a folder; that of a model is not."""
+  """Refuses a model other than the one that the index was made with."""
   known = index.model()
   if known and name and name != known[0]:
     raise ConfigError(
@@ -84,59 +87,18 @@ def _check_model(index: Index, name: str | None) -> None:
     )
 
 
-def _is_gone(path: str) -> bool:
-  """Returns whether there is surely no such file, rather than no right."""
-  try:
-    os.lstat(path)
-  except (FileNotFoundError, NotADirectoryError):
-    return True
-  except OSError:
-    pass
-  return False
+def _kept(index: Index, folder: str) -> str:
+  """Returns what the index has of a folder without music; empty: nothing."""
+  path, found = roots.find(index, folder)
+  return f'; {roots.kept_line(path, len(found))}' if found else ''
 
 
-def _files(root: str, on_error: Callable[[OSError], None]) -> Iterator[str]:
-  for path in audio_files(root, on_error):
-    if os.path.islink(path) and os.path.exists(path):
-      target = os.path.realpath(path)
-      if os.path.commonpath([root, target]) == root:
-        continue
-    yield path
-
-
-def _changed(
-  index: Index, path: str, counts: Counts
-) -> tuple[str, os.stat_result] | None:
-  """Returns what is to be decoded; counts and tells of the rest."""
-  try:
-    found = os.stat(path)
-  except OSError as error:
-    _fail(counts, path, f'cannot be opened: {error.strerror}')
-    return None
-  entry = index.find(path)
-  if not entry or entry.failure or not entry.is_unchanged(found):
-    return path, found
-  counts.unchanged += 1
-  return None
-
-
-def _fail(counts: Counts, path: str, why: str) -> None:
-  counts.failed += 1
-  tqdm.write(f'{printable(path)}: {why}', file=sys.stderr)
-
-
-def _answer(
-  index: Index,
-  root: str,
-  changed: list[tuple[str, os.stat_result]],
-  model_name: str | None,
-  counts: Counts,
-) -> None:
-  """Asks the model, and writes what it says as it comes."""
-  from mgc_jax import decoding, loading  # JAX: not for --help
+def _model(index: Index, name: str | None) -> 'Classifier':
+  """Loads the model of an index, or gives a new index its model."""
+  from mgc_jax import loading
 
   known = index.model()
-  name = model_name or (known[0] if known else pretrained.BEST)
+  name = name or (known[0] if known else pretrained.BEST)
   model = loading.load(name, owns_process=True)
   if not known:
     index.set_model(name, model.digest, model.genres)
@@ -145,36 +107,116 @@ def _answer(
       f'{index.path}: its answers are of another {name} than the one of today; '
       'delete it, or name another --index'
     )
-  paths = [path for path, _ in changed]
-  last_s = time.monotonic()
-  bar = tqdm(changed, desc='index', unit='track', disable=None)
-  try:
-    with bar, decoding.ahead(model, paths) as answers:
-      for (path, before), (_, answer) in zip(bar, answers, strict=True):
-        facts = (path, root, before.st_size, before.st_mtime_ns)
-        if _is_other_file(path, before):
-          _fail(counts, path, 'changed while it was read; index again')
-        elif isinstance(answer, DataError):
-          _fail(counts, path, str(answer))
-          index.put(Entry(*facts, '', '', failure=str(answer)))
-        else:
-          counts.answered += 1
-          heard = (answer.duration_s, answer.genre, answer.probability)
-          by_genre = dict(answer.top)
-          index.put(
-            Entry(*facts, *tags.read(path), '', *heard),
-            [by_genre[genre] for genre in answer.genres],
-            answer.embedding,
-          )
-        if time.monotonic() - last_s > _COMMIT_EVERY_S:
-          index.commit()
-          last_s = time.monotonic()
-  finally:
-    index.commit()
+  return model
+
+
+class _Scan:
+  """The indexing of one folder."""
+
+  def __init__(self, index: Index, root: str, strict: bool):
+    self._index, self._root, self._strict = index, root, strict
+    self._unread: list[str] = []  # folders
+    self.counts = Counts()
+    self.found: set[str] = set()
+    self.skipped = Skipped()
+
+  def changed(self) -> list[tuple[str, os.stat_result]]:
+    """Finds the audio files; returns those that are to be decoded."""
+    changed = []
+    for path in audio_files(self._root, self._cannot_be_read, self.skipped):
+      self.found.add(path)
+      try:
+        stat = os.stat(path)
+      except OSError as error:
+        self._fail(path, f'cannot be opened: {error.strerror}')
+        continue
+      entry = self._index.find(path)
+      if entry and not entry.failure and entry.is_unchanged(stat):
+        self.counts.unchanged += 1
+      else:
+        changed.append((path, stat))
+    return changed
+
+  def _cannot_be_read(self, error: OSError) -> None:
+    self._unread.append(error.filename)
+    self._fail(error.filename, f'cannot be read: {error.strerror}')
+
+  def _fail(self, path: str, why: str) -> None:
+    self.counts.failed += 1
+    tqdm.write(f'{printable(path)}: {why}', file=sys.stderr)
+
+  def answer(
+    self, changed: list[tuple[str, os.stat_result]], model: 'Classifier'
+  ) -> None:
+    """Asks the model, and writes each answer as it comes."""
+    from mgc_jax import decoding
+
+    paths = [path for path, _ in changed]
+    last_s = time.monotonic()
+    bar = tqdm(changed, desc='index', unit='track', disable=None)
+    try:
+      with bar, decoding.ahead(model, paths) as answers:
+        for (path, before), (_, answer) in zip(bar, answers, strict=True):
+          if _is_other_file(path, before):
+            self._fail(path, 'changed while it was read; index again')
+          else:
+            self._put(path, before, answer)
+          if time.monotonic() - last_s > _COMMIT_EVERY_S:
+            self._index.commit()
+            last_s = time.monotonic()
+    finally:
+      self._index.commit()
+
+  def _put(
+    self, path: str, before: os.stat_result, answer: 'Answer | DataError'
+  ) -> None:
+    """Writes what was found out about a file."""
+    facts = (path, self._root, before.st_size, before.st_mtime_ns)
+    is_failure = isinstance(answer, DataError)
+    problem = str(answer) if is_failure else answer.warning
+    if is_failure or (problem and self._strict):
+      self._fail(path, problem)
+      self._index.put(Entry(*facts, '', '', failure=problem))
+      return
+    if problem:
+      tqdm.write(f'{printable(path)}: warning: {problem}', file=sys.stderr)
+    self.counts.answered += 1
+    heard = (answer.duration_s, answer.genre, answer.probability)
+    by_genre = dict(answer.top)
+    self._index.put(
+      Entry(*facts, *tags.read(path), '', *heard),
+      [by_genre[genre] for genre in answer.genres],
+      answer.embedding,
+    )
+
+  def forget(self) -> None:
+    """Forgets deleted files, and tells which folders are absent."""
+    index, root = self._index, self._root
+    gone, kept = roots.gone(index, root)
+    left_out = [
+      entry for entry in index.inside(root) if self._leaves_out(entry)
+    ]
+    index.delete(gone + left_out)
+    self.counts.forgotten = len(gone) + len(left_out)
+    for folder, number in {**kept, **roots.absent(index, root)}.items():
+      roots.tell_kept(folder, number)
+
+  def _leaves_out(self, entry: Entry) -> bool:
+    """Returns whether a file is there, but is no longer read as music.
+
+    It is in a folder of deleted files, for example, or a second link to a file
+    that is read anyway.
+    """
+    return (
+      entry.root == self._root
+      and entry.path not in self.found
+      and os.path.lexists(entry.path)
+      and not any(is_inside(entry.path, folder) for folder in self._unread)
+    )
 
 
 def _is_other_file(path: str, before: os.stat_result) -> bool:
-  """Returns whether a file is gone or changed since."""
+  """Returns whether a file is gone or has changed."""
   try:
     now = os.stat(path)
   except OSError:

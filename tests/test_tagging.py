@@ -1,0 +1,312 @@
+"""Writing genre tags from the index, and restoring what was there before."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import mutagen
+import numpy as np
+import pytest
+
+from mgc_jax.audio import tags as audio_tags
+from mgc_jax.collection import tagging, tags
+from mgc_jax.collection.index import Index
+from mgc_jax.collection.journal import Journal, TagJournal
+from mgc_jax.errors import DataError
+from tests.conftest import write_tone
+from tests.indexed_music import put, sort, unsort
+from tests.processes import Process
+
+COMMAND = [sys.executable, '-m', 'mgc_jax.collection']
+
+
+@pytest.fixture
+def music(tmp_path):
+  """An index of files that were not listened to: two of jazz, one of rock."""
+  folder = tmp_path / 'music'
+  files = {'a.flac': 'jazz', 'b.mp3': 'jazz', 'c.ogg': 'rock'}
+  with Index(tmp_path / 'index', create=True) as index:
+    index.set_model('crnn', '0' * 64, ('jazz', 'rock'))
+    for name, genre in files.items():
+      path = write_tone(folder / name, rate_hz=24000)
+      put(index, path, folder, genre=genre)
+  return folder
+
+
+def _set_genres(tmp_path, path, *genres):
+  """Gives a file genres of its own, and the index its new state."""
+  file = mutagen.File(path, easy=True)
+  if file.tags is None:
+    file.add_tags()
+  file['genre'] = list(genres)
+  file.save()
+  with Index(tmp_path / 'index') as index:
+    index.touch(str(path), os.stat(path))
+
+
+def _tag(tmp_path, replace=False, apply=True):
+  with Index(tmp_path / 'index') as index:
+    journal = TagJournal(index.path)
+    return tagging.tag(index, journal, 0.5, replace, apply)
+
+
+def _undo(tmp_path, apply=True):
+  with Index(tmp_path / 'index') as index:
+    journal = TagJournal(index.path)
+    return tagging.undo(index, journal, Journal(index.path), apply)
+
+
+def _genres(folder):
+  return {
+    path.name: audio_tags.genres(str(path))
+    for path in sorted(folder.rglob('*.*'))
+    if '.partial' not in path.name
+  }
+
+
+def _changed(tmp_path):
+  """The files that another `index` would listen to again."""
+  with Index(tmp_path / 'index') as index:
+    return [
+      entry.path
+      for entry in index.entries()
+      if not entry.is_unchanged(os.stat(entry.path))
+    ]
+
+
+def test_replace_shows_every_genre_that_is_removed(music, tmp_path, capsys):
+  _set_genres(tmp_path, music / 'a.flac', 'Polka', 'Folk\n Rock')
+  assert _tag(tmp_path, replace=True, apply=False).tagged == 3
+  assert 'a.flac: jazz (was Polka, Folk Rock)\n' in capsys.readouterr().out
+  assert _genres(music)['a.flac'] == ['Polka', 'Folk Rock']
+  assert not TagJournal(tmp_path / 'index').path.exists()
+
+
+def test_a_genre_that_is_the_same_is_kept(music, tmp_path):
+  _set_genres(tmp_path, music / 'a.flac', 'JAZZ')
+  counts = _tag(tmp_path, replace=True)
+  assert (counts.tagged, counts.kept) == (2, 1)
+  assert _genres(music)['a.flac'] == ['JAZZ']
+
+
+def test_undo_restores_the_tags_and_removes_those_that_were_not_there(
+  music, tmp_path, capsys
+):
+  _set_genres(tmp_path, music / 'a.flac', 'Polka', 'Folk')
+  before = _genres(music)
+  assert before == {'a.flac': ['Polka', 'Folk'], 'b.mp3': [], 'c.ogg': []}
+  assert _tag(tmp_path, replace=True).tagged == 3
+  tagged = _genres(music)
+  assert tagged == {'a.flac': ['jazz'], 'b.mp3': ['jazz'], 'c.ogg': ['rock']}
+  capsys.readouterr()
+  assert _undo(tmp_path, apply=False).restored == 3
+  said = capsys.readouterr().out
+  assert 'a.flac: Polka, Folk (now jazz)\n' in said
+  assert 'b.mp3: no genre (now jazz)\n' in said
+  assert _genres(music) == tagged
+  counts = _undo(tmp_path)
+  assert (counts.restored, counts.failed) == (3, 0)
+  assert _genres(music) == before
+  assert not _changed(tmp_path)
+  assert _undo(tmp_path) == tagging.UndoCounts(0, 0)
+
+
+def test_undo_leaves_and_names_what_was_tagged_anew_by_hand(
+  music, tmp_path, capsys
+):
+  assert _tag(tmp_path).tagged == 3
+  _set_genres(tmp_path, music / 'a.flac', 'Bebop')
+  counts = _undo(tmp_path)
+  assert (counts.restored, counts.failed) == (2, 1)
+  said = capsys.readouterr().err
+  assert 'a.flac: its genre tag is Bebop, and no longer jazz' in said
+  assert _genres(music) == {'a.flac': ['Bebop'], 'b.mp3': [], 'c.ogg': []}
+
+
+def test_two_replacements_are_taken_back_one_after_the_other(music, tmp_path):
+  _set_genres(tmp_path, music / 'a.flac', 'Polka')
+  assert _tag(tmp_path, replace=True).tagged == 3
+  with Index(tmp_path / 'index') as index:
+    put(index, music / 'a.flac', music, genre='rock')
+  assert _tag(tmp_path, replace=True).tagged == 1
+  assert _genres(music)['a.flac'] == ['rock']
+  assert _undo(tmp_path).restored == 3
+  assert _genres(music)['a.flac'] == ['Polka']
+
+
+def test_a_genre_set_by_hand_between_two_runs_is_what_undo_stops_at(
+  music, tmp_path
+):
+  assert _tag(tmp_path).tagged == 3
+  _set_genres(tmp_path, music / 'a.flac', 'Polka')
+  assert _tag(tmp_path, replace=True).tagged == 1
+  counts = _undo(tmp_path)
+  assert (counts.restored, counts.failed) == (3, 1)
+  assert _genres(music)['a.flac'] == ['Polka']
+
+
+@pytest.mark.parametrize('index_is_new', [False, True])
+def test_a_file_that_was_moved_meanwhile_is_found(
+  index_is_new, music, tmp_path
+):
+  """By the index, or by the journal of organise if the index is a new one."""
+  assert _tag(tmp_path).tagged == 3
+  assert sort(tmp_path, 'move') == 0
+  assert not list(music.rglob('*.*'))
+  if index_is_new:
+    (tmp_path / 'index').unlink()
+    with Index(tmp_path / 'index', create=True) as index:
+      index.set_model('crnn', '1' * 64, ('jazz', 'rock'))
+      # Its first id is that of a track which the journal knows.
+      other = write_tone(tmp_path / 'other' / 'x.flac')
+      put(index, other, other.parent)
+      tags.write_genre(str(other), 'jazz')
+  assert _undo(tmp_path) == tagging.UndoCounts(3, 0)
+  assert set(map(tuple, _genres(tmp_path / 'sorted').values())) == {()}
+  if index_is_new:
+    assert audio_tags.genre(str(other)) == 'jazz'
+  assert unsort(tmp_path) == 0
+
+
+def test_a_file_that_is_gone_is_named_with_its_old_genre(
+  music, tmp_path, capsys
+):
+  _set_genres(tmp_path, music / 'a.flac', 'Polka')
+  assert _tag(tmp_path, replace=True).tagged == 3
+  (music / 'a.flac').unlink()
+  assert _undo(tmp_path) == tagging.UndoCounts(2, 1)
+  assert 'a.flac: not there; its genre tag, before: Polka' in (
+    capsys.readouterr().err
+  )
+
+
+def test_what_changed_otherwise_is_listened_to_again_after_undo(
+  music, tmp_path
+):
+  assert _tag(tmp_path).tagged == 3
+  file = mutagen.File(music / 'a.flac')
+  file['title'] = ['New']
+  file.save()
+  assert _undo(tmp_path) == tagging.UndoCounts(3, 0)
+  assert mutagen.File(music / 'a.flac')['title'] == ['New']
+  assert _changed(tmp_path) == [str(music / 'a.flac')]
+
+
+def test_the_old_tag_is_on_the_disk_before_the_file_is_touched(
+  music, tmp_path, monkeypatch
+):
+  journal = TagJournal(tmp_path / 'index')
+  seen = []
+
+  def write(path, *args):
+    line = json.loads(journal.path.read_text().splitlines()[-1])
+    seen.append((line['state'], line['path'] == path, line['old']))
+    raise DataError('refused')
+
+  monkeypatch.setattr(tags, 'write_genre', write)
+  _set_genres(tmp_path, music / 'a.flac', 'Polka', 'Folk')
+  assert _tag(tmp_path, replace=True).failed == 3
+  assert seen[0] == ('begun', True, ['Polka', 'Folk'])
+  assert len(seen) == 3 and not journal.active()
+
+
+def test_a_full_disk_under_the_journal_leaves_the_files_alone(
+  music, tmp_path, monkeypatch
+):
+  def write(*args):
+    raise OSError(28, 'No space left on device')
+
+  monkeypatch.setattr(TagJournal, 'write', write)
+  with pytest.raises(DataError, match='No space left'):
+    _tag(tmp_path)
+  assert set(map(tuple, _genres(music).values())) == {()}
+
+
+@pytest.mark.parametrize(
+  'spoilt',
+  [
+    {'state': 'lost'},
+    {'path': None},
+    {'old': 'Polka'},
+    {'old': [1]},
+    {'old_id3v1': 256},
+    {'id': '1'},
+    {'genre': 7},
+    {'more': 1},
+  ],
+  ids=str,
+)
+def test_a_damaged_line_of_the_journal_is_named(spoilt, music, tmp_path):
+  assert _tag(tmp_path).tagged == 3
+  journal = TagJournal(tmp_path / 'index')
+  whole = journal.path.read_bytes()
+  good = json.loads(whole.splitlines()[0])
+  for line in ({**good, **spoilt}, {}, [good], list(spoilt)[0]):
+    journal.path.write_text(json.dumps(line) + '\n')
+    with pytest.raises(DataError, match='line 1 is damaged'):
+      _undo(tmp_path)
+  assert _genres(music)['a.flac'] == ['jazz']
+  journal.path.write_bytes(whole + b'{"state": "be')  # cut by a kill
+  assert _undo(tmp_path).restored == 3
+
+
+def _run(tmp_path, *words, code=0):
+  command = [*COMMAND, *words, f'--index={tmp_path / "index"}']
+  done = subprocess.run(command, capture_output=True, text=True)
+  assert done.returncode == code, done.stderr
+  assert 'Traceback' not in done.stderr
+  return done.stdout + done.stderr
+
+
+def test_the_command_says_what_it_would_do_and_does_it(music, tmp_path):
+  said = _run(tmp_path, 'undo', code=2)
+  assert 'tag changed no file' in said and '--to=DIR' in said
+  _run(tmp_path, 'tag', '--apply')
+  said = _run(tmp_path, 'undo')
+  assert 'b.mp3: no genre (now jazz)' in said
+  assert '3 to be restored: use --apply' in said
+  _set_genres(tmp_path, music / 'a.flac', 'Bebop')
+  said = _run(tmp_path, 'undo', '--apply', code=1)
+  assert '2 restored, 1 left as is' in said and 'a.flac: its genre tag' in said
+
+
+def test_a_killed_tag_and_a_killed_undo_lose_nothing(tmp_path):
+  folder = tmp_path / 'music'
+  source = write_tone(folder / '000.flac', 0.5)
+  with Index(tmp_path / 'index', create=True) as index:
+    index.set_model('crnn', '0' * 64, ('jazz', 'rock'))
+    for i in range(150):
+      path = folder / f'{i:03}.flac'
+      if i:
+        shutil.copyfile(source, path)
+      put(index, path, folder, genre='jazz')
+  for i in range(0, 150, 3):
+    _set_genres(tmp_path, folder / f'{i:03}.flac', 'Polka', str(i))
+  before = _genres(folder)
+  sound = {p: mutagen.File(p).info.md5_signature for p in folder.iterdir()}
+  journal = TagJournal(tmp_path / 'index').path
+  options = ['--apply', f'--index={tmp_path / "index"}']
+  rng = np.random.default_rng(0)
+  killed = 0
+  for command in (['tag', '--replace'], ['undo'], ['tag', '--replace']):
+    for _ in range(3):
+      size = journal.stat().st_size if journal.exists() else 0
+      wanted = size + 500 * rng.integers(1, 60)
+      process = Process([*COMMAND, *command, *options])
+      process.wait_for(
+        lambda wanted=wanted: (
+          journal.exists() and journal.stat().st_size >= wanted
+        )
+      )
+      killed += not process.has_ended()
+      process.kill() if not process.has_ended() else process.wait()
+      for name, genres in _genres(folder).items():
+        assert genres in (before[name], ['jazz'])
+  assert killed >= 4
+  _run(tmp_path, 'undo', '--apply')
+  assert _genres(folder) == before
+  assert {p: mutagen.File(p).info.md5_signature for p in sound} == sound
+  assert len(list(folder.iterdir())) == 150  # no copy is left
+  assert not _changed(tmp_path)
