@@ -272,6 +272,31 @@ def test_the_command_says_what_it_would_do_and_does_it(music, tmp_path):
   assert '2 restored, 1 left as is' in said and 'a.flac: its genre tag' in said
 
 
+def _die(*args):
+  raise KeyboardInterrupt
+
+
+def test_the_next_command_tells_the_index_of_a_tag_that_was_written(
+  music, tmp_path, monkeypatch
+):
+  """The process died after the file was replaced, before the index knew."""
+  file = mutagen.File(music / 'a.flac')
+  file.save(padding=lambda info: 0)  # so that a tag changes its size
+  with Index(tmp_path / 'index') as index:
+    index.touch(str(music / 'a.flac'), os.stat(music / 'a.flac'))
+  with monkeypatch.context() as patched:
+    patched.setattr(Index, 'touch', _die)
+    with pytest.raises(KeyboardInterrupt):
+      _tag(tmp_path)
+  assert _genres(music)['a.flac'] == ['jazz']
+  journal = TagJournal(tmp_path / 'index')
+  assert journal.unfinished() and _changed(tmp_path)
+  with Index(tmp_path / 'index') as index:
+    tagging.recover(index, journal)
+  assert not journal.unfinished() and not _changed(tmp_path)
+  assert _undo(tmp_path) == tagging.UndoCounts(1, 0)
+
+
 def test_a_killed_tag_and_a_killed_undo_lose_nothing(tmp_path):
   folder = tmp_path / 'music'
   source = write_tone(folder / '000.flac', 0.5)
