@@ -23,6 +23,7 @@ from mgc_jax import whole_file
 from mgc_jax.config import base_config, validate
 from mgc_jax.errors import DataError
 from mgc_jax.models import create_model
+from mgc_jax.names import is_shown
 
 FORMAT_VERSION = 2
 JSON_FILE = 'bundle.json'
@@ -265,7 +266,7 @@ def _check_values(
     )
   names = bundle.genres
   if len(set(names)) < len(names) or not all(
-    name and name.isprintable() for name in names
+    name and all(map(is_shown, name)) for name in names
   ):
     raise DataError(
       f'{directory / JSON_FILE}: genres {list(names)}: must be different names'

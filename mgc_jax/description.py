@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from mgc_jax.config import base_config, validate
 from mgc_jax.features import frame_rate_hz
+from mgc_jax.names import is_shown
 
 if TYPE_CHECKING:  # brings Flax
   from mgc_jax.bundle import Bundle
@@ -97,7 +98,9 @@ def parse(text: str | bytes) -> Description:
   config.unlock()
   validate(config)
   genres = tuple(meta['genres'])
-  if not all(isinstance(g, str) and g.isprintable() and g for g in genres):
+  if not all(isinstance(g, str) and g for g in genres) or not all(
+    is_shown(character) for genre in genres for character in genre
+  ):
     raise ValueError('genres: not names')
   if not genres or len(set(genres)) < len(genres):
     raise ValueError('genres: none, or one twice')
