@@ -19,13 +19,14 @@ from mgc_jax.errors import DataError
 def main() -> None:
   """Exports the model that the flags name."""
   from mgc_jax import bundle as bundles
-  from mgc_jax import onnx_program, program, whole_file
+  from mgc_jax import onnx_program, program, runtime, whole_file
   from mgc_jax.loading import bundle_folder
 
   to = cli.file_of('to')
   folder = bundle_folder(flags.FLAGS.model)
   if not folder:
     raise DataError(f'{flags.FLAGS.model}: is exported already')
+  runtime.check_device()
   maker = onnx_program if flags.FLAGS.format == 'onnx' else program
   data = maker.of_bundle(bundles.load(folder))
   try:

@@ -1,6 +1,5 @@
 """Finds a model by what a person calls it, and makes it ready to answer."""
 
-import contextlib
 import hashlib
 import logging
 import os
@@ -39,6 +38,7 @@ def load(
     runtime.set_up()
   else:
     runtime.keep_compiled()
+  runtime.check_device()
   from mgc_jax import program  # JAX: not for ONNX
 
   if folder is None:
@@ -87,9 +87,8 @@ def _cached_program(folder: pathlib.Path) -> 'Program':
   """
   from mgc_jax import program
 
-  path = None
-  with contextlib.suppress(ConfigError):  # a user without a home folder
-    path = runtime.user_cache_dir() / 'programs' / f'{_key(folder)}.mgc'
+  cache = runtime.cache_folder('programs')
+  path = cache / f'{_key(folder)}.mgc' if cache else None
   if path and path.is_file():
     try:
       return program.read(path, trusted=True)
@@ -101,11 +100,10 @@ def _cached_program(folder: pathlib.Path) -> 'Program':
   if not path:
     return program.loads(data, trusted=True)
   try:
-    path.parent.mkdir(parents=True, exist_ok=True)
     whole_file.write_bytes(path, data)
     _forget_old(path.parent)
     return program.read(path, trusted=True)
-  except OSError:  # a full one
+  except OSError:  # a full disk
     return program.loads(data, trusted=True)
 
 

@@ -44,9 +44,10 @@ def main() -> None:
 
 
 def _run() -> None:
-  from mgc_jax import run
+  from mgc_jax import run, runtime
   from mgc_jax.workdir import resolve_workdir
 
+  runtime.check_device()  # before hours of preparing
   config, mode = flags.FLAGS.config, flags.FLAGS.mode
   path = config_flags.get_config_filename(flags.FLAGS['config'])
   workdir = resolve_workdir(flags.FLAGS.workdir, config, path, mode)

@@ -1,18 +1,28 @@
 """Sets JAX up for a process: memory that is kept, compiled code that is kept.
 
-Before JAX touches a device. What the environment says (JAX_...) stays.
+Before JAX touches a device. What the environment says (JAX_...) stays. A cache
+only saves time: where it cannot be kept, the work goes on without it.
 """
 
+import atexit
 import ctypes
 import hashlib
+import logging
 import os
 import pathlib
 import platform
+import shutil
+import tempfile
+import warnings
 
 from mgc_jax.errors import ConfigError
 
+_logger = logging.getLogger(__name__)
+
 _CACHE_BYTES = 1 << 30  # of compiled code; the least recently used goes first
 _MIN_COMPILE_S = 0.5  # faster compilations are not worth a file
+_JAX_CACHE_DIR = 'JAX_COMPILATION_CACHE_DIR'
+_NUMBA_CACHE_DIR = 'NUMBA_CACHE_DIR'
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -46,21 +56,116 @@ def keep_memory() -> None:
 
 
 def keep_compiled() -> None:
-  """Keeps compiled functions in the user's cache, for the next process."""
+  """Keeps compiled functions in the user's cache, for the next process.
+
+  Where the cache cannot be used, nothing is kept.
+  """
   import jax
 
-  if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
-    try:
-      folder = user_cache_dir() / 'compiled' / _machine()
-    except ConfigError:  # a user without a home folder
+  # A cache that fails later, on a full disk or at a file of another user, is
+  # not worth a warning at every compilation.
+  warnings.filterwarnings(
+    'ignore', 'Error (reading|writing) persistent compilation cache entry'
+  )
+  chosen = os.environ.get(_JAX_CACHE_DIR)
+  if chosen is None:
+    folder = cache_folder('compiled', _machine())
+    if not folder:
       return
     jax.config.update('jax_compilation_cache_dir', str(folder))
     if 'JAX_COMPILATION_CACHE_MAX_SIZE' not in os.environ:
       jax.config.update('jax_compilation_cache_max_size', _CACHE_BYTES)
+  elif '://' not in chosen and not _is_usable(pathlib.Path(chosen)):
+    _logger.warning(
+      '%s=%s: the folder cannot be read and written, so compiled code is not '
+      'kept',
+      _JAX_CACHE_DIR,
+      chosen,
+    )
+    jax.config.update('jax_compilation_cache_dir', None)
+    return
   if 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS' not in os.environ:
     jax.config.update(
       'jax_persistent_cache_min_compile_time_secs', _MIN_COMPILE_S
     )
+
+
+def check_device() -> None:
+  """Starts JAX's devices, so that a fault of the set-up shows at once.
+
+  In a distributed run the processes must have met before this.
+
+  Raises:
+    ConfigError: JAX cannot start any device here.
+  """
+  import jax
+
+  try:
+    jax.devices()
+  except (RuntimeError, AssertionError) as error:
+    reason = ' '.join(str(error).split())
+    detail = f' ({reason})' if reason else ''  # an AssertionError gives none
+    platforms = os.environ.get('JAX_PLATFORMS')
+    if platforms:
+      raise ConfigError(
+        f'JAX_PLATFORMS={platforms}: JAX cannot start this platform '
+        f'here{detail}; unset JAX_PLATFORMS, or install JAX for the platform, '
+        "e.g. pip install 'mgc_jax[cuda]'"
+      ) from error
+    raise ConfigError(
+      f'JAX cannot start a device{detail}; check the installation of jax and '
+      'jaxlib, and the variables JAX_... of the environment'
+    ) from error
+
+
+def allow_librosa() -> None:
+  """Makes it possible to import librosa where nothing can be kept.
+
+  The import compiles functions with numba, and fails where numba finds no
+  folder that it can write: for a user without a home directory whose packages
+  belong to another user. Such a process gets a temporary folder of its own,
+  which is deleted when it ends. Call this before librosa is imported.
+  """
+  chosen = os.environ.get(_NUMBA_CACHE_DIR)
+  if chosen and _is_usable(pathlib.Path(chosen)):
+    return
+  folder = cache_folder('numba')
+  if not folder:
+    folder = pathlib.Path(tempfile.mkdtemp(prefix='mgc_jax-numba-'))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+  os.environ[_NUMBA_CACHE_DIR] = str(folder)
+
+
+def cache_folder(*parts: str) -> pathlib.Path | None:
+  """Returns a folder of the user's cache, or None where it cannot be used.
+
+  There is no other place for it: in a shared folder such as /tmp another user
+  could put code under the same name.
+
+  Args:
+    *parts: names of the folder and those above it, within the cache.
+  """
+  try:
+    folder = user_cache_dir().joinpath(*parts)
+  except ConfigError:  # a user without a home folder
+    return None
+  return folder if _is_usable(folder) else None
+
+
+def _is_usable(folder: pathlib.Path) -> bool:
+  """Returns whether a folder exists, or can be made, and is read and written.
+
+  Args:
+    folder: of a cache.
+  """
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    os.listdir(folder)
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+      file.write(b'x')  # fails on a full disk
+  except OSError:
+    return False
+  return True
 
 
 def user_cache_dir() -> pathlib.Path:

@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-from tests.processes import ROOT, environment
+from mgc_jax import bundle as bundles
+from tests.conftest import write_tone
+from tests.processes import ROOT, environment, unprivileged
 
 _CACHE = 'JAX_COMPILATION_CACHE_DIR'
 STEP = """
@@ -42,11 +44,11 @@ print(json.dumps({
 """
 
 
-def _run(code, *args, without=(), **env):
-  """Runs Python in an environment that lacks some names."""
+def _python(*args, without=(), **env):
+  """Runs Python, bound by permissions, in an environment without some names."""
   env = environment(**env)
-  done = subprocess.run(
-    [sys.executable, '-c', code, *args],
+  return subprocess.run(
+    [*unprivileged(), sys.executable, *map(str, args)],
     capture_output=True,
     text=True,
     check=False,
@@ -54,6 +56,11 @@ def _run(code, *args, without=(), **env):
     env={name: x for name, x in env.items() if name not in without},
     timeout=300,
   )
+
+
+def _run(code, *args, **kwargs):
+  """Runs code that must not fail."""
+  done = _python('-c', code, *args, **kwargs)
   assert done.returncode == 0, done.stderr
   return done
 
@@ -83,6 +90,7 @@ def _hits(tmp_path):
   done = _run(COMPILE, without=[_CACHE], XDG_CACHE_HOME=tmp_path)
   result, hits = done.stdout.split()
   assert float(result) == 125.0
+  assert done.stderr == ''
   return int(hits)
 
 
@@ -94,6 +102,157 @@ def test_compiled_code_is_kept_in_the_users_cache(tmp_path):
   for path in files:  # killed while writing
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
   assert _hits(tmp_path) == 0
+
+
+def _closed(tmp_path):
+  (tmp_path / 'cache').mkdir(mode=0)
+
+
+def _not_listed(tmp_path):
+  (tmp_path / 'cache').mkdir(mode=0o300)
+
+
+def _not_written(tmp_path):
+  (tmp_path / 'cache').mkdir(mode=0o500)
+
+
+def _file(tmp_path):
+  (tmp_path / 'cache').touch()
+
+
+WHERE = COMPILE + 'print(jax.config.jax_compilation_cache_dir)'
+UNUSABLE = [_closed, _not_written, _file]
+
+
+@pytest.mark.parametrize('make', UNUSABLE)
+def test_a_cache_that_cannot_be_used_is_left_alone_in_silence(make, tmp_path):
+  make(tmp_path)
+  done = _run(WHERE, without=[_CACHE], XDG_CACHE_HOME=tmp_path / 'cache')
+  assert done.stdout.split() == ['125.0', '0', 'None']
+  assert done.stderr == ''
+
+
+@pytest.mark.parametrize('make', [*UNUSABLE, _not_listed])
+def test_a_chosen_cache_that_cannot_be_used_is_named_once(make, tmp_path):
+  make(tmp_path)
+  folder = tmp_path / 'cache'
+  done = _run(WHERE, **{_CACHE: folder})
+  assert done.stdout.split() == ['125.0', '0', 'None']
+  (line,) = done.stderr.splitlines()
+  assert line.startswith(f'{_CACHE}={folder}: the folder cannot be read')
+
+
+def test_what_another_user_keeps_in_the_cache_is_not_worth_a_warning(tmp_path):
+  assert _hits(tmp_path) == 0
+  (folder,) = (tmp_path / 'mgc_jax' / 'compiled').iterdir()
+  for path in folder.iterdir():
+    path.chmod(0)
+  assert _hits(tmp_path) == 0
+
+
+@pytest.mark.parametrize('make', [None, *UNUSABLE])
+def test_a_model_answers_without_a_cache_in_silence(make, bundle, tmp_path):
+  bundles.save(bundle, tmp_path / 'model')
+  path = write_tone(tmp_path / 'x.wav', 3.0)
+  env = {'XDG_CACHE_HOME': '', 'HOME': '/dev/null'}  # no home
+  if make:
+    make(tmp_path)
+    env = {'XDG_CACHE_HOME': tmp_path / 'cache'}
+  command = ['-m', 'mgc_jax.predict', path, f'--model={tmp_path / "model"}']
+  done = _python(*command, without=[_CACHE], **env)
+  assert done.returncode == 0 and done.stdout.count('\n') == 2
+  assert done.stderr == ''
+
+
+# As with packages that belong to another user: numba may not write into them,
+# nor where it writes otherwise.
+NO_PLACE = {'NUMBA_CACHE_LOCATOR_CLASSES': 'UserProvidedCacheLocator'}
+LIBROSA = """
+import os, sys
+from mgc_jax import runtime
+if sys.argv[1] == 'allowed':
+  runtime.allow_librosa()
+print(os.environ.get('NUMBA_CACHE_DIR'))
+import librosa
+print(librosa.mel_frequencies(2, fmax=8000)[-1])
+"""
+
+
+@pytest.mark.parametrize('make', [None, *UNUSABLE])
+def test_librosa_is_imported_where_nothing_can_be_kept(make, tmp_path):
+  (tmp_path / 'temporary').mkdir()
+  env = {**NO_PLACE, 'XDG_CACHE_HOME': '', 'HOME': '/dev/null'}
+  env['TMPDIR'] = tmp_path / 'temporary'
+  if make:
+    make(tmp_path)
+    env['NUMBA_CACHE_DIR'] = tmp_path / 'cache'
+  failed = _python('-c', LIBROSA, 'plain', **env)
+  assert 'no locator available' in failed.stderr
+  folder, found_hz = _run(LIBROSA, 'allowed', **env).stdout.split()
+  assert abs(float(found_hz) - 8000) < 1
+  # Under a name that nobody can foresee, and gone with the process.
+  assert folder.startswith(f'{tmp_path}/temporary/mgc_jax-numba-')
+  assert list((tmp_path / 'temporary').iterdir()) == []
+
+
+def test_librosa_keeps_what_it_compiles_in_the_users_cache(tmp_path):
+  env = {**NO_PLACE, 'XDG_CACHE_HOME': tmp_path}
+  folder = _run(LIBROSA, 'allowed', **env).stdout.split()[0]
+  assert folder == f'{tmp_path}/mgc_jax/numba'
+  chosen = {**env, 'NUMBA_CACHE_DIR': tmp_path / 'mine'}
+  folder = _run(LIBROSA, 'allowed', **chosen).stdout.split()[0]
+  assert folder == f'{tmp_path}/mine'
+
+
+DEVICE = """
+from mgc_jax import runtime
+from mgc_jax.errors import ConfigError
+try:
+  runtime.check_device()
+except ConfigError as error:
+  print(error)
+else:
+  print('started')
+"""
+
+
+@pytest.mark.parametrize(
+  ('env', 'wanted'),
+  [
+    ({}, 'started'),
+    ({'JAX_PLATFORMS': 'cpu'}, 'started'),
+    ({'JAX_PLATFORMS': 'xpu'}, 'JAX_PLATFORMS=xpu: JAX cannot start this'),
+    ({'JAX_PLATFORMS': 'xpu,cpu'}, 'JAX_PLATFORMS=xpu,cpu: JAX cannot start'),
+    ({'JAX_PLATFORM_NAME': 'xpu'}, 'JAX cannot start a device'),
+  ],
+)
+def test_a_platform_that_is_not_there_is_named(env, wanted):
+  done = _run(DEVICE, **env)
+  assert done.stdout.startswith(wanted) and done.stdout.count('\n') == 1
+  assert ('unset JAX_PLATFORMS' in done.stdout) == ('JAX_PLATFORMS=' in wanted)
+
+
+@pytest.mark.parametrize(
+  'command',
+  [
+    'mgc_jax.predict {tmp_path}/x.wav --model={tmp_path}/model',
+    'mgc_jax.main --config=configs/smoke.py --workdir={tmp_path}/run',
+    'mgc_jax.collection index {tmp_path} --model={tmp_path}/model '
+    '--index={tmp_path}/index',
+    'mgc_jax.export --model={tmp_path}/model --to={tmp_path}/model.mgc',
+  ],
+)
+def test_commands_say_in_one_line_that_the_platform_is_not_there(
+  command, bundle, tmp_path
+):
+  bundles.save(bundle, tmp_path / 'model')
+  write_tone(tmp_path / 'x.wav', 3.0)
+  words = command.format(tmp_path=tmp_path).split()
+  done = _python('-m', *words, JAX_PLATFORMS='xpu')
+  assert done.returncode == 2
+  (line,) = done.stderr.splitlines()
+  assert line.startswith('error: JAX_PLATFORMS=xpu: JAX cannot start this')
+  assert 'unset JAX_PLATFORMS' in line
 
 
 HOMELESS = """

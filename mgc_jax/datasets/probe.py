@@ -23,7 +23,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from mgc_jax import cli
+from mgc_jax import cli, runtime
 from mgc_jax.config import validate
 from mgc_jax.datasets.prepare import prepare_tracks
 from mgc_jax.datasets.sources import folder, list_tracks
@@ -124,6 +124,7 @@ def tracks_of(words: list[str], data: ConfigDict) -> list[Track]:
 
 def main(words: list[str]) -> None:
   """Prepares, probes, and prints what it found."""
+  runtime.allow_librosa()
   from librosa import mel_frequencies
 
   config = _CONFIG.value
