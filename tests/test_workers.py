@@ -1,3 +1,4 @@
+import multiprocessing.spawn
 import os
 import signal
 import time
@@ -32,3 +33,18 @@ def test_a_killed_process_is_said_with_whose_decoding_it_may_have_been(pause_s):
   with pytest.raises(DataError, match=r'was killed, by one of: .*/music/6.wav'):
     for _ in map_tracks(die_at, TRACKS, ('/music/6.wav',), 2, 'test'):
       time.sleep(pause_s)
+
+
+def process_of(track):
+  return os.getpid()
+
+
+def test_where_python_cannot_be_started_again_this_process_decodes(
+  monkeypatch, tmp_path
+):
+  """As for a user who may not enter the folder that it was started from."""
+  path = tmp_path / 'python'
+  path.touch(mode=0o600)
+  monkeypatch.setattr(multiprocessing.spawn, '_python_exe', str(path))
+  found = list(map_tracks(process_of, TRACKS, (), 2, 'test'))
+  assert found == [(track, os.getpid()) for track in TRACKS]

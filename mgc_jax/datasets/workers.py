@@ -2,8 +2,11 @@
 
 import concurrent.futures
 import contextlib
+import logging
 import multiprocessing
+import multiprocessing.spawn
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +16,8 @@ from tqdm import tqdm
 from mgc_jax.datasets.track import Track
 from mgc_jax.errors import DataError
 from mgc_jax.names import printable
+
+_logger = logging.getLogger(__name__)
 
 _NUM_SUSPECTS = 8  # named where a process was killed
 
@@ -30,13 +35,17 @@ def map_tracks(
     function: of a module, called with a track and the arguments.
     tracks: in order.
     arguments: the same for all.
-    num_workers: processes; 0: one per core; of one, this process.
+    num_workers: processes; 0: one per core; of one, this process. It is this
+      process, too, where Python cannot be started again.
     title: of the bar that shows how far it is.
 
   Raises:
     DataError: a process was killed; names the tracks that it may have had.
   """
   num_workers = num_workers or num_cores()
+  if num_workers > 1 and not _can_start_python():
+    _logger.info('this user may not start %s; one process', sys.executable)
+    num_workers = 1
   bar = tqdm(total=len(tracks), desc=title, unit='track', disable=None)
   with bar, _executor(min(num_workers, len(tracks))) as submit:
     ahead: list[tuple[Track, Callable]] = []
@@ -55,6 +64,15 @@ def num_cores() -> int:
   if hasattr(os, 'sched_getaffinity'):  # Linux
     return len(os.sched_getaffinity(0))
   return os.cpu_count() or 1
+
+
+def _can_start_python() -> bool:
+  """Returns whether this user may start the interpreter that is running.
+
+  A container may start it as root, from a folder that is closed to the user to
+  whom it then changes.
+  """
+  return os.access(multiprocessing.spawn.get_executable() or '', os.X_OK)
 
 
 def _next(ahead: list, bar: tqdm) -> tuple[Track, Any]:
