@@ -15,6 +15,7 @@ from mgc_jax import bundle as bundles
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
 from mgc_jax.errors import ConfigError
+from tests.commands import run_command
 from tests.conftest import write_tone
 from tests.processes import Process
 
@@ -33,8 +34,7 @@ def model(bundle, tmp_path):
 
 
 def _run(index, *args):
-  command = [*COMMAND, *map(str, args), f'--index={index}']
-  return subprocess.run(command, capture_output=True, text=True)
+  return run_command('mgc_jax.collection', *args, f'--index={index}')
 
 
 def _said(index, *args, code=0):

@@ -1,12 +1,11 @@
 import csv
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from mgc_jax.datasets import facts, leaks
 from mgc_jax.errors import DataError
+from tests.commands import run_command
 
 
 def _kinds(columns, protocol='given'):
@@ -64,8 +63,7 @@ def test_dropping_takes_whole_tracks():
 
 
 def _run(*args):
-  command = [sys.executable, '-m', 'mgc_jax.datasets.leaks', *map(str, args)]
-  return subprocess.run(command, capture_output=True, text=True)
+  return run_command('mgc_jax.datasets.leaks', *args)
 
 
 def test_the_seeds_list_is_caught_with_both_its_faults():

@@ -8,10 +8,14 @@ import sys
 
 import pytest
 
+from tests.commands import run_command
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 
-def _run(*args, module='mgc_jax.main', cwd=ROOT, path=ROOT):
+def _run(*args, module='mgc_jax.main', cwd=ROOT, path=None):
+  if path is None:
+    return run_command(module, *args, cwd=cwd)
   return subprocess.run(
     [sys.executable, '-m', module, *map(str, args)],
     capture_output=True,

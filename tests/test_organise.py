@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 
 import pytest
@@ -11,6 +10,7 @@ from mgc_jax.collection import placing
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import Journal
 from mgc_jax.errors import ConfigError, DataError
+from tests.commands import run_command
 from tests.indexed_music import contents, make, names_in, put, sort, unsort
 
 COMMAND = [sys.executable, '-m', 'mgc_jax.collection']
@@ -167,8 +167,8 @@ def test_a_damaged_journal_is_named_and_a_cut_line_is_not_there(
 
 
 def _reopened(tmp_path, *words):
-  command = [*COMMAND, *words, f'--index={tmp_path / "index"}']
-  done = subprocess.run(command, capture_output=True, text=True)
+  index = f'--index={tmp_path / "index"}'
+  done = run_command('mgc_jax.collection', *words, index)
   assert 'Traceback' not in done.stderr
   return done
 

@@ -19,6 +19,7 @@ from mgc_jax import pretrained, program
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.models.convolution import portable
 from mgc_jax.pretrained import known_answers
+from tests.commands import run_command
 from tests.conftest import write_tone
 
 
@@ -30,8 +31,7 @@ def model(bundle, tmp_path):
 
 
 def _run(*args, **kwargs):
-  command = [sys.executable, '-m', 'mgc_jax.predict', *map(str, args)]
-  return subprocess.run(command, capture_output=True, text=True, **kwargs)
+  return run_command('mgc_jax.predict', *args, **kwargs)
 
 
 def test_an_exported_file_answers_as_its_bundle(bundle, tmp_path):
@@ -150,7 +150,7 @@ def test_text_says_what_the_model_knows_and_a_list_may_come_in(model, tmp_path):
   path = write_tone(tmp_path / 'a.wav')
   plot = tmp_path / 'a.png'
   done = _run(
-    '-', f'--model={model}', f'--plot={plot}', '--timeline', input=f'{path}\n'
+    '-', f'--model={model}', f'--plot={plot}', '--timeline', stdin=f'{path}\n'
   )
   assert done.returncode == 0, done.stderr
   first, second, *windows = done.stdout.splitlines()

@@ -15,6 +15,7 @@ from mgc_jax import bundle as bundles
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.scan import scan
 from mgc_jax.errors import ConfigError, DataError
+from tests.commands import run_command
 from tests.conftest import tone, write_tone
 from tests.hostile_audio import AUDIO, TRUNCATED
 from tests.processes import Process, environment, unprivileged
@@ -29,18 +30,6 @@ def model(bundle, tmp_path):
   return tmp_path / 'model'
 
 
-def _run(*args, **kwargs):
-  command = [sys.executable, '-m', *map(str, args)]
-  return subprocess.run(
-    command,
-    capture_output=True,
-    text=True,
-    errors='surrogateescape',
-    env=environment(),
-    **kwargs,
-  )
-
-
 def test_every_odd_file_is_answered_or_named(model, tmp_path):
   wanted = {}
   for name, make, message in AUDIO:
@@ -50,14 +39,14 @@ def test_every_odd_file_is_answered_or_named(model, tmp_path):
     wanted[str(path)] = None if name in _USED else message
   listed = '\n'.join(wanted)
   predict = ('mgc_jax.predict', '-', f'--model={model}', '--format=csv')
-  done = _run(*predict, input=listed)
+  done = run_command(*predict, stdin=listed)
   assert done.returncode == 1 and 'Traceback' not in done.stderr
   rows = csv.DictReader(io.StringIO(done.stdout))
   answered = {row['path'] for row in rows}
   assert answered == {path for path, message in wanted.items() if not message}
   index = tmp_path / 'index'
   command = ('mgc_jax.collection', 'index', tmp_path / 'music')
-  indexed = _run(*command, f'--model={model}', f'--index={index}')
+  indexed = run_command(*command, f'--model={model}', f'--index={index}')
   assert indexed.returncode == 1 and 'Traceback' not in indexed.stderr
   with Index(index) as opened:
     assert {entry.path for entry in opened.entries()} == answered
@@ -83,7 +72,7 @@ def truncated(tmp_path):
 
 def test_truncated_files_are_answered_with_a_warning(model, truncated):
   predict = ('mgc_jax.predict', truncated, f'--model={model}')
-  done = _run(*predict, '--format=csv')
+  done = run_command(*predict, '--format=csv')
   assert done.returncode == 0, done.stderr
   rows = list(csv.DictReader(io.StringIO(done.stdout)))
   assert len(rows) == len(TRUNCATED)
@@ -91,7 +80,7 @@ def test_truncated_files_are_answered_with_a_warning(model, truncated):
     assert 1.5 < float(row['duration_s']) < 3
     assert row['warning'].startswith('truncated')
     assert f'{row["path"]}: warning: {row["warning"]}' in done.stderr
-  done = _run(*predict, '--format=json')
+  done = run_command(*predict, '--format=json')
   answers = [json.loads(line) for line in done.stdout.splitlines()]
   assert [a['warning'] for a in answers] == [row['warning'] for row in rows]
 
@@ -99,7 +88,7 @@ def test_truncated_files_are_answered_with_a_warning(model, truncated):
 def test_strict_refuses_truncated_files(model, truncated):
   whole = write_tone(truncated / 'whole.wav')
   predict = ('mgc_jax.predict', truncated, f'--model={model}')
-  done = _run(*predict, '--format=csv', '--strict')
+  done = run_command(*predict, '--format=csv', '--strict')
   assert done.returncode == 1
   (row,) = csv.DictReader(io.StringIO(done.stdout))
   assert row['path'] == str(whole) and row['warning'] == ''

@@ -1,7 +1,5 @@
 import csv
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,6 +8,7 @@ import soundfile
 
 from mgc_jax.datasets.probe import probe
 from mgc_jax.errors import DataError
+from tests.commands import run_command
 
 RATE_HZ = 22050
 
@@ -36,9 +35,7 @@ def collections(tmp_path):
 
 
 def _run(collections, *args):
-  command = [
-    sys.executable,
-    '-m',
+  return run_command(
     'mgc_jax.datasets.probe',
     '--config=configs/cnn.py',
     '--config.features.excerpt_s=2',
@@ -46,9 +43,8 @@ def _run(collections, *args):
     '--config.windows.hop_frames=16',
     '--config.features.num_bands=40',
     f'--config.data.prepared_dir={collections}/prepared',
-    *map(str, args),
-  ]
-  return subprocess.run(command, capture_output=True, text=True)
+    *args,
+  )
 
 
 def test_a_closed_band_takes_the_shortcut_away(collections):

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 
 import mutagen
@@ -15,6 +14,7 @@ from mgc_jax.collection import tagging, tags
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import Journal, TagJournal
 from mgc_jax.errors import DataError
+from tests.commands import run_command
 from tests.conftest import write_tone
 from tests.indexed_music import put, sort, unsort
 from tests.processes import Process
@@ -253,8 +253,8 @@ def test_a_damaged_line_of_the_journal_is_named(spoilt, music, tmp_path):
 
 
 def _run(tmp_path, *words, code=0):
-  command = [*COMMAND, *words, f'--index={tmp_path / "index"}']
-  done = subprocess.run(command, capture_output=True, text=True)
+  index = f'--index={tmp_path / "index"}'
+  done = run_command('mgc_jax.collection', *words, index)
   assert done.returncode == code, done.stderr
   assert 'Traceback' not in done.stderr
   return done.stdout + done.stderr

@@ -1,8 +1,6 @@
 import csv
 import hashlib
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -10,6 +8,7 @@ from mgc_jax.config import base_config
 from mgc_jax.datasets import facts
 from mgc_jax.datasets.track import Track
 from mgc_jax.datasets.verify import extra_files
+from tests.commands import run_command
 from tests.conftest import write_tone
 
 
@@ -45,9 +44,9 @@ def manifest(tmp_path):
 
 
 def _run(*args):
-  command = [sys.executable, '-m', 'mgc_jax.datasets.verify']
-  command += ['--config=configs/cnn.py', *map(str, args)]
-  return subprocess.run(command, capture_output=True, text=True)
+  return run_command(
+    'mgc_jax.datasets.verify', '--config=configs/cnn.py', *args
+  )
 
 
 def test_every_fault_is_named_and_counted(manifest):

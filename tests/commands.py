@@ -1,0 +1,136 @@
+"""Runs command lines in this process: as `python -m`, without the imports.
+
+Starting Python and importing JAX and TensorFlow takes longer than most of what
+the tests ask of a command. What tests the process itself (kills, signals,
+closed outputs, what is imported) starts one: tests/processes.py.
+"""
+
+import contextlib
+import dataclasses
+import io
+import logging
+import os
+import runpy
+import sys
+import warnings
+
+from absl import app, flags
+from absl import logging as absl_logging
+
+from tests.processes import ROOT
+
+app.define_help_flags()  # once: they stay, as other flags of absl do
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+  """What a command left, as `subprocess.CompletedProcess` names it."""
+
+  args: list[str]
+  returncode: int
+  stdout: str
+  stderr: str
+
+
+def run_command(module, *words, cwd=ROOT, stdin='', **env):
+  """Runs `python -m module words` in this process.
+
+  Args:
+    module: its name, such as mgc_jax.predict.
+    words: flags and arguments; what is no text is made one.
+    cwd: the folder that it runs in.
+    stdin: what it may read.
+    **env: variables of its environment, beside those of this process.
+
+  Returns:
+    Exit code and outputs; an uncaught exception is code 1 and its traceback.
+  """
+  args = [module, *map(os.fspath, map(_text, words))]
+  output, errors = _stream(), _stream()
+  with contextlib.ExitStack() as stack:
+    stack.enter_context(_own_flags())
+    stack.enter_context(_own_logging())
+    stack.enter_context(contextlib.chdir(cwd))
+    stack.enter_context(_environment(env))
+    stack.enter_context(_replaced(sys, 'argv', args))
+    stack.enter_context(_replaced(sys, 'stdin', _stream(stdin)))
+    stack.enter_context(_replaced(sys, 'stdout', output))
+    stack.enter_context(_replaced(sys, 'stderr', errors))
+    code = _exit_code(module)
+  return Done(args, code, _written(output), _written(errors))
+
+
+def _text(word):
+  return word if isinstance(word, str | os.PathLike) else str(word)
+
+
+def _stream(text=''):
+  data = io.BytesIO(text.encode('utf-8', 'surrogateescape'))
+  return io.TextIOWrapper(data, 'utf-8', 'surrogateescape', write_through=True)
+
+
+def _written(stream):
+  stream.flush()
+  return stream.buffer.getvalue().decode('utf-8', 'surrogateescape')
+
+
+def _exit_code(module):
+  try:
+    with warnings.catch_warnings():
+      # runpy warns that the module is imported already, which is the point.
+      warnings.filterwarnings(
+        'ignore', '.*found in sys.modules', RuntimeWarning
+      )
+      runpy.run_module(module, run_name='__main__', alter_sys=True)
+  except SystemExit as end:
+    if isinstance(end.code, str):
+      print(end.code, file=sys.stderr)
+      return 1
+    return end.code or 0
+  return 0
+
+
+@contextlib.contextmanager
+def _replaced(owner, name, value):
+  before = getattr(owner, name)
+  setattr(owner, name, value)
+  try:
+    yield
+  finally:
+    setattr(owner, name, before)
+
+
+@contextlib.contextmanager
+def _environment(env):
+  before = dict(os.environ)
+  os.environ.update({name: str(value) for name, value in env.items()})
+  try:
+    yield
+  finally:
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _own_flags():
+  """Forgets the flags that a command defines, and what it was given."""
+  known = set(flags.FLAGS)
+  try:
+    yield
+  finally:
+    for name in set(flags.FLAGS) - known:
+      delattr(flags.FLAGS, name)
+    flags.FLAGS.unparse_flags()
+
+
+@contextlib.contextmanager
+def _own_logging():
+  """Takes back what `cli.run` does to the loggers of a process."""
+  logger = logging.getLogger('mgc_jax')
+  before = logger.handlers[:], logger.level, logger.propagate
+  verbosity = absl_logging.get_verbosity()
+  try:
+    yield
+  finally:
+    logger.handlers[:], logger.level, logger.propagate = before
+    absl_logging.set_verbosity(verbosity)
