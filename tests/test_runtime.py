@@ -235,9 +235,9 @@ def test_a_platform_that_is_not_there_is_named(env, wanted):
 @pytest.mark.parametrize(
   'command',
   [
-    'mgc_jax.predict {tmp_path}/x.wav --model={tmp_path}/model',
+    'mgc_jax.predict {tmp_path}/music/x.wav --model={tmp_path}/model',
     'mgc_jax.main --config=configs/smoke.py --workdir={tmp_path}/run',
-    'mgc_jax.collection index {tmp_path} --model={tmp_path}/model '
+    'mgc_jax.collection index {tmp_path}/music --model={tmp_path}/model '
     '--index={tmp_path}/index',
     'mgc_jax.export --model={tmp_path}/model --to={tmp_path}/model.mgc',
   ],
@@ -246,7 +246,7 @@ def test_commands_say_in_one_line_that_the_platform_is_not_there(
   command, bundle, tmp_path
 ):
   bundles.save(bundle, tmp_path / 'model')
-  write_tone(tmp_path / 'x.wav', 3.0)
+  write_tone(tmp_path / 'music' / 'x.wav', 3.0)
   words = command.format(tmp_path=tmp_path).split()
   done = _python('-m', *words, JAX_PLATFORMS='xpu')
   assert done.returncode == 2
