@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import jax
 
-from mgc_jax import cli
+from mgc_jax import cli, runtime
 from mgc_jax.errors import ConfigError, DataError
 
 # What XLA says of this process, not of another that is gone.
@@ -53,6 +53,7 @@ def join(
       f'--distributed: the processes could not meet ({error}); is the port of '
       '--coordinator free, and can all reach it?'
     ) from error
+  runtime.check_device()
   _logger.info(
     'process %d of %d, %d of %d devices',
     jax.process_index(),

@@ -128,13 +128,16 @@ def _problem(answer: 'Answer | DataError') -> str:
 
 
 def _plot(model: 'Classifier', answer: 'Answer', path: pathlib.Path) -> None:
-  from mgc_jax.timeline import plot_timeline
+  from mgc_jax import figure_file
 
   try:
-    plot_timeline(answer, list(model.excerpts(answer.path)), path)
+    with figure_file.never_stopping(path, requested=True):
+      from mgc_jax.timeline import plot_timeline
+
+      plot_timeline(answer, list(model.excerpts(answer.path)), path)
+      print(f'timeline: {path}', file=sys.stderr)
   except OSError as error:
     raise DataError(f'--plot={path}: cannot be written: {error}') from error
-  print(f'timeline: {path}', file=sys.stderr)
 
 
 if __name__ == '__main__':

@@ -18,7 +18,7 @@ from mgc_jax.errors import ConfigError, DataError
 from tests.commands import run_command
 from tests.conftest import tone, write_tone
 from tests.hostile_audio import AUDIO, TRUNCATED
-from tests.processes import Process, environment, unprivileged
+from tests.processes import ROOT, Process, environment, unprivileged
 
 # What is heard as a whole, where preparation takes the middle.
 _USED = ('silent in the middle',)
@@ -93,6 +93,32 @@ def test_strict_refuses_truncated_files(model, truncated):
   (row,) = csv.DictReader(io.StringIO(done.stdout))
   assert row['path'] == str(whole) and row['warning'] == ''
   assert f'{len(TRUNCATED)} of {len(TRUNCATED) + 1} files failed' in done.stderr
+
+
+def test_a_picture_that_cannot_be_drawn_costs_no_answer(model, tmp_path):
+  """A broken installation of matplotlib, in a process of its own."""
+  song = write_tone(tmp_path / 'music' / 'a.wav')
+  package = tmp_path / 'broken' / 'matplotlib'
+  package.mkdir(parents=True)
+  (package / '__init__.py').write_text('raise ImportError("no C extension")')
+  env = environment(PYTHONPATH=f'{package.parent}:{ROOT}')
+  plot, index = tmp_path / 'a.png', f'--index={tmp_path / "index"}'
+  run_command(
+    'mgc_jax.collection', 'index', song.parent, f'--model={model}', index
+  )
+  for words, answer in (
+    (['mgc_jax.predict', song, f'--model={model}'], str(song)),
+    (['mgc_jax.collection', 'report', index], 'all'),
+  ):
+    done = subprocess.run(
+      [sys.executable, '-m', *map(str, words), f'--plot={plot}'],
+      capture_output=True,
+      text=True,
+      env=env,
+    )
+    assert done.returncode == 0 and answer in done.stdout, done.stderr
+    assert f'{plot}: not drawn: ImportError: no C extension' in done.stderr
+    assert 'Traceback' not in done.stderr and not plot.exists()
 
 
 def test_two_hours_take_no_more_memory_than_two_minutes(tmp_path):

@@ -7,6 +7,7 @@ import scipy.stats
 from mgc_jax.config import base_config
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.sweep.plan import Run, check_folds, plan, share, split_values
+from mgc_jax.sweep.runner import load_config
 from mgc_jax.sweep.table import compare, markdown, scores, write
 from tests.processes import ROOT, Process
 
@@ -262,3 +263,10 @@ def test_bad_usage_is_named_before_anything_is_trained(
   assert process.wait() == 2
   assert message in process.said and 'Traceback' not in process.said
   assert not (tmp_path / 'sweep').exists()
+
+
+def test_a_tilde_in_an_override_means_the_home_directory(monkeypatch):
+  monkeypatch.setenv('HOME', '/home/ann')
+  override = '--config.train.init_from=~/runs/mine/bundle'
+  config = load_config(f'{ROOT}/configs/smoke.py', (override,))
+  assert config.train.init_from == '/home/ann/runs/mine/bundle'

@@ -39,7 +39,7 @@ from collections.abc import Iterator
 
 from absl import flags
 
-from mgc_jax import cli
+from mgc_jax import cli, figure_file
 from mgc_jax.collection import organise, report, roots, similar, tagging
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import METHODS, Journal, TagJournal
@@ -164,10 +164,11 @@ def _report(path: pathlib.Path, words: list[str]) -> None:
 
 def _write_plot(summary: report.Summary, plot: pathlib.Path) -> None:
   try:
-    report.plot(summary, plot)
+    with figure_file.never_stopping(plot, requested=True):
+      report.plot(summary, plot)
+      print(f'picture: {plot}', file=sys.stderr)
   except OSError as error:
     raise DataError(f'--plot={plot}: cannot be written: {error}') from error
-  print(f'picture: {plot}', file=sys.stderr)
 
 
 def _target() -> str:

@@ -23,7 +23,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from mgc_jax import cli, runtime
+from mgc_jax import cli, figure_file, runtime
 from mgc_jax.config import validate
 from mgc_jax.datasets.prepare import prepare_tracks
 from mgc_jax.datasets.sources import folder, list_tracks
@@ -162,11 +162,12 @@ def main(words: list[str]) -> None:
   named = ', '.join(f'{middle_hz[i]:.0f}' for i in telling)
   print(f'bands that tell most: {named} Hz')
   if flags.FLAGS.plot:
-    from mgc_jax import plots
-
     path = pathlib.Path(flags.FLAGS.plot)
-    plots.plot_levels(levels[known], source[known], middle_hz, path)
-    print(f'mean levels: {path}')
+    with figure_file.never_stopping(path):
+      from mgc_jax import plots
+
+      plots.plot_levels(levels[known], source[known], middle_hz, path)
+      print(f'mean levels: {path}')
 
 
 if __name__ == '__main__':

@@ -23,7 +23,7 @@ import sys
 
 from absl import flags
 
-from mgc_jax import cli, report, whole_file
+from mgc_jax import cli, figure_file, report, whole_file
 from mgc_jax.errors import DataError
 from mgc_jax.ladder.plan import NETWORKS, plan_ladder
 from mgc_jax.sweep.plan import Run
@@ -39,8 +39,7 @@ _logger = logging.getLogger('mgc_jax.ladder')  # this module's own is __main__
 
 def main() -> None:
   """Trains what is not trained, and writes table and picture."""
-  from mgc_jax import plots  # imports matplotlib, as the next does JAX
-  from mgc_jax.ladder import table
+  from mgc_jax.ladder import table  # imports JAX
 
   workdir = pathlib.Path(flags.FLAGS.workdir)
   planned = plan_ladder(
@@ -66,9 +65,13 @@ def main() -> None:
   try:
     report.write_json(workdir / 'ladder.json', {'rows': rows})
     whole_file.write_bytes(workdir / 'ladder.md', f'{text}\n'.encode())
-    plots.plot_ladder(rows, workdir / 'ladder.png')
   except OSError as error:
     raise DataError(f'{workdir}: the ladder is not written: {error}') from error
+  picture = workdir / 'ladder.png'
+  with figure_file.never_stopping(picture):
+    from mgc_jax import plots
+
+    plots.plot_ladder(rows, picture)
 
 
 def _config_path(run: Run) -> str:

@@ -32,6 +32,7 @@ def load_config(path: str, overrides: tuple[str, ...]) -> ConfigDict:
   )
   try:
     values(arguments)
+    cli.expand_config(values.config)
     return values.config
   except cli.FLAG_ERRORS as error:
     raise ConfigError(cli.flag_message(error)) from error
