@@ -15,11 +15,11 @@ import pytest
 import soundfile
 from mutagen import apev2, id3
 
-from mgc_jax.audio import ffmpeg
+from mgc_jax.audio import ffmpeg, sndfile
 from mgc_jax.audio.decode import ExcerptReader, decoded
 from mgc_jax.audio.probe import probe
 from mgc_jax.errors import DataError
-from tests.conftest import table
+from tests.conftest import table, write_tone
 from tests.processes import environment
 
 RATE_HZ = 22050
@@ -374,6 +374,22 @@ def test_what_libsndfile_opens_and_cannot_read_is_read_by_ffmpeg(wav, tmp_path):
   _noise(path)
   assert probe(path).reader == 'sndfile'
   assert decoded(path).duration_s > 5
+
+
+def test_a_position_behind_the_end_is_no_crash(tmp_path):
+  """libsndfile seeks behind the last sample where frames are damaged."""
+  path = write_tone(tmp_path / 'x.mp3', seconds=0.6)
+  data = bytearray(path.read_bytes())
+  for at, length in ((1313, 1), (427, 2), (125, 16)):
+    data[at:at] = data[at : at + length]
+  path.write_bytes(data)
+  with sndfile.opened(path) as file:
+    assert file.seek(file.frames // 2 + file.samplerate // 2) > file.frames
+  try:
+    assert decoded(path).duration_s < 2
+    list(ExcerptReader(path, 8000, 0.2))
+  except DataError as error:
+    assert 'silent' in str(error) or 'damaged' in str(error)
 
 
 @_needs('ffmpeg', 'lame')

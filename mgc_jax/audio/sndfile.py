@@ -12,9 +12,10 @@ import soundfile
 
 from mgc_jax.audio.blocks import block_frames, part
 
-# What soundfile raises for a file that libsndfile cannot read; a TypeError for
-# names that end in .raw.
-ERRORS = (soundfile.LibsndfileError, TypeError)
+# What soundfile raises for a file that libsndfile cannot read: a TypeError for
+# names that end in .raw, a ValueError where the position in a damaged file is
+# behind its last sample.
+ERRORS = (soundfile.LibsndfileError, TypeError, ValueError)
 
 
 @contextlib.contextmanager
