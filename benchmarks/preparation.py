@@ -60,7 +60,8 @@ def seconds_of(method: str, paths: list[pathlib.Path]) -> float:
     config.data.root = '/'
     config.data.prepared_dir = folder
     config.data.num_workers = 2
-    rows = [f'{path},{i},{path.parent.name}' for i, path in enumerate(paths)]
+    # Two genres, however few the tracks; what they are costs nothing.
+    rows = [f'{path},{i},genre {i % 2}' for i, path in enumerate(paths)]
     text = 'path,track_id,genre\n' + '\n'.join(rows) + '\n'
     (out / 'm.csv').write_text(text)
     start_s = time.perf_counter()
