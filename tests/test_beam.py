@@ -105,7 +105,7 @@ def test_wrong_options_are_an_error_in_one_line(
 
 def test_nothing_that_can_be_read_is_an_error_in_one_line(tmp_path):
   for i in range(3):
-    path = tmp_path / 'music' / 'jazz' / f'{i}.mp3'
+    path = tmp_path / 'music' / ('jazz', 'rock')[i % 2] / f'{i}.mp3'
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text('no music')
   command = [sys.executable, '-m', 'mgc_jax.datasets.prepare']

@@ -109,8 +109,8 @@ def test_a_server_that_is_not_there_is_said_of_each_track(
 ):
   manifest = tmp_path / 'tracks.csv'
   _manifest(music_folder, manifest)
-  few = manifest.read_text().splitlines()[:3]
-  manifest.write_text('\n'.join(few))
+  header, first, *_, last = manifest.read_text().splitlines()  # two genres
+  manifest.write_text('\n'.join([header, first, last]))
   nobody = {**bucket, 'AWS_ENDPOINT_URL': 'http://127.0.0.1:9'}
   command = [sys.executable, '-m', 'mgc_jax.datasets.verify']
   command += ['--config=configs/cnn.py', '--config.data.source=manifest']
@@ -122,7 +122,7 @@ def test_a_server_that_is_not_there_is_said_of_each_track(
     )
     assert done.returncode == code
     assert 'Traceback' not in done.stderr
-  assert done.stdout.count('unreadable: s3://music/tracks/jazz/') == 2
+  assert done.stdout.count('unreadable: s3://music/tracks/') == 2
   assert 'cannot be fetched: ' in done.stdout
   # Nothing is known of the tracks, so none is left out for good.
   command[2] = 'mgc_jax.datasets.prepare'
