@@ -142,7 +142,7 @@ def test_what_is_recorded_is_answered(browser, address):
   ('name', 'seconds', 'said'),
   [
     ('text.mp3', None, 'text.mp3: not audio'),
-    ('long.mp3', 90.0, 'long.mp3: too long: 1.5 minutes, over 1'),
+    ('long.mp3', 90.0, 'long.mp3: too long: over 1 minutes'),
     ('short.wav', 0.5, 'short.wav: too short: 0.50 s'),
     ('<b>.wav', 0.5, '<b>.wav: too short|b.wav: too short'),
   ],
