@@ -11,7 +11,7 @@ import pathlib
 
 from mgc_jax.classifier import Answer, Classifier, DecodedExcerpts
 from mgc_jax.collection import similar
-from mgc_jax.collection.entry import Entry
+from mgc_jax.collection.entry import Answered
 from mgc_jax.collection.index import Index
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.names import printable
@@ -115,6 +115,6 @@ def _similar(
   return f'<h3>Similar songs</h3><ol>{"".join(rows)}</ol>' if rows else ''
 
 
-def _song(entry: Entry) -> str:
+def _song(entry: Answered) -> str:
   named = ' - '.join(filter(None, [entry.artist, entry.title]))
   return _text(named) if named else _name(entry.path)

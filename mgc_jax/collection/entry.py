@@ -32,6 +32,14 @@ class Entry:
     return (found.st_size, mtime_ns) == (self.size_bytes, self.mtime_ns)
 
 
+class Answered(Entry):
+  """A track that has an answer."""
+
+  duration_s: float
+  genre: str
+  probability: float
+
+
 def int64(number: int) -> int:
   """Limits a number to what SQLite can store; a file may have any date."""
   return max(-(2**63), min(number, 2**63 - 1))
@@ -54,4 +62,4 @@ def entry_of(row: tuple) -> Entry:
     raise ValueError('a row that no version of this package writes')
   for name in ('path', 'root'):
     values[name] = os.fsdecode(values[name])
-  return Entry(**values)
+  return Entry(**values) if values['failure'] else Answered(**values)

@@ -14,9 +14,10 @@ import sqlite3
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mgc_jax.collection import schema
-from mgc_jax.collection.entry import COLUMNS, Entry, entry_of, int64
+from mgc_jax.collection.entry import COLUMNS, Answered, Entry, entry_of, int64
 from mgc_jax.errors import ConfigError, DataError
 
 _WAIT_S = 30.0  # for another process's transaction
@@ -138,8 +139,8 @@ class Index:
   def put(
     self,
     entry: Entry,
-    probabilities: np.ndarray | None = None,
-    embedding: np.ndarray | None = None,
+    probabilities: ArrayLike | None = None,
+    embedding: ArrayLike | None = None,
   ) -> None:
     """Writes a track, replacing one of the same path; needs a `commit`.
 
@@ -176,14 +177,14 @@ class Index:
       ).fetchone()
     return self._entry(row) if row else None
 
-  def entries(self, genre: str | None = None) -> Iterator[Entry]:
+  def entries(self, genre: str | None = None) -> Iterator[Answered]:
     """Yields the tracks that have an answer, by path.
 
     Args:
       genre: yields the tracks of this genre only; None for all.
     """
-    where = "failure = ''" + (' AND genre = ?' if genre else '')
-    yield from self._select(where, (genre,) if genre else ())
+    where, values = ('genre = ?', (genre,)) if genre else ('true', ())
+    yield from self._answered(where, values)
 
   def failures(self) -> Iterator[Entry]:
     """Yields the tracks that have no answer, by path."""
@@ -195,13 +196,18 @@ class Index:
     high = low[:-1] + bytes([low[-1] + 1])
     yield from self._select('path > ? AND path < ?', (low, high))
 
-  def by_id(self, ids: list[int]) -> dict[int, Entry]:
-    """Returns the tracks with some ids; unknown ids are left out."""
+  def by_id(self, ids: list[int]) -> dict[int, Answered]:
+    """Returns the answered tracks with some ids; unknown ids are left out."""
     found = {}
     for one in ids:
-      for entry in self._select('id = ?', (int(one),)):
+      for entry in self._answered('id = ?', (int(one),)):
         found[one] = entry
     return found
+
+  def _answered(self, where: str, values: tuple) -> Iterator[Answered]:
+    for entry in self._select(f"failure = '' AND {where}", values):
+      assert isinstance(entry, Answered)  # having no failure
+      yield entry
 
   def _select(self, where: str, values: tuple) -> Iterator[Entry]:
     with self._named():
@@ -327,5 +333,5 @@ class Index:
     return np.array(ids, np.int64), vectors.reshape(len(ids), -1)
 
 
-def _blob(array: np.ndarray | None) -> bytes | None:
+def _blob(array: ArrayLike | None) -> bytes | None:
   return None if array is None else np.asarray(array, '<f4').tobytes()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mgc_jax.collection import neighbours
-from mgc_jax.collection.entry import Entry
+from mgc_jax.collection.entry import Answered
 from mgc_jax.collection.index import Index
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.names import known_artist, printable
@@ -20,7 +20,7 @@ _SAME = 1 - 1e-5  # cosine of a copy
 class Similar:
   """A track, and how similar it is."""
 
-  entry: Entry
+  entry: Answered
   cosine: float  # of the mean embeddings
 
 

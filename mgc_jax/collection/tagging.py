@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from mgc_jax.audio import tags as audio_tags
 from mgc_jax.collection import tags
-from mgc_jax.collection.entry import Entry
+from mgc_jax.collection.entry import Answered
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import Journal, TagJournal, TagRecord
 from mgc_jax.collection.placing import STOPPING
@@ -86,7 +86,11 @@ def _named_failures(path: str, counts: Counts | UndoCounts) -> Iterator[None]:
 
 
 def _tag(
-  index: Index, journal: TagJournal, entry: Entry, replace: bool, apply: bool
+  index: Index,
+  journal: TagJournal,
+  entry: Answered,
+  replace: bool,
+  apply: bool,
 ) -> bool:
   """Returns whether a file is tagged, or would be."""
   before = os.stat(entry.path)
@@ -104,7 +108,7 @@ def _tag(
 
 
 def _write(
-  index: Index, journal: TagJournal, entry: Entry, before: os.stat_result
+  index: Index, journal: TagJournal, entry: Answered, before: os.stat_result
 ) -> None:
   old = tags.read(entry.path)
   record = TagRecord(
