@@ -1,9 +1,11 @@
 """Songs like others: each artist once, where the artist is known."""
 
 import numpy as np
+import pytest
 
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.similar import find_similar
+from mgc_jax.errors import DataError
 from tests.indexed_music import put
 
 ARTISTS = (
@@ -36,3 +38,13 @@ def test_each_known_artist_comes_once(tmp_path):
   assert [one.entry.artist for one in every] == list(ARTISTS)
   kept = [ARTISTS[i] for i in (0, 2, 3, 4, 6, 7)]
   assert [one.entry.artist for one in found] == kept
+
+
+def test_an_index_without_its_model_is_named(tmp_path):
+  known, new = tmp_path / 'known.mp3', tmp_path / 'new.mp3'
+  for path in (known, new):
+    path.write_text('song')
+  with Index(tmp_path / 'index', create=True) as index:
+    put(index, known, tmp_path)
+    with pytest.raises(DataError, match=r'index: damaged \(tracks, and no'):
+      find_similar(index, [str(new)], 1, diverse=False)

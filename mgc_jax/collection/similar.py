@@ -118,7 +118,13 @@ def _embeddings(index: Index, paths: Sequence[str]) -> np.ndarray:
   if missing:
     from mgc_jax import loading  # JAX: for new songs only
 
-    name, digest, _ = index.model()
+    known = index.model()
+    if known is None:
+      raise DataError(
+        f'{index.path}: damaged (tracks, and no model); delete it, and index '
+        'the folders again'
+      )
+    name, digest, _ = known
     model = loading.load(name, owns_process=True)
     if model.digest != digest:
       raise ConfigError(
