@@ -182,6 +182,11 @@ def test_a_damaged_result_is_none(tmp_path, text):
   assert run.result() is None
 
 
+def test_a_run_without_a_result_is_named(tmp_path):
+  with pytest.raises(DataError, match='seed0: this run has no result'):
+    scores(plan([0], [], tmp_path))
+
+
 def test_rows_of_other_tracks_are_not_compared(tmp_path):
   runs = plan([0, 1], [], tmp_path)
   for run, split in zip(runs, ('test', 'valid'), strict=True):

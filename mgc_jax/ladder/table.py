@@ -26,7 +26,7 @@ def summarise(
     `ci95`, the percentile bootstrap's interval: tracks are drawn, each with the
     answers of all seeds that tested it.
   """
-  results = [run.result() for run in runs]
+  results = [run.finished_result() for run in runs]
   hits: dict[str, list[float]] = {}
   for run in runs:
     answers = predictions.read(run.workdir)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mgc_jax.errors import ConfigError
+from mgc_jax.errors import ConfigError, DataError
 
 FOLD = 'data.fold'
 _RESULTS_FILE = 'results.json'
@@ -34,6 +34,13 @@ class Run:
       return found if math.isfinite(found['track_accuracy']) else None
     except (OSError, LookupError, TypeError, ValueError):
       return None
+
+  def finished_result(self) -> dict[str, Any]:
+    """Returns what `result` does; raises `DataError` where it has none."""
+    found = self.result()
+    if found is None:
+      raise DataError(f'{self.workdir}: this run has no result')
+    return found
 
 
 def split_values(text: str) -> list[str]:

@@ -54,7 +54,7 @@ def scores(runs: list[Run]) -> dict[str, dict[int, dict[str, Any]]]:
     if len(folds) > 1:
       result = pool([run.workdir for run in folds])
     else:
-      result = folds[0].result()
+      result = folds[0].finished_result()
     found.setdefault(row, {})[seed] = {
       name: result[name] for name in ('track_accuracy', 'num_tracks')
     }
@@ -142,7 +142,8 @@ def _check_same_data(first: list[Run], folds: list[Run]) -> None:
   """Sees that a row was measured on the tracks of the first one."""
   for run, other in zip(folds, first, strict=True):
     for name in ('split', 'protocol', 'num_tracks'):
-      found, wanted = run.result().get(name), other.result().get(name)
+      found = run.finished_result().get(name)
+      wanted = other.finished_result().get(name)
       if found != wanted:
         raise DataError(
           f'{run.workdir}: its {name} is {found}, that of {other.workdir} '
