@@ -67,16 +67,12 @@ def probe(path: str | os.PathLike) -> AudioInfo:
     done = subprocess.run(
       command, capture_output=True, check=False, timeout=_PROBE_TIMEOUT_S
     )
+  except subprocess.TimeoutExpired as error:
+    raise DataError('ffprobe found nothing in a minute') from error
+  try:
     found = json.loads(done.stdout)
     return _info(found['streams'][0], found['format'])
-  except (
-    LookupError,
-    TypeError,
-    ValueError,
-    subprocess.TimeoutExpired,
-  ) as error:
-    if isinstance(error, subprocess.TimeoutExpired):
-      raise DataError('ffprobe found nothing in a minute') from error
+  except (LookupError, TypeError, ValueError) as error:
     raise DataError(_refusal(done)) from error
 
 
