@@ -87,18 +87,21 @@ class Excerpt:
 
 
 class Excerpts(Protocol):
-  """The excerpts of a track, which can be iterated over once.
+  """The excerpts of a track, which can be iterated over once."""
 
-  Attributes:
-    duration_s: how much was decoded, known after the last excerpt.
-    warning: what is wrong with the file; empty where it is whole.
-  """
+  @property
+  def duration_s(self) -> float:
+    """How much was decoded, known after the last excerpt."""
+    ...
 
-  duration_s: float
-  warning: str
+  @property
+  def warning(self) -> str:
+    """What is wrong with the file; empty where it is whole."""
+    ...
 
   def __iter__(self) -> Iterator[Excerpt]:
     """Yields the excerpts in order."""
+    ...
 
 
 @dataclasses.dataclass(frozen=True)

@@ -94,7 +94,7 @@ class _Decoding:
         return True
     return False
 
-  def _take(self) -> object:
+  def _take(self) -> Excerpt | tuple[float, str]:
     item = self._queue.get()
     if isinstance(item, Exception):
       raise item

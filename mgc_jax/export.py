@@ -23,6 +23,7 @@ def main() -> None:
   from mgc_jax.loading import bundle_folder
 
   to = cli.file_of('to')
+  assert to is not None  # a required flag
   folder = bundle_folder(flags.FLAGS.model)
   if not folder:
     raise DataError(f'{flags.FLAGS.model}: is exported already')

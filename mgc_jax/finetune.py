@@ -1,5 +1,6 @@
 """Training that starts from the weights of a bundle."""
 
+import dataclasses
 import logging
 from typing import Any
 
@@ -58,7 +59,8 @@ def start_from_bundle(
     'weights of %s%s', where, f', with a new head: {reason}' if reason else ''
   )
   params = jax.tree.map(jnp.asarray, params)
-  return state.replace(
+  return dataclasses.replace(
+    state,
     params=params,
     batch_stats=jax.tree.map(jnp.asarray, bundle.variables['batch_stats']),
     # A copy: both are donated, and a buffer can be donated only once.
@@ -100,9 +102,7 @@ def _other_head(
   return shapes[0] != shapes[1] or len(set(activations)) > 1
 
 
-def _check_settings(
-  bundle: Bundle, config: FrozenConfigDict, path: str
-) -> None:
+def _check_settings(bundle: Bundle, config: ConfigDict, path: str) -> None:
   """Compares what the weights mean, beyond their shapes."""
   for section in ('features', 'windows', 'model'):
     wanted = _flat(config[section])
@@ -136,7 +136,8 @@ def _check_shapes(params: Any, state: TrainState, path: str) -> None:
 
 
 def _shapes(params: Any) -> dict[str, tuple[int, ...]]:
-  return {k: v.shape for k, v in flatten_dict(params, sep='/').items()}
+  flat: dict[str, Any] = flatten_dict(params, sep='/')
+  return {k: v.shape for k, v in flat.items()}
 
 
 def _flat(section: ConfigDict | FrozenConfigDict) -> dict[str, Any]:

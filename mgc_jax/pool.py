@@ -71,7 +71,9 @@ def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
   confusion = np.sum([result['confusion_matrix'] for result in results], axis=0)
   genres = results[0]['genres']
   # None of a run of before they were counted.
-  unknown = [result.get('num_tracks_without_artist') for result in results]
+  unknown: list[Any] = [
+    result.get('num_tracks_without_artist') for result in results
+  ]
   return {
     **metrics.confusion_scores(confusion, tuple(genres)),
     'protocol': results[0]['protocol'],

@@ -93,8 +93,9 @@ def artist_ci95(
     [lo, hi], 95 %; None where of some part no artist is known, or all tracks
     are of one.
   """
-  artists = [part.track_artist() for part in parts]
-  if any(artist is None for artist in artists):
+  found = [part.track_artist() for part in parts]
+  artists = [artist for artist in found if artist is not None]
+  if len(artists) < len(parts):
     return None
   right = [
     part.track_probabilities(temperature).argmax(axis=1) == part.track_label()

@@ -42,6 +42,7 @@ class Program(Description):
   """A model that answers, by JAX."""
 
   exported: export.Exported
+  _call: Callable = dataclasses.field(init=False, repr=False, compare=False)
 
   def __call__(
     self, frames: np.ndarray, num_frames: np.ndarray
@@ -61,7 +62,8 @@ class Program(Description):
     """
     try:
       outputs = self._call(frames, num_frames)
-      return tuple(np.asarray(output) for output in outputs)
+      logits, mask, embedding = (np.asarray(output) for output in outputs)
+      return logits, mask, embedding
     except (TypeError, ValueError, RuntimeError) as error:  # XLA's is the last
       said = ' '.join(str(error).split())[:200]
       raise DataError(f'the model fails: {said}') from error

@@ -202,6 +202,7 @@ class Trainer:
       leave=False,
       disable=None,
     )
+    assert self._feed is not None  # `run` has made it
     steps, done = self._feed.run(state, sums, order[begun:], self._key), begun
     with bar:
       for state, sums, count in steps:
@@ -214,12 +215,13 @@ class Trainer:
     found = sums.compute()  # waits for the devices
     seconds = time.monotonic() - start_s
     num_examples = (self._steps_per_epoch - begun) * train.batch_size
+    rate = self._learning_rate(int(state.step) - 1)
     return state, {
       'epoch': epoch,
       'step': int(state.step),
       **{f'train_{key}': value for key, value in found.items()},
       'examples_per_s': num_examples / seconds,
-      'learning_rate': float(self._learning_rate(int(state.step) - 1)),
+      'learning_rate': float(np.asarray(rate)),
     }
 
   def _make_feed(self) -> Streamed | Resident:

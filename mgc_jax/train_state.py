@@ -1,5 +1,6 @@
 """What training changes, and the step that changes it."""
 
+import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -135,7 +136,8 @@ def train_step(
   updates, opt_state = tx.update(grads, state.opt_state, state.params)
   params = optax.apply_updates(state.params, updates)
   count = mask.sum().astype(jnp.float32)
-  return state.replace(
+  return dataclasses.replace(
+    state,
     step=state.step + 1,
     params=params,
     batch_stats=batch_stats,
@@ -279,5 +281,5 @@ def _averaged(state: TrainState, params: PyTree, decay: float) -> PyTree:
     return None
   # Early steps weigh more, or the average would remember the initial weights.
   step = state.step.astype(jnp.float32)
-  decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-  return optax.incremental_update(params, state.ema_params, 1.0 - decay)
+  kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+  return optax.incremental_update(params, state.ema_params, 1.0 - kept)

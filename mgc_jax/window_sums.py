@@ -1,5 +1,7 @@
 """What training adds up on the device: sums until the end."""
 
+from collections.abc import Sequence
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,7 @@ class WindowSums:
   count: jax.Array
 
   @classmethod
-  def of(cls, sums: list[float]) -> 'WindowSums':
+  def of(cls, sums: Sequence[float]) -> 'WindowSums':
     """Returns what `to_list` was called on; no window's where it is empty."""
     return cls(*(jnp.float32(x) for x in sums or (0.0, 0.0, 0.0)))
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import FrozenConfigDict
 
 
@@ -182,8 +183,8 @@ def standardise(
   windows: jax.Array,
   starts: jax.Array,
   num_frames: jax.Array,
-  mean: jax.Array,
-  std: jax.Array,
+  mean: jax.Array | np.ndarray,
+  std: jax.Array | np.ndarray,
 ) -> jax.Array:
   """Brings values to mean 0 and deviation 1; frames behind the end to 0.
 
@@ -207,8 +208,8 @@ def standardise(
 def grid_windows(
   frames: jax.Array,
   num_frames: jax.Array,
-  band_mean: jax.Array,
-  band_std: jax.Array,
+  band_mean: jax.Array | np.ndarray,
+  band_std: jax.Array | np.ndarray,
   settings: FrozenConfigDict,
   cut: Callable = cut,
 ) -> tuple[jax.Array, jax.Array]:

@@ -6,7 +6,7 @@ import os
 import select
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 
@@ -147,13 +147,16 @@ def blocks(
     yield from part(decoded, to_drop, num_frames)
 
 
-def _decoded(command: list[str], num_channels: int) -> Iterator[np.ndarray]:
+def _decoded(
+  command: list[str], num_channels: int
+) -> Generator[np.ndarray, None, None]:
   """Yields f32[n, channels] of what a process writes, and ends the process."""
   frame_bytes = 4 * num_channels
   wanted_bytes = block_frames(num_channels) * frame_bytes
   with subprocess.Popen(
     command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
   ) as process:
+    assert process.stdout is not None  # it is a pipe
     try:
       while data := _read(process.stdout.fileno(), wanted_bytes):
         whole = len(data) // frame_bytes * frame_bytes

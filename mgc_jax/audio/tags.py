@@ -37,6 +37,7 @@ _ASF_NAMES = {'artist': 'Author', 'title': 'Title', 'genre': 'WM/Genre'}
 _INFO_NAMES = {'IART': 'artist', 'INAM': 'title', 'IGNR': 'genre'}
 _MAX_INFO_BYTES = 1 << 20
 _MAX_CHUNKS = 1000  # a damaged header could claim millions
+_Tags = Mapping | apev2.APEv2  # which has a mapping's methods, and is none
 
 
 def read(path: str) -> tuple[str, str]:
@@ -99,7 +100,7 @@ def opened(path: str | os.PathLike) -> mutagen.FileType:
   return file
 
 
-def key_of(tags: Mapping, name: str) -> str:
+def key_of(tags: _Tags, name: str) -> str:
   """Returns the key under which a tag keeps a field.
 
   Args:
@@ -111,7 +112,7 @@ def key_of(tags: Mapping, name: str) -> str:
   return _ASF_NAMES[name] if isinstance(tags, asf.ASFTags) else name
 
 
-def _tags_of(path: str) -> Iterator[Mapping]:
+def _tags_of(path: str) -> Iterator[_Tags]:
   """Yields the tags of a file, the preferred one first."""
   file = opened(path)
   yield {} if file.tags is None else file.tags
@@ -124,7 +125,7 @@ def _tags_of(path: str) -> Iterator[Mapping]:
     yield _riff_info(path)
 
 
-def _values(tags: Mapping, name: str) -> list[str]:
+def _values(tags: _Tags, name: str) -> list[str]:
   """Returns the texts of a field, each on one line; empty ones are left out."""
   values = tags.get(key_of(tags, name)) or []
   if isinstance(values, id3.TCON):

@@ -7,6 +7,7 @@ killed process had begun.
 
 import dataclasses
 import pathlib
+from collections.abc import Iterable
 
 from mgc_jax.collection.state_log import StateLog
 
@@ -89,5 +90,5 @@ def _tag_record_of(values: dict) -> TagRecord:
   return TagRecord(**{**values, 'old': tuple(old)})
 
 
-def _are_texts(values: object) -> bool:
+def _are_texts(values: Iterable[object]) -> bool:
   return all(isinstance(value, str) for value in values)

@@ -142,17 +142,17 @@ def kept_graph(index: Index) -> 'Graph':
   if graph is None or len(gone) > len(ids):
     graph, known, gone = None, known[:0], gone[:0]
   new = np.setdiff1d(ids, known, assume_unique=True)
-  if not len(new) and not len(gone):
-    return graph
   if len(new):
     added, vectors = index.embeddings(after=int(new.min()) - 1)
     rows = np.isin(added, new, assume_unique=True)
     if graph is None:
       graph = Graph(ndim=vectors.shape[1], metric='cos', dtype='f16')
     _add(graph, added[rows], vectors[rows])
+  assert graph is not None  # every track of the index was known, or is new
   if len(gone):
     graph.remove(gone)
-  _write(graph, path, index.token())
+  if len(new) or len(gone):
+    _write(graph, path, index.token())
   return graph
 
 

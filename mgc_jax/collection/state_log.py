@@ -9,12 +9,15 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, Generic, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 
 from mgc_jax.errors import DataError
 
+if TYPE_CHECKING:
+  from _typeshed import DataclassInstance
+
 _STATES = ('begun', 'done', 'undoing', 'undone')
-RecordT = TypeVar('RecordT')
+RecordT = TypeVar('RecordT', bound='DataclassInstance')
 
 
 class StateLog(Generic[RecordT]):

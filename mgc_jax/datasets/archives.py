@@ -165,6 +165,11 @@ def _zip_members(archive: pathlib.Path) -> Iterator[Iterator[_Member]]:
 
 @contextlib.contextmanager
 def _tar_members(archive: pathlib.Path) -> Iterator[Iterator[_Member]]:
+  def opened(file: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    found = file.extractfile(info)
+    assert found is not None  # it is a file
+    return found
+
   def members(file: tarfile.TarFile) -> Iterator[_Member]:
     """Yields files and folders; refuses what is neither."""
     for info in file:
@@ -174,7 +179,7 @@ def _tar_members(archive: pathlib.Path) -> Iterator[Iterator[_Member]]:
         info.name,
         info.size,
         info.isdir(),
-        lambda info=info: file.extractfile(info),
+        lambda info=info: opened(file, info),
       )
 
   with tarfile.open(archive, 'r|*') as file:  # one way: nothing is read twice

@@ -89,8 +89,8 @@ class Split:
         examples.rows, examples.starts, examples.num_frames, strict=True
       ):
         genre = index.genres[index.label[row]]
-        fact = (index.excerpt_id[row], index.sha256[row], genre)
-        line = '\t'.join([*fact, str(start), str(length), side])
+        fact = (index.excerpt_id[row], index.sha256[row], genre, start, length)
+        line = '\t'.join([*map(str, fact), side])
         digest.update(f'{line}\n'.encode())
     return digest.hexdigest()[:16]
 

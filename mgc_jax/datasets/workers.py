@@ -119,7 +119,9 @@ def _end_with_parent() -> None:
   """Ends this worker process when its parent is killed; it would wait on."""
 
   def watch() -> None:
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this is no main process
+    parent.join()
     os._exit(1)
 
   threading.Thread(target=watch, daemon=True).start()

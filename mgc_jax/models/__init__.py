@@ -79,5 +79,5 @@ def heads(params: PyTree) -> dict[tuple[str, ...], jax.Array]:
   Args:
     params: of a model of `create_model`.
   """
-  flat = flatten_dict(params)
+  flat: dict[tuple[str, ...], Any] = flatten_dict(params)
   return {path: value for path, value in flat.items() if HEAD in path}

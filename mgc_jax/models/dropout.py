@@ -65,7 +65,10 @@ def random_16_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 
 def threefry(
-  key_0: jax.Array, key_1: jax.Array, x_0: jax.Array, x_1: jax.Array
+  key_0: jax.Array,
+  key_1: jax.Array,
+  x_0: jax.Array,
+  x_1: jax.Array | np.uint32,
 ) -> tuple[jax.Array, jax.Array]:
   """Enciphers pairs of u32[...] with a key of two u32[]."""
   keys = (key_0, key_1, key_0 ^ key_1 ^ _PARITY)

@@ -171,7 +171,7 @@ def _parts(x: jax.Array, normed: bool) -> list[jax.Array]:
 
 
 def _check_pools(
-  settings: FrozenConfigDict, size: tuple[int, int], window: tuple[int, int]
+  settings: FrozenConfigDict, size: tuple[int, ...], window: tuple[int, ...]
 ) -> None:
   """Raises `ConfigError` where the blocks leave nothing of a window.
 

@@ -80,7 +80,11 @@ def _grad_x(x: jax.Array, kernel: jax.Array, spread: jax.Array) -> jax.Array:
   spread = spread.reshape(2, 2, filters, times, bands, batch)
   spread = spread.transpose(2, 3, 0, 4, 1, 5)
   spread = spread.reshape(filters, 2 * times, 2 * bands, batch)
-  convolved, vjp = jax.vjp(lambda x: product_conv(x, kernel, 'VALID'), x)
+
+  def convolve(x: jax.Array) -> jax.Array:
+    return product_conv(x, kernel, 'VALID')
+
+  convolved, vjp = jax.vjp(convolve, x)
   rest = [
     (0, m - n) for m, n in zip(convolved.shape, spread.shape, strict=True)
   ]
@@ -101,7 +105,7 @@ def _four_kernels(kernel: jax.Array) -> jax.Array:
   return jnp.stack(moved).transpose(0, 4, 1, 2, 3).reshape(4 * filters, -1)
 
 
-def _patches(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+def _patches(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
   """Returns f[(kt + 1) (kf + 1) C, T', F', B], what each window depends on."""
   times = (x.shape[1] - size[0] + 1) // 2
   bands = (x.shape[2] - size[1] + 1) // 2
