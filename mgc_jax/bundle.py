@@ -243,7 +243,8 @@ def _check_shapes(bundle: Bundle, directory: pathlib.Path) -> None:
     name: jax.ShapeDtypeStruct((num_bands,), np.float32)
     for name in ('mean', 'std')
   }
-  expected = {k: v.shape for k, v in flatten_dict(wanted, sep='/').items()}
+  flat: dict[str, Any] = flatten_dict(wanted, sep='/')
+  expected = {k: v.shape for k, v in flat.items()}
   found = {k: v.shape for k, v in _flat(bundle).items()}
   if expected != found or config.model.num_genres != len(bundle.genres):
     odd = sorted(set(expected.items()) ^ set(found.items()))[:3]

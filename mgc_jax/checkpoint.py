@@ -63,7 +63,7 @@ class Checkpoints:
           progress=ocp.args.JsonRestore(),
         ),
       )
-      return found.state, Progress.from_json(found.progress)
+      return found['state'], Progress.from_json(found['progress'])
     except (OSError, LookupError, TypeError, ValueError) as error:
       raise DataError(
         f'{self._directory / str(step)}: damaged checkpoint ({error}); delete '

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import functools
+import io
 import logging
 import os
 import pathlib
@@ -151,7 +152,8 @@ def run(main: Callable[..., None], takes_words: bool = False) -> None:
   """
   _open_closed_streams()
   # Names of files need not be text; they are shown nevertheless.
-  sys.stdout.reconfigure(errors='backslashreplace')
+  if isinstance(sys.stdout, io.TextIOWrapper):  # unless a caller replaced it
+    sys.stdout.reconfigure(errors='backslashreplace')
   _log_to_stderr()
   with _handling_lost_output():
     app.run(

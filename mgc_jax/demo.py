@@ -11,6 +11,9 @@ Examples:
   python -m mgc_jax.demo --model=runs/mine --port=8000
 """
 
+# The extra need not be installed where types are checked.
+# pyright: reportMissingImports=false
+
 import os
 import pathlib
 import signal

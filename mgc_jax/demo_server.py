@@ -5,6 +5,10 @@ address is fetched. A page of somebody else, open in the same browser, can reach
 a server on loopback by a name of its own (DNS rebinding), so names are checked.
 """
 
+# The extra need not be installed where types are checked.
+# pyright: reportMissingImports=false
+
+import pathlib
 import re
 
 import gradio as gr
@@ -31,10 +35,12 @@ def fetch_nothing(component: gr.components.Component) -> None:
   """
   keep = component.async_move_resource_to_block_cache
 
-  async def keep_files_only(path: str | None) -> str | None:
-    if path and '://' in path:
+  async def keep_files_only(
+    url_or_file_path: str | pathlib.Path | None,
+  ) -> str | None:
+    if isinstance(url_or_file_path, str) and '://' in url_or_file_path:
       raise gr.Error('only what is uploaded here is answered')
-    return await keep(path)
+    return await keep(url_or_file_path)
 
   component.async_move_resource_to_block_cache = keep_files_only
 

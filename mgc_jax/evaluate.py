@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import flax.linen as nn
 import jax
@@ -57,7 +57,8 @@ def _forward(
   windows, mask = grid_windows(
     frames, num_frames, band_mean, band_std, settings
   )
-  return model.apply(variables, windows), mask
+  # One value, as no collection is mutable.
+  return cast(jax.Array, model.apply(variables, windows)), mask
 
 
 def window_logits(

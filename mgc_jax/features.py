@@ -7,6 +7,7 @@ too long for a person who waits for one answer.
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -38,7 +39,8 @@ def log_mel(waveform: np.ndarray, features: ConfigDict) -> np.ndarray:
   if len(padded) < n_fft:
     padded = np.pad(padded, (0, n_fft - len(padded)))
   frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
-  spectrum = scipy.fft.rfft(frames * _hann(n_fft), axis=1)
+  # An array, of which SciPy says something else.
+  spectrum: Any = scipy.fft.rfft(frames * _hann(n_fft), axis=1)
   power = spectrum.real**2 + spectrum.imag**2
   mel = power @ mel_filterbank(
     features.sample_rate_hz,

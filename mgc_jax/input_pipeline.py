@@ -8,6 +8,7 @@ and any point of an epoch can be reached without reading what is before it.
 import functools
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -74,10 +75,9 @@ class Reader:
     weight[len(order) :] = 0.0
     number, num_parts = part
     batch_size //= num_parts
-    padded, weight = (
-      x.reshape(-1, num_parts, batch_size)[:, number].ravel()
-      for x in (padded, weight)
-    )
+    shape = (-1, num_parts, batch_size)
+    padded = padded.reshape(shape)[:, number].ravel()
+    weight = weight.reshape(shape)[:, number].ravel()
     rows, lengths = examples.rows[padded], examples.num_frames[padded]
     paths = [str(index.directory / name) for name in index.shard[rows]]
     where = (paths, index.offset[rows], examples.starts[padded], lengths)
@@ -121,10 +121,12 @@ class Reader:
       output_types=[tf.string],
       output_shapes=[tf.TensorShape([])],
     )[0]
-    windows = self._features.deserialize_example(record)['windows']
+    example: Any = self._features.deserialize_example(record)
+    windows = example['windows']
     frames = tf.reshape(windows, [-1, windows.shape[-1]])
     frames = frames[start : start + length]
-    frames = tf.pad(frames, [[0, size - tf.shape(frames)[0]], [0, 0]])
+    missing: Any = size - tf.shape(frames)[0]  # taken like an int
+    frames = tf.pad(frames, [[0, missing], [0, 0]])
     return tf.ensure_shape(frames, [size, windows.shape[-1]])
 
   def _numpy(self, dataset: tf.data.Dataset) -> Iterator[np.ndarray]:

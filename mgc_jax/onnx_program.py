@@ -5,10 +5,13 @@ One file that any ONNX runtime takes: inputs `frames` and `num_frames`, outputs
 know of it is JSON in its metadata.
 """
 
+# The extra need not be installed where types are checked.
+# pyright: reportMissingImports=false
+
 import dataclasses
 import os
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,7 +49,10 @@ class OnnxProgram(Description):
     """Answers for one excerpt, as `program.Program` does for several."""
     inputs = dict(zip(_INPUTS, (frames, num_frames), strict=True))
     try:
-      return tuple(self.session.run(_OUTPUTS, inputs))
+      # Arrays, as `read` has seen to it.
+      outputs: Any = self.session.run(_OUTPUTS, inputs)
+      logits, mask, embedding = outputs
+      return logits, mask, embedding
     except Exception as error:  # onnxruntime's have no common class
       said = ' '.join(str(error).split())[:200]
       raise DataError(f'the model fails: {said}') from error
@@ -137,7 +143,7 @@ def read(path: str | os.PathLike) -> OnnxProgram:
     parts = [*session.get_inputs(), *session.get_outputs()]
     if tuple(part.name for part in parts) != _INPUTS + _OUTPUTS:
       raise ValueError('other inputs or outputs')
-    kinds = [_KINDS.get(part.type, part.type) for part in parts]
+    kinds = [str(_KINDS.get(part.type, part.type)) for part in parts]
     check_signature(about, kinds, [tuple(part.shape) for part in parts])
   except OSError as error:
     raise DataError(f'{path}: {error.strerror}') from error

@@ -1,6 +1,7 @@
 """The optimiser and its schedule, from configuration."""
 
 import functools
+from typing import Any
 
 import optax
 from flax.traverse_util import path_aware_map
@@ -54,7 +55,7 @@ def create_optimizer(
   return optax.chain(optax.clip_by_global_norm(train.clip_norm), update)
 
 
-def _decays(params: optax.Params, frozen_body: bool) -> optax.Params:
+def _decays(params: Any, frozen_body: bool) -> Any:
   """Biases and normalisation are vectors; kernels are not, and decay."""
   return path_aware_map(
     lambda path, x: x.ndim > 1 and (HEAD in path or not frozen_body), params

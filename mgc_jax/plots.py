@@ -106,7 +106,7 @@ def _set_mel_ticks(axis: Axes, features: ConfigDict) -> None:
   middle_hz = filters.argmax(axis=0) * bin_hz
   shown = [x for x in _MEL_TICKS_HZ if middle_hz[0] <= x <= middle_hz[-1]]
   middles = np.arange(features.num_bands) + 0.5
-  axis.set_yticks(np.interp(shown, middle_hz, middles), shown)
+  axis.set_yticks(np.interp(shown, middle_hz, middles), [*map(str, shown)])
 
 
 def plot_distribution(

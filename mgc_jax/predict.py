@@ -14,6 +14,7 @@ Examples:
 """
 
 import csv
+import io
 import json
 import pathlib
 import sys
@@ -65,7 +66,8 @@ def _writer(genres: tuple[str, ...]) -> Callable[['Answer'], None]:
     return lambda answer: print(text_of(answer, top, timeline))
   writer = csv.writer(sys.stdout, lineterminator='\n')
   # Paths are exactly those of the disk, byte for byte.
-  sys.stdout.reconfigure(errors='surrogateescape')
+  if isinstance(sys.stdout, io.TextIOWrapper):  # unless a caller replaced it
+    sys.stdout.reconfigure(errors='surrogateescape')
   names = ['genre', 'probability', 'uncertain', 'duration_s', 'windows']
   names.append('warning')
   spans = ['start_s', 'end_s'] if timeline else []

@@ -29,7 +29,9 @@ def opened(path: str | os.PathLike) -> Iterator[soundfile.SoundFile]:
     Any of `ERRORS`: libsndfile cannot read it.
   """
   with _messages_discarded():
-    file = soundfile.SoundFile(os.fsencode(path))
+    file = soundfile.SoundFile(
+      os.fsencode(path)  # pyright: ignore[reportArgumentType]  it takes bytes
+    )
   with file:
     yield file
 

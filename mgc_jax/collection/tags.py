@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import mutagen
 from mutagen import apev2, id3, mp3
@@ -148,14 +149,15 @@ def _write(path: str, tag: GenreTag) -> None:
     return
   if file.tags is None:
     file.add_tags()
-  key = key_of(file.tags, 'genre')
-  if key in file.tags:
-    del file.tags[key]
-  if tag.values and isinstance(file.tags, id3.ID3):
-    file.tags.add(id3.TCON(encoding=id3.Encoding.UTF8, text=[*tag.values]))
+  tags: Any = file.tags  # which mutagen declares to be None
+  key = key_of(tags, 'genre')
+  if key in tags:
+    del tags[key]
+  if tag.values and isinstance(tags, id3.ID3):
+    tags.add(id3.TCON(encoding=id3.Encoding.UTF8, text=[*tag.values]))
   elif tag.values:
-    file.tags[key] = [*tag.values]
-  if not file.tags and isinstance(file.tags, id3.ID3 | apev2.APEv2):
+    tags[key] = [*tag.values]
+  if not tags and isinstance(tags, id3.ID3 | apev2.APEv2):
     file.delete()  # as it was before there was a genre
   else:
     file.save()
@@ -176,7 +178,11 @@ def _write_id3(path: str, tag: GenreTag) -> None:
     tags.add(id3.TCON(encoding=encoding, text=[*tag.values]))
   if tags or tags.unknown_frames:
     # Several values of a frame stay several, in version 3 too.
-    tags.save(path, v2_version=version, v23_sep=None)
+    tags.save(
+      path,
+      v2_version=version,
+      v23_sep=None,  # pyright: ignore[reportArgumentType]  its text allows it
+    )
   else:
     tags.delete(path, delete_v1=False)
   if tag.id3v1 is not None:

@@ -4,6 +4,9 @@ The code per track is that of local preparation. Workers read the tracks at
 their paths, so those are on a disk that all share, or remote (gs://, s3://).
 """
 
+# The extra need not be installed where types are checked.
+# pyright: reportMissingImports=false
+
 import contextlib
 import dataclasses
 import io

@@ -144,7 +144,9 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
     directory = epath.Path(self.data_dir)
     _write_reasons(directory / excerpt_index.LEFT_OUT_FILE, self._left_out)
     _write_reasons(directory / excerpt_index.DAMAGED_FILE, self._damaged)
-    excerpt_index.write(self.data_dir, self.info.features, self._genres)
+    features = self.info.features
+    assert isinstance(features, tfds.features.FeaturesDict)  # of `_info`
+    excerpt_index.write(self.data_dir, features, self._genres)
 
 
 def _write_reasons(path: epath.Path, reasons: list[tuple[Track, str]]) -> None:

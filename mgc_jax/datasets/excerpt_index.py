@@ -95,6 +95,7 @@ def write(
   facts = tfds.decode.PartialDecoding(
     {name: name in (*_COLUMNS, 'band_sums') for name in features}
   ).extract_features(features)
+  assert isinstance(facts, tfds.features.FeaturesDict)  # as `features` is
   band_sums = []
   file = io.StringIO(newline='')
   writer = csv.DictWriter(file, _COLUMNS, extrasaction='ignore')

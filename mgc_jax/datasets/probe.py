@@ -87,7 +87,7 @@ def probe(levels: np.ndarray, source: np.ndarray, group: np.ndarray) -> Probe:
     tuple(map(str, sources)),
     tuple(map(int, num_excerpts)),
     float(balanced_accuracy_score(source, found)),
-    np.abs(model[-1].coef_).mean(axis=0),
+    np.abs(model.steps[-1][1].coef_).mean(axis=0),
   )
 
 

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import fsspec
 
@@ -76,7 +77,7 @@ def remote_states(paths: list[str]) -> dict[str, tuple]:
   }
 
 
-def _files(path: str) -> fsspec.AbstractFileSystem:
+def _files(path: str) -> Any:  # fsspec.AbstractFileSystem, which has no types
   try:
     return fsspec.filesystem(path.partition('://')[0])
   except ImportError as error:

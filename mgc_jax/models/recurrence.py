@@ -64,11 +64,12 @@ class WindowLstm(nn.Module):
     if hoisted:
       inputs, project = jnp.dot(inputs, project[0]) + project[1], None
     by_hand = hoisted and train
+    axes: Any = (0, nn.broadcast, nn.broadcast)  # untyped; by default an int
     recurrence = nn.scan(
       _LstmStep,
       variable_broadcast='params',
       split_rngs={'params': False},
-      in_axes=(0, nn.broadcast, nn.broadcast),
+      in_axes=axes,
       out_axes=0,
     )(size, self.dtype, by_hand, name='recurrence')
     if by_hand:
