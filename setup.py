@@ -54,6 +54,7 @@ setuptools.setup(
       'hypothesis>=6.100',
       'jsonschema>=4.20',
       'kubernetes-validate>=1.30',
+      'pyright[nodejs]>=1.1.414',  # with all that it runs on
       'pytest>=8.0',
       'pytest-cov>=5.0',
       'pytest-xdist>=3.7',
