@@ -1,8 +1,11 @@
-"""From the start of a process to its first training step, and what it compiles.
+"""Times how long commands take to start, and training to make its first step.
 
-A fresh process each time: without JAX's cache of compiled code, with an empty
-one, and with one that an earlier process filled. Each function is compiled
-once, which is checked.
+`--help` shows what every use of a command pays before it does anything; it is
+compared with the start of Python alone.
+
+The first step is timed in fresh processes: without JAX's cache of compiled
+code, with an empty one, and with one that an earlier process filled. Each
+function is compiled once, which is checked.
 
   python -m benchmarks.startup
 """
@@ -20,6 +23,50 @@ import numpy as np
 
 from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
 from benchmarks.networks import NAMES, batch_shape, network_config
+
+COMMANDS = (
+  'main',
+  'predict',
+  'collection',
+  'datasets.prepare',
+  'sweep',
+  'ladder',
+)
+
+
+def help_seconds(rounds: int) -> dict[str, dict]:
+  """Times `python -m mgc_jax.<command> --help`.
+
+  Args:
+    rounds: how often each command is started, in turn with the others.
+
+  Returns:
+    By command, its `seconds` and the `ratio` to the start of Python alone,
+    whose entry is called python.
+
+  Raises:
+    RuntimeError: a command printed no help.
+  """
+
+  def start(arguments: list[str]) -> float:
+    start_s = time.perf_counter()
+    done = subprocess.run(
+      [sys.executable, *arguments], stdout=subprocess.PIPE, check=False
+    )
+    seconds = time.perf_counter() - start_s
+    if '--help' in arguments and not done.stdout:
+      raise RuntimeError(f'{" ".join(arguments)}: printed nothing')
+    return seconds
+
+  measured = {'python': functools.partial(start, ['-c', 'pass'])}
+  for command in COMMANDS:
+    arguments = ['-m', f'mgc_jax.{command}', '--help']
+    measured[command] = functools.partial(start, arguments)
+  seconds = in_turn(measured, rounds)
+  return {
+    name: {'seconds': spread(x), 'ratio': ratio(x, seconds['python'])}
+    for name, x in seconds.items()
+  }
 
 
 def seconds_to_first_step(
@@ -114,7 +161,7 @@ def compare(network: str, rounds: int, toy: bool) -> dict:
 
 
 def main() -> None:
-  """Prints what the cache gives, by network."""
+  """Prints what `--help` takes by command, and what the cache gives."""
   flags = parser(__doc__)
   flags.add_argument('--rounds', type=int, default=3)
   flags.add_argument('--child', help='a network: take its steps, say when')
@@ -122,6 +169,14 @@ def main() -> None:
   if args.child:
     _child(args.child, args.toy)
     return
+  helps = help_seconds(1 if args.toy else max(args.rounds, 5))
+  print(f'Python alone: {helps["python"]["seconds"]["median"]:.2f} s')
+  for command in COMMANDS:
+    found = helps[command]
+    seconds, times = found['seconds']['median'], told(found['ratio'])
+    print(
+      f'{command} --help: {seconds:.2f} s, {times} Python alone', flush=True
+    )
   results = {}
   for network in NAMES[-1:] if args.toy else NAMES:
     found = compare(network, 1 if args.toy else args.rounds, args.toy)
@@ -132,7 +187,7 @@ def main() -> None:
       f'({", ".join(times)})',
       flush=True,
     )
-  tell({'networks': results}, args.json)
+  tell({'help': helps, 'networks': results}, args.json)
 
 
 if __name__ == '__main__':

@@ -10,7 +10,6 @@ import functools
 from typing import Any
 
 import numpy as np
-import scipy.fft
 from ml_collections import ConfigDict
 
 _AMIN_POWER = 1e-10  # librosa's floor, -100 dB
@@ -34,6 +33,8 @@ def log_mel(waveform: np.ndarray, features: ConfigDict) -> np.ndarray:
     `features.scaling` full_scale 0 dB is full-scale power; with range it is the
     waveform's own maximum, and its minimum is stretched to the whole range.
   """
+  import scipy.fft  # a third of a second; configurations need none
+
   n_fft, hop = features.fft_samples, features.hop_samples
   padded = np.pad(waveform.astype(np.float32, copy=False), n_fft // 2)
   if len(padded) < n_fft:

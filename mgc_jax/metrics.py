@@ -7,7 +7,6 @@ is in `window_sums`.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import stdtrit
 
 UNCERTAIN_UNDER = 0.5  # a track's answer, by its probability
 
@@ -216,6 +215,8 @@ def mean_ci95(values: Sequence[float]) -> dict:
   mean, count = float(values.mean()), len(values)
   if count < 2:
     return {'mean': mean, 'std': None, 'ci95': None}
+  from scipy.special import stdtrit  # a third of a second; only here
+
   std = float(values.std(ddof=1))
   half = float(stdtrit(count - 1, 0.975)) * std / np.sqrt(count)
   return {'mean': mean, 'std': std, 'ci95': [mean - half, mean + half]}

@@ -14,6 +14,7 @@ from mgc_jax.config_rules import SPLITS
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.prepare import Prepared
 from mgc_jax.datasets.splits import Split
+from mgc_jax.tables import table
 
 RESULTS_FILE = 'results.json'
 _PACKAGES = ('mgc_jax', 'jax', 'flax', 'optax', 'numpy')
@@ -174,25 +175,3 @@ def calibration_table(found: dict[str, Any]) -> list[str]:
   ]
   title = f'at temperature {found["temperature"]:.2f}'
   return table([title, 'before', 'after'], rows)
-
-
-def table(
-  header: list[str], rows: list[list[Any]], gap: str = '  '
-) -> list[str]:
-  """Returns lines of aligned columns, the first to the left."""
-  cells = [[str(cell) for cell in row] for row in [header, *rows]]
-  widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-  return [
-    gap.join(
-      cell.ljust(width) if i == 0 else cell.rjust(width)
-      for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-    )
-    for row in cells
-  ]
-
-
-def markdown_table(header: list[str], rows: list[list[Any]]) -> str:
-  """Returns a Markdown table of aligned columns."""
-  lines = table(header, rows, ' | ')
-  rule = '-|-'.join('-' * len(part) for part in lines[0].split(' | '))
-  return '\n'.join(f'| {line} |' for line in (lines[0], rule, *lines[1:]))

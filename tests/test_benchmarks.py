@@ -173,7 +173,10 @@ def test_input_pipeline(tmp_path):
 
 
 def test_startup(tmp_path):
-  found = _figures(tmp_path, 'startup', '--toy')['networks']['crnn']
+  figures = _figures(tmp_path, 'startup', '--toy')
+  assert figures['help']['python']['ratio']['median'] == 1
+  assert all(x['seconds']['median'] > 0 for x in figures['help'].values())
+  found = figures['networks']['crnn']
   assert found['seconds']['filled']['median'] > 0.5
   assert found['cache_hits']['filled'] > found['cache_hits']['empty'] == 0
 

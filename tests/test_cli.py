@@ -226,3 +226,42 @@ def test_predict_without_standard_output_still_names_failures(tmp_path):
   done = _with_closed('>&-', *command, cwd=tmp_path)
   assert done.returncode == 1
   assert done.stderr.splitlines()[0] == 'none.mp3: no such file'
+
+
+# Each takes a fifth of a second or more to import.
+HEAVY = (
+  'jax',
+  'keras',
+  'librosa',
+  'matplotlib',
+  'orbax',
+  'scipy',
+  'sklearn',
+  'soundfile',
+  'tensorflow',
+  'tensorflow_datasets',
+)
+
+
+@pytest.mark.parametrize(
+  'name', ['main', 'predict', 'collection', 'datasets.prepare', 'sweep']
+)
+def test_help_does_not_wait_for_imports(name):
+  code = (
+    'import runpy, sys\n'
+    f'sys.argv[1:] = ["--help"]\n'
+    'try:\n'
+    f'  runpy.run_module("mgc_jax.{name}", run_name="__main__")\n'
+    'finally:\n'
+    f'  print(*sorted(set({HEAVY}) & set(sys.modules)), file=sys.stderr)\n'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    capture_output=True,
+    text=True,
+    check=False,
+    cwd=ROOT,
+    env=environment(),
+  )
+  assert '--help' in done.stdout or 'flags:' in done.stdout
+  assert done.stderr.split() == []

@@ -17,7 +17,6 @@ from mgc_jax.collection.placing import STOPPING, Stays
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.names import is_shown, known_artist, printable
 
-LEVELS = ('genre', 'artist')
 _MAX_NAME_BYTES = 120  # of a folder; file systems take 255
 UNCERTAIN, UNKNOWN = 'uncertain', 'unknown artist'
 _PLACE = {
@@ -53,7 +52,7 @@ def plan(
     journal: of the index.
     target: an absolute path.
     method: link, copy or move.
-    levels: the folders above a track, of LEVELS.
+    levels: the folders above a track, of `placing.LEVELS`.
     min_probability: less probable tracks go to the folder UNCERTAIN.
 
   Raises:

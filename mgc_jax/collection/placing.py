@@ -10,6 +10,7 @@ import shutil
 
 from mgc_jax.errors import DataError
 
+LEVELS = ('genre', 'artist')  # of folders that tracks are sorted into
 _BLOCK_BYTES = 1 << 20
 # Errors that the next file would meet as well.
 STOPPING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)

@@ -13,7 +13,7 @@ from mgc_jax.collection.index import Index
 from mgc_jax.errors import ConfigError
 from mgc_jax.metrics import UNCERTAIN_UNDER
 from mgc_jax.names import printable
-from mgc_jax.report import table
+from mgc_jax.tables import table
 
 _NUM_FAILURES = 10  # named
 

@@ -33,7 +33,7 @@ from mgc_jax.datasets.workers import map_tracks
 from mgc_jax.errors import ConfigError, DataError, RemoteError
 from mgc_jax.features import frame_rate_hz
 from mgc_jax.names import printable
-from mgc_jax.report import table
+from mgc_jax.tables import table
 
 _TOLERANCE_S = 1.0  # clips of 30 s are a little longer or shorter
 _BLOCK_BYTES = 1 << 20

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from mgc_jax import predictions, report
+from mgc_jax import predictions
 from mgc_jax.ladder.plan import PROTOCOLS
 from mgc_jax.sweep.plan import Run
+from mgc_jax.tables import markdown_table
 
 
 def summarise(
@@ -72,7 +73,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         f'{_accuracy(row["track_accuracy"])} ({low:.1%} to {high:.1%})',
       ]
     lines.append(cells)
-  return report.markdown_table(' | '.join(header).split(' | '), lines)
+  return markdown_table(' | '.join(header).split(' | '), lines)
 
 
 def _accuracy(found: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 
 from mgc_jax import report
 from mgc_jax.datasets.sources.synthetic import GENRES
+from mgc_jax.tables import markdown_table
 
 _MAX_CONFUSIONS = 6
 
@@ -49,7 +50,7 @@ track was answered by a model that had heard neither it nor its artist.
 expect less of other music. The model here was then trained on all tracks, with
 the same settings, to its last epoch.
 
-{report.markdown_table(['genre', 'recall', 'precision', 'tracks'], rows)}
+{markdown_table(['genre', 'recall', 'precision', 'tracks'], rows)}
 
 **Where it fails.** {_confusions(found)}
 

@@ -4,11 +4,12 @@ import json
 import pathlib
 from typing import Any
 
-from mgc_jax import report, whole_file
+from mgc_jax import whole_file
 from mgc_jax.errors import DataError
 from mgc_jax.metrics import mean_ci95
 from mgc_jax.pool import pool
 from mgc_jax.sweep.plan import Run
+from mgc_jax.tables import markdown_table
 
 JSON_FILE, TABLE_FILE = 'sweep.json', 'sweep.md'
 _HEADER = ['settings', 'seeds', 'tracks', 'mean', 'std', '95 % interval']
@@ -120,7 +121,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
       line.append(_difference(row.get('difference')))
     cells.append(line)
   header = [*_HEADER, *(['paired difference'] if len(rows) > 1 else [])]
-  return report.markdown_table(header, cells)
+  return markdown_table(header, cells)
 
 
 def _percent(value: float | None) -> str:
