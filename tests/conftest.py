@@ -12,18 +12,39 @@ from mgc_jax.bundle import Bundle
 from mgc_jax.config import base_config
 from mgc_jax.models import create_model
 from tests.mirror import serve
+from tests.processes import compiled_folder
 
 RATE_HZ = 8000
 
 
+def pytest_configure(config):
+  """Sets JAX up, here and in the processes that tests start.
+
+  Most of a test's time would go into compiling. So all workers of a session
+  share one cache of compiled code, and the compiler does not optimise, except
+  in the slow tests.
+  """
+  if 'slow' not in config.option.markexpr.replace('not slow', ''):
+    given = os.environ.get('XLA_FLAGS', '')
+    os.environ['XLA_FLAGS'] = f'{given} --xla_backend_optimization_level=0'
+  # A size makes JAX lock the cache, so several processes can write to it.
+  os.environ['JAX_COMPILATION_CACHE_MAX_SIZE'] = str(1 << 30)
+  os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
+  jax.config.update('jax_compilation_cache_max_size', 1 << 30)
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+
+
 @pytest.fixture(scope='session', autouse=True)
 def _private_cache(tmp_path_factory):
-  """Nothing of a test lands in the user's cache."""
+  """Keeps the user's cache out of the tests; workers share one cache.
+
+  It holds compiled code, and the records of the corpora that tests prepare.
+  """
   cache = tmp_path_factory.mktemp('cache')
+  if 'PYTEST_XDIST_WORKER' in os.environ:
+    cache = tmp_path_factory.getbasetemp().parent / 'cache'
   os.environ['XDG_CACHE_HOME'] = str(cache)
-  # Tests compile the same small functions again and again.
-  jax.config.update('jax_compilation_cache_dir', str(cache / 'jax'))
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+  jax.config.update('jax_compilation_cache_dir', compiled_folder())
 
 
 @pytest.fixture(scope='session')

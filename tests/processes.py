@@ -72,6 +72,11 @@ class Process:
       time.sleep(0.05)
 
 
+def compiled_folder():
+  """Returns where this session keeps compiled code."""
+  return os.environ['XDG_CACHE_HOME'] + '/jax'
+
+
 def environment(**env):
   """The environment of a command, compiled steps kept for the next one."""
   path = pathlib.Path(sys.executable).parent
@@ -81,8 +86,7 @@ def environment(**env):
     **kept,
     'PYTHONPATH': str(ROOT),
     'PATH': f'{path}:{os.environ["PATH"]}',
-    'JAX_COMPILATION_CACHE_DIR': os.environ['XDG_CACHE_HOME'] + '/commands',
-    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+    'JAX_COMPILATION_CACHE_DIR': compiled_folder(),
     **{name: str(value) for name, value in env.items()},
   }
 

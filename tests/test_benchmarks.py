@@ -1,7 +1,5 @@
-"""Benchmarks run at toy size, so that none rots; figures mean nothing here."""
+"""What the benchmarks count, need, and refuse."""
 
-import importlib.util
-import json
 import subprocess
 import sys
 
@@ -11,35 +9,9 @@ import pytest
 
 from benchmarks.flops import count_flops
 from benchmarks.networks import NAMES, network_config
-from benchmarks.peers.jax_variants import LEFT_OUT
 from mgc_jax.models.convolution import native_conv
-from tests.conftest import write_tone
+from tests.commands import run_command
 from tests.processes import ROOT, environment
-
-needs_torch = pytest.mark.skipif(
-  importlib.util.find_spec('torch') is None, reason="install '.[bench]'"
-)
-
-
-def _run(*args):
-  return subprocess.run(
-    [sys.executable, '-m', *map(str, args)],
-    capture_output=True,
-    text=True,
-    check=False,
-    cwd=ROOT,
-    env=environment(),
-  )
-
-
-def _figures(tmp_path, module, *args):
-  done = _run(f'benchmarks.{module}', f'--json={tmp_path / "f.json"}', *args)
-  assert done.returncode == 0, done.stderr
-  found = json.loads((tmp_path / 'f.json').read_text())
-  where = found['environment']
-  assert where['cores'] >= 1 and where['processor']
-  assert where['versions']['jax'] in done.stdout
-  return found
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -49,94 +21,6 @@ def test_nothing_random_comes_before_a_network(name):
   assert found.pop('crop') == 'grid' and found.pop('max_speed') == 1
   widths = {'max_time_mask_frames', 'max_band_mask_bands'}  # of no masks
   assert not any(found[name] for name in found.keys() - widths)
-
-
-@needs_torch
-def test_step_against_the_peers(tmp_path):
-  found = _figures(tmp_path, 'step', '--toy')['networks']['seed/crnn']
-  for by_allocator in found.values():
-    for what in ('train', 'infer'):
-      speeds = by_allocator[what]['windows_per_s']
-      assert len(speeds) == 5
-      assert all(x['min'] > 0 for x in speeds.values())
-      fastest = by_allocator[what]['fastest']
-      ratio = speeds['jax/default']['median'] / speeds[fastest]['median']
-      assert by_allocator[what]['ratio'][fastest]['median'] == ratio
-
-
-@needs_torch
-@pytest.mark.parametrize(
-  'network', ['seed/cnn', 'seed/lstm', 'cnn', 'lstm', 'crnn']
-)
-def test_peers_compute_the_same(network):
-  from benchmarks.step import check_same
-  from benchmarks.worker import Worker
-
-  workers = {
-    name: Worker(network, name, toy=True)
-    for name in ('jax/default', 'torch/eager', 'keras/default')
-  }
-  check_same(network, workers)
-  for worker in workers.values():
-    worker.close()
-
-
-@needs_torch
-def test_peers_that_compute_something_else_are_refused():
-  from benchmarks.step import check_same
-  from benchmarks.worker import Worker
-
-  workers = {
-    'jax/default': Worker('crnn', 'jax/default', toy=True),
-    'torch/eager': Worker('seed/crnn', 'torch/eager', toy=True),
-  }
-  with pytest.raises(RuntimeError, match='torch/eager has .* parameters'):
-    check_same('crnn', workers)
-  for worker in workers.values():
-    worker.close()
-
-
-def test_ablation(tmp_path):
-  args = ('--toy', '--ablation', '--networks=lstm')
-  found = _figures(tmp_path, 'step', *args)['networks']['lstm']
-  assert set(found['as they come']['train']['ratio']) == {
-    f'jax/{name}' for name in LEFT_OUT
-  }
-
-
-def test_what_is_left_out_changes_the_program():
-  """In processes of their own: a variant changes the modules for good."""
-  code = (
-    'import sys, numpy as np\n'
-    'from benchmarks.networks import batch_shape, network_config\n'
-    'from benchmarks.peers.jax_peer import JaxPeer\n'
-    "config = network_config('seed/crnn', True)\n"
-    'config.train.batch_size = 40\n'
-    'shape = batch_shape(config)\n'
-    'peer = JaxPeer(config, shape, sys.argv[1])\n'
-    'placed = peer.place(np.ones(shape, np.float32), np.zeros(40, np.int64))\n'
-    "text = peer.program(placed, 'train')\n"
-    "kinds = ('convolution', 'while', 'fusion', 'dot', 'concatenate')\n"
-    "print(*(text.count(f' {kind}(') for kind in kinds))"
-  )
-  programs = {}
-  for variant in ('default', *LEFT_OUT):
-    done = subprocess.run(
-      [sys.executable, '-c', code, variant],
-      cwd=ROOT,
-      env=environment(),
-      capture_output=True,
-      text=True,
-      check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    programs[variant] = tuple(map(int, done.stdout.split()))
-  default = programs.pop('default')
-  assert default[0] == 0 < programs['matrix_products'][0]
-  assert programs['inputs_computed_once'][1] < default[1]
-  assert programs['parts_of_batches'][1] < default[1]
-  assert programs.pop('kept_memory') == default
-  assert default not in programs.values()
 
 
 @pytest.mark.parametrize('length', [1, 5])
@@ -160,103 +44,6 @@ def test_arithmetic_of_a_convolution():
   assert count_flops(function, x, kernel) == 2 * (3 * 3 * 4) * 5 * 7 * 6 * 2
 
 
-def test_convolution(tmp_path):
-  (found,) = _figures(tmp_path, 'convolution', '--toy')['layers'].values()
-  assert found['both']['ratio']['ours']['median'] == 1
-  assert found['both']['ms']['ours']['median'] > 0
-
-
-def test_input_pipeline(tmp_path):
-  found = _figures(tmp_path, 'input_pipeline', '--toy')
-  assert found['pipeline_windows_per_s'] > 0
-  assert 0 < found['models']['crnn']['host_share']['resident']['median'] < 1
-
-
-def test_startup(tmp_path):
-  figures = _figures(tmp_path, 'startup', '--toy')
-  assert figures['help']['python']['ratio']['median'] == 1
-  assert all(x['seconds']['median'] > 0 for x in figures['help'].values())
-  found = figures['networks']['crnn']
-  assert found['seconds']['filled']['median'] > 0.5
-  assert found['cache_hits']['filled'] > found['cache_hits']['empty'] == 0
-
-
-def test_profile(tmp_path):
-  found = _figures(tmp_path, 'profile', '--toy', '--network=crnn')
-  rows = found['operations']
-  assert any(
-    row['origin'].startswith('backward') and 'WindowLstm_0' in row['origin']
-    for row in rows
-  )
-  assert rows[0]['ms'] >= rows[-1]['ms'] > 0
-
-
-def test_preparation(tmp_path):
-  for i in range(6):
-    path = tmp_path / ('jazz', 'rock')[i % 2] / f'{i}.mp3'
-    write_tone(path, 3.0, 22050, frequency_hz=300.0 + 40 * i)
-  args = (f'--root={tmp_path}', '--rounds=1')
-  found = _figures(tmp_path, 'preparation', *args)
-  assert found['num_tracks'] == 6
-  assert 0 < found['peak_gib'] < 2
-
-
-def test_training_against_keras_one_of_the_peers(tmp_path):
-  found = _figures(tmp_path, 'training', '--toy')
-  assert found['ratio']['min'] > 0
-  for its in found['ends'].values():
-    assert [end['epochs'] for end in its] == [1]
-
-
-def test_preparation_stages(tmp_path):
-  found = _figures(tmp_path, 'preparation_stages', '--toy')
-  assert found['mean_error_db']['librosa'] < 0.01
-  assert found['tracks_per_s']['decode'] > found['tracks_per_s']['mgc_jax'] > 0
-
-
-def test_growth(tmp_path):
-  plot = tmp_path / 'growth.png'
-  found = _figures(tmp_path, 'growth', '--toy', f'--plot={plot}')['commands']
-  assert set(found) == {'prepare', 'train one epoch', 'predict', 'index'}
-  assert all(len(its['seconds']) == 2 for its in found.values())
-  assert plot.stat().st_size > 5000
-
-
-def test_answering(tmp_path):
-  found = _figures(tmp_path, 'answering', '--toy', '--model=cnn')
-  found = found['models']['JAX']
-  assert all(x['min'] > 0 for x in found['stages_s'].values())
-  assert found['command_s']['min'] > 0 < found['real_time_factor']['min']
-
-
-def test_neighbours(tmp_path):
-  found = _figures(tmp_path, 'neighbours', '--toy')['sizes']['300']
-  assert found['recall'] > 0.9 and found['ratio']['min'] > 0
-
-
-def test_similarity(tmp_path):
-  found = _figures(tmp_path, 'similarity', '--toy')['models']
-  for who in found['cnn'].values():
-    assert who['chance'] <= 1 and 0 <= who['precision_at_10'] <= 1
-
-
-def test_collection_cost(tmp_path):
-  ways = _figures(tmp_path, 'collection_cost', '--toy')['ways']
-  middle, everything = ways['clips of 30 s'], ways['all of whole tracks']
-  assert everything['fma_full_gib'] >= middle['fma_full_gib'] > 0
-  for row in ways.values():
-    assert row['fma_full_core_hours'] == pytest.approx(
-      106_574 / row['tracks_per_s'] / 3600
-    )
-
-
-def test_accelerator(tmp_path):
-  found = _figures(tmp_path, 'accelerator', '--toy', '--no_compile')
-  assert found['ceilings']['float32_flops'] > found['ceilings']['bytes'] > 0
-  assert set(found['networks']) == {'crnn float32 4', 'crnn bfloat16 4'}
-  assert 0 < found['epochs']['float32']['host_share'] < 1
-
-
 def test_accelerator_needs_no_decoders_and_no_tensorflow():
   absent = ('tensorflow', 'keras', 'soundfile', 'soxr', 'librosa', 'orbax')
   code = (
@@ -276,18 +63,6 @@ def test_accelerator_needs_no_decoders_and_no_tensorflow():
 
 
 def test_all_names_what_it_does_not_know():
-  done = _run('benchmarks', '--only=step,speed')
+  done = run_command('benchmarks', '--only=step,speed')
   assert done.returncode == 2
   assert 'no benchmark is called speed' in done.stderr
-
-
-def test_all_goes_on_past_one_that_fails(tmp_path):
-  file = tmp_path / 'file'
-  file.mkdir()
-  (file / 'profile.json').mkdir()  # in the way of its figures
-  done = _run(
-    'benchmarks', '--toy', '--only=profile,preparation', f'--to={file}'
-  )
-  assert done.returncode == 1
-  assert 'failed: profile' in done.stderr
-  assert json.loads((file / 'preparation.json').read_text())['num_tracks'] == 8
