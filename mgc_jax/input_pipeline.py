@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from mgc_jax.datasets.builder import record_features
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.splits import Examples
+from mgc_jax.datasets.without_keras import tf
 from mgc_jax.errors import DataError
 
 # JAX has the accelerators; TensorFlow would take their memory.

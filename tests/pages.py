@@ -1,5 +1,6 @@
 """The commands that a page shows, and how a test runs them sooner."""
 
+import pathlib
 import re
 import shlex
 import subprocess
@@ -9,6 +10,7 @@ import soundfile
 
 from mgc_jax.config import base_config
 from mgc_jax.datasets.sources import synthetic
+from tests.commands import run_command
 
 BLOCK = re.compile(r'```(sh|python|console)\n(.*?)```', re.DOTALL)
 # What a person waits for and a test does not: appended to what trains.
@@ -20,6 +22,25 @@ _SHORTER = (
 _SMALLER = (
   '--config.model.num_members=1',
   '--config.model.cnn.filters=(4,4,4,4,4)',
+)
+# Features and models that take seconds, for commands that read a config file.
+_TINY = (
+  '--config.features.sample_rate_hz=8000',
+  '--config.features.max_frequency_hz=4000',
+  '--config.features.fft_samples=512',
+  '--config.features.hop_samples=512',
+  '--config.features.num_bands=20',
+  '--config.features.excerpt_s=6',
+  '--config.windows.num_frames=32',
+  '--config.windows.hop_frames=16',
+  '--config.windows.num_windows=2',
+  '--config.model.cnn.filters=(4,4)',
+  '--config.model.cnn.pool_frames=(2,2)',
+  '--config.model.cnn.pool_bands=(2,2)',
+  '--config.model.cnn.dropout=(0.0,0.0)',
+  '--config.model.lstm.hidden_size=8',
+  '--config.model.dense.sizes=(7,)',
+  '--config.data.num_workers=1',
 )
 _TRAINS = ('mgc_jax.main', 'mgc_jax.sweep', 'mgc_jax.ladder')
 
@@ -37,13 +58,43 @@ def module(command):
   return re.match(r'(?:python -m )?([\w.]+)', command)[1]
 
 
-def shortened(command):
+def shortened(command, smaller=_SMALLER):
   """The same command; where it trains, of a small model, and not for long."""
   if module(command) not in _TRAINS or '--mode=evaluate' in command:
     return command
-  small = () if 'init_from=mgc_jax' in command else _SMALLER
+  small = () if 'init_from=mgc_jax' in command else smaller
   once = () if module(command) == 'mgc_jax.main' else ('--seeds=0',)
   return f'{command} {shlex.join((*_SHORTER, *small, *once))}'
+
+
+def tiny(command):
+  """The shortened command on tiny features, so that it takes seconds."""
+  command = command.replace('mgc_jax/pretrained/cnn', 'runs/mine/bundle')
+  command = shortened(command, ('--config.model.num_members=1',))
+  if '--config=' not in command:
+    return command
+  return f'{command} {shlex.join(_TINY)}'
+
+
+def run_here(command, folder, env, code=0):
+  """Does as `run` does; what is one `python -m` runs in this process."""
+  match = re.fullmatch(r'python -m ([^|&;]*?)(?: > (\S+))?', command)
+  if not match or '--distributed' in command:
+    return run(command, folder, env, code)
+  # A shell expands variables, patterns and quotes.
+  expanded = subprocess.run(
+    ['bash', '-ec', f"printf '%s\\0' {match[1]}"],
+    cwd=folder,
+    env=env,
+    capture_output=True,
+    check=True,
+  )
+  words = expanded.stdout.decode().split('\0')[:-1]
+  done = run_command(*words, cwd=folder, **env)
+  assert done.returncode == code, (command, done.stdout + done.stderr)
+  if match[2]:
+    (pathlib.Path(folder) / match[2]).write_text(done.stdout)
+  return done.stdout + done.stderr
 
 
 def run(command, folder, env, code=0):

@@ -51,6 +51,18 @@ def test_long_synthetic_track_is_cut_like_any_other(tiny_config):
   assert middle.sha256 not in {e.sha256 for e in found}
 
 
+@pytest.mark.slow
+def test_records_are_read_without_keras_which_stays_usable():
+  code = (
+    'import sys; import mgc_jax.input_pipeline;'
+    'assert "keras" not in sys.modules;'
+    'import tensorflow as tf;'
+    'assert tf.keras.__version__ >= "3"'
+  )
+  done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=False)
+  assert done.returncode == 0
+
+
 def test_workers_load_neither_tensorflow_nor_jax():
   code = (
     'import sys, mgc_jax.main, mgc_jax.datasets.excerpts;'

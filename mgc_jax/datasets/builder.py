@@ -11,7 +11,6 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_datasets as tfds
 from etils import epath
 from ml_collections import ConfigDict
@@ -19,6 +18,7 @@ from ml_collections import ConfigDict
 from mgc_jax.datasets import excerpt_index
 from mgc_jax.datasets.excerpts import Excerpt, try_excerpts
 from mgc_jax.datasets.track import Track
+from mgc_jax.datasets.without_keras import tf
 from mgc_jax.datasets.workers import map_tracks
 from mgc_jax.errors import DataError
 from mgc_jax.names import printable

@@ -88,8 +88,9 @@ def write(
     features: of a record.
     genres: in the order of their labels.
   """
-  import tensorflow as tf
   import tensorflow_datasets as tfds
+
+  from mgc_jax.datasets.without_keras import tf
 
   directory = epath.Path(directory)
   facts = tfds.decode.PartialDecoding(

@@ -132,9 +132,8 @@ def _name(what: str, rows: list[dict[str, str]], path: epath.Path) -> None:
 def _records(
   tracks: list[Track], config: ConfigDict, beam_options: str | None
 ) -> epath.Path:
-  import tensorflow as tf  # seconds; its errors are those of its files
-
-  from mgc_jax.datasets import builder
+  from mgc_jax.datasets import builder  # TensorFlow: seconds
+  from mgc_jax.datasets.without_keras import tf
 
   root = records_dir(config)
   try:
