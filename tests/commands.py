@@ -20,6 +20,7 @@ from absl import logging as absl_logging
 from tests.processes import ROOT
 
 app.define_help_flags()  # once: they stay, as other flags of absl do
+_shared = None  # names of the flags that belong to no command, while one runs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,16 +112,43 @@ def _environment(env):
     os.environ.update(before)
 
 
+def train_here(monkeypatch):
+  """Trains the runs of sweeps and ladders in this process, too, in one test."""
+
+  def train(config, run):
+    words = [f'--config={config}', *run.overrides, f'--workdir={run.workdir}']
+    done = run_command('mgc_jax.main', *words, cwd=os.getcwd())
+    assert done.returncode == 0, done.stderr
+
+  monkeypatch.setattr('mgc_jax.sweep.runner.train', train)
+
+
 @contextlib.contextmanager
 def _own_flags():
-  """Forgets the flags that a command defines, and what it was given."""
-  known = set(flags.FLAGS)
+  """Forgets the flags that a command defines, and what it was given.
+
+  A command may run inside another, as the runs of a sweep do.
+  """
+  global _shared
+  outermost, _shared = _shared is None, _shared or set(flags.FLAGS)
+  outer = {name: flags.FLAGS[name] for name in set(flags.FLAGS) - _shared}
+  _forget(outer)
   try:
     yield
   finally:
-    for name in set(flags.FLAGS) - known:
-      delattr(flags.FLAGS, name)
+    _forget(set(flags.FLAGS) - _shared)
     flags.FLAGS.unparse_flags()
+    for name, flag in outer.items():
+      flags.FLAGS[name] = flag
+    if outermost:
+      _shared = None
+    else:
+      flags.FLAGS.mark_as_parsed()
+
+
+def _forget(names):
+  for name in names:
+    delattr(flags.FLAGS, name)
 
 
 @contextlib.contextmanager

@@ -77,7 +77,7 @@ def tiny(command):
 
 
 def run_here(command, folder, env, code=0):
-  """Does as `run` does; what is one `python -m` runs in this process."""
+  """Does as `run` does, but for one `python -m` in this process."""
   match = re.fullmatch(r'python -m ([^|&;]*?)(?: > (\S+))?', command)
   if not match or '--distributed' in command:
     return run(command, folder, env, code)

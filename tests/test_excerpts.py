@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from mgc_jax.config import base_config
 from mgc_jax.datasets.excerpts import excerpts_of

@@ -17,6 +17,7 @@ import soundfile
 from mgc_jax.datasets import facts
 from mgc_jax.datasets.sources import synthetic
 from tests import pages
+from tests.commands import train_here
 from tests.processes import ROOT, environment
 
 PAGE = (ROOT / 'README.md').read_text()
@@ -127,13 +128,13 @@ def _place(track_id):
   return f'{int(name) // 1000:03d}/{int(name):06d}.mp3'
 
 
-def _in_this_world(command, folder, archives):
+def _in_this_world(command, folder, archives, changed):
   """A command with the test's folders, and sizes that a test waits for."""
   for place in ('music/a', 'music/b', 'music', 'other', 'my', 'data', 'sorted'):
     there = folder / place.removeprefix('music/')
     command = re.sub(f'(?<=[ =])/{place}\\b', str(there), command)
   command = command.replace('folds=5', 'folds=2').replace('0,1,2,3,4', '0,1')
-  command = pages.shortened(command)
+  command = changed(command)
   if 'config.data.source=gtma' in command:
     command += ' --config.data.allow_missing'
   if pages.module(command) == 'mgc_jax.sweep':
@@ -147,8 +148,15 @@ def _in_this_world(command, folder, archives):
   return command
 
 
-def test_every_command_runs(world, tmp_path):
+@pytest.mark.parametrize(
+  'size', ['tiny', pytest.param('as shown', marks=pytest.mark.slow)]
+)
+def test_every_command_runs(size, world, tmp_path, monkeypatch):
   here, archives = world
+  run, changed = pages.run, pages.shortened
+  if size == 'tiny':
+    run, changed = pages.run_here, pages.tiny
+    train_here(monkeypatch)
   env = environment(HOME=tmp_path / 'home', XDG_DATA_HOME=tmp_path / 'share')
   ran = []
   for command in _commands():
@@ -160,8 +168,8 @@ def test_every_command_runs(world, tmp_path):
     ran.append(pages.module(command))
     if '--mode=evaluate' not in command and '--workdir=runs/mine' in command:
       shutil.rmtree(here / 'runs' / 'mine', ignore_errors=True)
-    command = _in_this_world(command, tmp_path, archives)
-    said = pages.run(command, here, env, CODES.get(ran[-1], 0))
+    command = _in_this_world(command, tmp_path, archives, changed)
+    said = run(command, here, env, CODES.get(ran[-1], 0))
     assert 'Traceback' not in said
   assert len(ran) >= 20
   for made in ('cnn.mgc', 'jazz.m3u8', 'music.png', 'bands.png'):

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from tests import pages
+from tests.commands import train_here
 from tests.processes import ROOT, environment
 
 PAGE = (ROOT / 'docs' / 'TUTORIAL.md').read_text()
@@ -20,7 +21,7 @@ def _tiny(command):
 @pytest.mark.parametrize(
   'size', ['tiny', pytest.param('as shown', marks=pytest.mark.slow)]
 )
-def test_every_command_runs(size, tmp_path):
+def test_every_command_runs(size, tmp_path, monkeypatch):
   music = tmp_path / 'my music'
   pages.write_songs(music, ('a', 'b'), lambda i: f'artist {i}/{i}.mp3')
   for name in ('configs', 'mgc_jax'):
@@ -29,6 +30,7 @@ def test_every_command_runs(size, tmp_path):
   run, changed = pages.run, pages.shortened
   if size == 'tiny':
     run, changed = pages.run_here, _tiny
+    train_here(monkeypatch)
   ran = []
   for language, text in pages.BLOCK.findall(PAGE):
     if language == 'python':
@@ -39,17 +41,15 @@ def test_every_command_runs(size, tmp_path):
         continue
       if pages.module(command) == 'mgc_jax.demo':
         continue  # tests/test_demo.py runs it
-      if pages.module(command) == 'mgc_jax.ladder' and size == 'tiny':
-        continue  # tests/test_readme_commands.py runs it
       ran.append(pages.module(command))
       run(changed(command), tmp_path, env)
-  assert len(ran) >= 10
+  assert len(ran) >= 11
   for made in (
     'genres.csv',
     'mine/results.json',
     'tuned/results.json',
     'mixup/sweep.md',
-    *(['ladder/ladder.png'] if size != 'tiny' else []),
+    'ladder/ladder.png',
     'report.png',
     'mine.mgc',
   ):
