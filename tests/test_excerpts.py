@@ -10,6 +10,7 @@ from mgc_jax.datasets.sources import list_tracks
 from mgc_jax.datasets.track import Track
 from mgc_jax.features import log_mel
 from tests.conftest import tone, write_tone
+from tests.processes import ROOT
 
 
 def _track(path):
