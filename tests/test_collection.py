@@ -314,13 +314,18 @@ def _num_answered(path):
     return 0
 
 
-def test_an_index_killed_at_any_moment_goes_on(model, index, tmp_path):
+@pytest.mark.parametrize(
+  'num_kills', [1, pytest.param(3, marks=pytest.mark.slow)]
+)
+def test_an_index_killed_at_any_moment_goes_on(
+  num_kills, model, index, tmp_path
+):
   music = tmp_path / 'music'
   for i in range(60):  # a second or more to be heard, and a commit each second
     write_tone(music / f'{i:02}.wav', 60.0, frequency_hz=200.0 + 7 * i)
   words = [*COMMAND, 'index', music, f'--index={index}', f'--model={model}']
   rng = np.random.default_rng(0)
-  for _ in range(3):
+  for _ in range(num_kills):
     process = Process(words)
     start = _num_answered(index)
     process.wait_for(lambda start=start: _num_answered(index) > start)

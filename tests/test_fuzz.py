@@ -1,6 +1,7 @@
 """Thousands of damaged files: each is used or refused, none crashes or hangs.
 
-MGC_FUZZ_CASES and MGC_FUZZ_SEED ask for more, and for others.
+200 cases are quick, 2,000 a slow test; MGC_FUZZ_CASES and MGC_FUZZ_SEED ask for
+more, and for others.
 """
 
 import csv
@@ -31,7 +32,6 @@ from mgc_jax.models import create_model
 from mgc_jax.names import known_artist
 from tests.conftest import tiny, write_tone
 
-NUM_CASES = int(os.environ.get('MGC_FUZZ_CASES', 2000))
 SEED = int(os.environ.get('MGC_FUZZ_SEED', 0))
 LIMIT_S = 10
 ENDINGS = ('wav', 'au', 'flac', 'ogg', 'mp3', 'opus')
@@ -68,13 +68,13 @@ def _memory_kib(name):
   return int(re.search(rf'{name}:\s+(\d+) kB', text)[1])
 
 
-def _fuzz(name, share, whole, make, use):
+def _fuzz(name, num_cases, whole, make, use):
   """Uses what is whole, then cases; a `DataError` is an answer like others."""
   use(whole)
   chance = random.Random(f'{name} {SEED}')
   pathlib.Path('/proc/self/clear_refs').write_text('5')  # the peak begins anew
   before = _memory_kib('VmRSS')
-  refused, num_cases = 0, round(NUM_CASES * share)
+  refused = 0
   for _ in range(num_cases):
     case = make(chance)
     # Also where no Python code runs any more.
@@ -92,13 +92,19 @@ def _fuzz(name, share, whole, make, use):
   assert grown < 400 << 10  # KiB
 
 
+@pytest.fixture(params=[200, pytest.param(2000, marks=pytest.mark.slow)])
+def num_cases(request):
+  """Of all kinds together; each test takes a share of them."""
+  return int(os.environ.get('MGC_FUZZ_CASES', request.param))
+
+
 @pytest.fixture
 def features():
   return tiny().features
 
 
 @pytest.mark.parametrize('ending', ENDINGS)
-def test_damaged_audio(ending, features, tmp_path):
+def test_damaged_audio(ending, num_cases, features, tmp_path):
   path = write_tone(tmp_path / f'x.{ending}', seconds=0.6)
   whole = path.read_bytes()
   track = Track('t', str(path), 'jazz')
@@ -108,10 +114,16 @@ def test_damaged_audio(ending, features, tmp_path):
     for excerpt in excerpts_of(track, features, 0.0, 'warn'):
       assert np.isfinite(excerpt.frames).all()
 
-  _fuzz(ending, 0.08, whole, lambda chance: _mutated(whole, chance), use)
+  _fuzz(
+    ending,
+    round(0.08 * num_cases),
+    whole,
+    lambda chance: _mutated(whole, chance),
+    use,
+  )
 
 
-def test_damaged_frames(features, tmp_path):
+def test_damaged_frames(num_cases, features, tmp_path):
   path = tmp_path / 'x.npy'
   np.save(path, np.ones((30, features.num_bands), np.float32))
   whole = path.read_bytes()
@@ -121,10 +133,16 @@ def test_damaged_frames(features, tmp_path):
     path.write_bytes(data)
     excerpts_of(track, features, 0.0)
 
-  _fuzz('npy', 0.15, whole, lambda chance: _mutated(whole, chance), use)
+  _fuzz(
+    'npy',
+    round(0.15 * num_cases),
+    whole,
+    lambda chance: _mutated(whole, chance),
+    use,
+  )
 
 
-def test_damaged_manifests(tmp_path):
+def test_damaged_manifests(num_cases, tmp_path):
   path = tmp_path / 'm.csv'
   rows = [f'a/{i}.wav,t{i},jazz,"Ann, ""B""",,train' for i in range(12)]
   header = 'path,track_id,genre,artist,title,split'
@@ -136,7 +154,13 @@ def test_damaged_manifests(tmp_path):
     assert len({track.track_id for track in tracks}) == len(tracks) > 0
     assert all(track.path.startswith(str(tmp_path)) for track in tracks)
 
-  _fuzz('manifest', 0.2, whole, lambda chance: _mutated(whole, chance), use)
+  _fuzz(
+    'manifest',
+    round(0.2 * num_cases),
+    whole,
+    lambda chance: _mutated(whole, chance),
+    use,
+  )
 
 
 ODD_VALUES = (None, True, -1, 0, 3, 1e308, 10**12, 'x', '', [], [7], {})
@@ -170,7 +194,7 @@ def _odd_meta(meta, chance):
   return meta
 
 
-def test_damaged_bundles(tmp_path):
+def test_damaged_bundles(num_cases, tmp_path):
   """Also weights whose digest was made to fit, as an attacker would."""
   meta, weights = _bundle(tmp_path)
 
@@ -193,7 +217,13 @@ def test_damaged_bundles(tmp_path):
     assert all(map(_is_sound, jax.tree.leaves(bundle.variables)))
     assert len(set(bundle.genres)) == 10 and 0 < bundle.temperature < 1e6
 
-  _fuzz('bundle', 0.17, (json.dumps(meta).encode(), weights), make, use)
+  _fuzz(
+    'bundle',
+    round(0.17 * num_cases),
+    (json.dumps(meta).encode(), weights),
+    make,
+    use,
+  )
 
 
 # --- properties

@@ -1,4 +1,7 @@
-"""Real processes, killed at random moments, end with the same bits."""
+"""Real processes, killed at random moments, end with the same bits.
+
+One kill, and two preparations at once, are tested quickly; the rest are slow.
+"""
 
 import os
 import random
@@ -50,21 +53,32 @@ def _finish(run, prepared):
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
-  """A run that nothing disturbs, its records, and what a second one said."""
+  """A run that nothing disturbs, and its records."""
   folder = tmp_path_factory.mktemp('whole')
-  first = _start(folder / 'run', folder / 'prepared')
-  first.wait_for(lambda: 'records:' in first.said)
-  second = _start(folder / 'run', folder / 'prepared')
-  assert second.wait() == 1
-  assert first.wait() == 0, first.said
-  (folder / 'second').write_text(second.said)
+  _finish(folder / 'run', folder / 'prepared')
   return folder
 
 
-def test_a_second_run_in_one_workdir_is_refused(whole):
-  said = (whole / 'second').read_text()
-  assert f'error: {whole}/run: another process is at work on this run' in said
-  assert 'Traceback' not in said
+def test_a_killed_run_ends_with_the_same_bits(whole, tmp_path):
+  run, prepared = tmp_path / 'run', whole / 'prepared'
+  process = _start(run, prepared)
+  process.wait_for(lambda: list(run.glob('checkpoints/[3-9]')))
+  process.kill()
+  assert 'resumed at step' in _finish(run, prepared)
+  assert outcome(run) == outcome(whole / 'run')
+
+
+@pytest.mark.slow
+def test_a_second_run_in_one_workdir_is_refused(whole, tmp_path):
+  run = tmp_path / 'run'
+  first = _start(run, whole / 'prepared')
+  first.wait_for(lambda: 'records:' in first.said)
+  second = _start(run, whole / 'prepared')
+  assert second.wait() == 1
+  assert f'error: {run}: another process is at work on this run' in second.said
+  assert 'Traceback' not in second.said
+  assert first.wait() == 0, first.said
+  assert outcome(run) == outcome(whole / 'run')
 
 
 def _files(folder):
@@ -101,6 +115,7 @@ def _limited(command, max_file_bytes):
   )
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
   whole, tmp_path
 ):
@@ -126,6 +141,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
     assert outcome(folder) == outcome(whole / 'run')
 
 
+@pytest.mark.slow
 def test_a_run_stopped_by_a_full_disk_ends_with_the_same_bits(whole, tmp_path):
   run, prepared = tmp_path / 'run', whole / 'prepared'
   process = _start(run, prepared)
@@ -168,6 +184,7 @@ def test_two_preparations_at_once_make_one_set_of_records(two):
   assert len(list(folder.glob('**/index.csv'))) == 1
 
 
+@pytest.mark.slow
 def test_preparation_is_whole_or_absent(two, tmp_path):
   """Stopped by a full disk, then killed, it leaves nothing; then it is done."""
   done = _limited(_prepare(tmp_path), 100_000)
@@ -197,6 +214,7 @@ def test_preparation_is_whole_or_absent(two, tmp_path):
   assert _records(tmp_path) == _records(two[0])
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_read_only_is_named(tmp_path):
   folder = tmp_path / 'prepared'
   folder.mkdir(mode=0o555)
@@ -207,6 +225,7 @@ def test_a_folder_that_is_read_only_is_named(tmp_path):
   assert not list(folder.iterdir())
 
 
+@pytest.mark.slow
 def test_records_in_a_folder_that_is_read_only_are_used(two, tmp_path):
   shutil.copytree(two[0], tmp_path / 'prepared')
   folders = [tmp_path / 'prepared', *(tmp_path / 'prepared').glob('**/')]

@@ -90,6 +90,7 @@ def test_one_process_speaks_for_both(slurm):
     assert line not in slurm[1]
 
 
+@pytest.mark.slow
 def test_one_killed_ends_both_and_both_resume(one, folder):
   flags = [
     f'--workdir={folder}/cut',

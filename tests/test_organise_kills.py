@@ -56,7 +56,14 @@ os.link = refuse
 """
 
 
-@pytest.mark.parametrize(('num_kills', 'has_links'), [(50, True), (10, False)])
+@pytest.mark.parametrize(
+  ('num_kills', 'has_links'),
+  [
+    (3, True),
+    pytest.param(50, True, marks=pytest.mark.slow),
+    pytest.param(10, False, marks=pytest.mark.slow),
+  ],
+)
 def test_a_killed_move_loses_no_file(num_kills, has_links, tmp_path):
   music, target = make(tmp_path, 200), tmp_path / 'sorted'
   before, names = contents(music), names_in(music)

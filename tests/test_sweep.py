@@ -227,6 +227,7 @@ SWEEP = [
 ]
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_and_ends_with_a_table(tmp_path):
   """Two tasks of an array, the first of them killed; then the whole."""
   command = [*SWEEP, f'--workdir={tmp_path}/sweep']
