@@ -1,5 +1,4 @@
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -11,7 +10,8 @@ from mgc_jax.ladder.plan import NETWORKS, PROTOCOLS, plan_ladder
 from mgc_jax.predictions import Predictions
 from mgc_jax.sweep.plan import Run
 from mgc_jax.sweep.runner import load_config
-from tests.processes import ROOT, Process
+from tests.commands import run_command, train_here
+from tests.processes import ROOT
 
 
 def _plan(tmp_path, networks=NETWORKS, overrides=(), artist_split='given'):
@@ -123,8 +123,9 @@ def test_the_picture_and_the_table_have_every_rung(tmp_path):
   assert (tmp_path / 'ladder.png').read_bytes()[:4] == b'\x89PNG'
 
 
-def test_one_command_climbs_the_ladder(tmp_path):
+def test_one_command_climbs_the_ladder(tmp_path, monkeypatch):
   """Of the smallest corpus and network; again it trains nothing."""
+  train_here(monkeypatch)
   small = {
     'train.num_epochs': 1,
     'data.synthetic.num_artists': 4,
@@ -138,14 +139,14 @@ def test_one_command_climbs_the_ladder(tmp_path):
     'model.dense.sizes': '(8,)',
     'model.dense.dropout': '(0.0,)',
   }
-  command = ['-m', 'mgc_jax.ladder', '--networks=lstm', '--seeds=0']
-  command += [f'--configs={ROOT}/configs', f'--workdir={tmp_path}/ladder']
-  command += [f'--config.{name}={value}' for name, value in small.items()]
+  words = ['--networks=lstm', '--seeds=0']
+  words += [f'--configs={ROOT}/configs', f'--workdir={tmp_path}/ladder']
+  words += [f'--config.{name}={value}' for name, value in small.items()]
   for attempt in range(2):
-    process = Process([sys.executable, *command])
-    assert process.wait() == 0, process.said
-    assert ('run 1 of 3' in process.said) == (attempt == 0)
-    assert '| lstm ' in process.said
+    done = run_command('mgc_jax.ladder', *words)
+    assert done.returncode == 0, done.stderr
+    assert ('run 1 of 3' in done.stderr) == (attempt == 0)
+    assert '| lstm ' in done.stdout
   rows = json.loads((tmp_path / 'ladder' / 'ladder.json').read_text())['rows']
   assert [row['protocol'] for row in rows] == list(PROTOCOLS)
   found = {path.name for path in (tmp_path / 'ladder').iterdir()}

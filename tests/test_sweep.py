@@ -9,6 +9,7 @@ from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.sweep.plan import Run, check_folds, plan, share, split_values
 from mgc_jax.sweep.runner import load_config
 from mgc_jax.sweep.table import compare, markdown, scores, write
+from tests.commands import run_command
 from tests.processes import ROOT, Process
 
 
@@ -265,9 +266,10 @@ def test_a_killed_sweep_goes_on_and_ends_with_a_table(tmp_path):
 def test_bad_usage_is_named_before_anything_is_trained(
   flags, message, tmp_path
 ):
-  process = Process([*SWEEP[:4], *flags, f'--workdir={tmp_path}/sweep'])
-  assert process.wait() == 2
-  assert message in process.said and 'Traceback' not in process.said
+  words = [*SWEEP[3:4], *flags, f'--workdir={tmp_path}/sweep']
+  done = run_command('mgc_jax.sweep', *words)
+  assert done.returncode == 2
+  assert message in done.stderr and 'Traceback' not in done.stderr
   assert not (tmp_path / 'sweep').exists()
 
 
