@@ -15,6 +15,7 @@ from tests.mirror import serve
 from tests.processes import compiled_folder
 
 RATE_HZ = 8000
+MIN_COMPILE_S = 0.1
 # A training step compiles in a sixth of the time. A JAX that no longer knows
 # one of these names it and stops.
 QUICK_TO_COMPILE = (
@@ -35,9 +36,12 @@ def pytest_configure(config):
     os.environ['XLA_FLAGS'] = ' '.join([*QUICK_TO_COMPILE, given])
   # A size makes JAX lock the cache, so several processes can write to it.
   os.environ['JAX_COMPILATION_CACHE_MAX_SIZE'] = str(1 << 30)
-  os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
+  # Not of every small operation: JAX looks through the cache at each new entry.
+  os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = str(MIN_COMPILE_S)
   jax.config.update('jax_compilation_cache_max_size', 1 << 30)
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', MIN_COMPILE_S)
+  # Arrays of different ranks are matched in the open, or not at all.
+  jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -104,6 +104,42 @@ def test_compiled_code_is_kept_in_the_users_cache(tmp_path):
   assert _hits(tmp_path) == 0
 
 
+MANY = """
+import pathlib, sys, time
+from mgc_jax import runtime
+runtime.set_up()
+import jax, jax.numpy as jnp
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+jax.config.update('jax_raise_persistent_cache_errors', True)
+print('ready', flush=True)
+sys.stdin.readline()
+for size in range(2, 22):
+  print(float(jax.jit(lambda x: (x @ x).sum())(jnp.ones((size, size)))))
+"""
+
+
+def test_processes_that_compile_the_same_at_once_share_a_cache(tmp_path):
+  """A cache that cannot be read or written would be an error in them."""
+  env = environment(XDG_CACHE_HOME=tmp_path)
+  del env[_CACHE]
+  pipes = dict.fromkeys(('stdin', 'stdout', 'stderr'), subprocess.PIPE)
+  processes = [
+    subprocess.Popen([sys.executable, '-c', MANY], **pipes, text=True, env=env)
+    for _ in range(2)
+  ]
+  for process in processes:
+    assert process.stdout.readline() == 'ready\n'
+  for process in processes:
+    process.stdin.write('go\n')
+    process.stdin.flush()
+  for process in processes:
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert output.split() == [f'{size**3}.0' for size in range(2, 22)]
+  cache = tmp_path / 'mgc_jax' / 'compiled'
+  assert len(list(cache.glob('*/*-cache'))) >= 20
+
+
 def _closed(tmp_path):
   (tmp_path / 'cache').mkdir(mode=0)
 
