@@ -70,7 +70,9 @@ def random_shift(
     return windows
   num_bands = windows.shape[-1]
   moved = jax.random.randint(key, (len(windows),), -max_bands, max_bands + 1)
-  bands = jnp.clip(jnp.arange(num_bands) - moved[:, None], 0, num_bands - 1)
+  bands = jnp.clip(
+    jnp.arange(num_bands)[None] - moved[:, None], 0, num_bands - 1
+  )
   return jnp.take_along_axis(windows, bands[:, None, None], axis=3)
 
 
@@ -113,7 +115,7 @@ def mask_axis(
   widths = jax.random.randint(width_key, shape, 0, min(max_width, size) + 1)
   uniform = jax.random.uniform(start_key, shape)
   starts = jnp.floor(uniform * (size - widths + 1)).astype(jnp.int32)
-  position = jnp.arange(size)
+  position = jnp.arange(size)[None, None, None]
   covered = (position >= starts[..., None]) & (
     position < (starts + widths)[..., None]
   )

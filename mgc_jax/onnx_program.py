@@ -109,8 +109,8 @@ def _cut_by_product(
   """As `windows.cut`: jax2onnx has no slices whose place is computed."""
   import jax.numpy as jnp
 
-  at = starts[..., None] + jnp.arange(length)
-  is_at = at[..., None] == jnp.arange(frames.shape[1])
+  at = starts[..., None] + jnp.arange(length)[None, None]
+  is_at = at[..., None] == jnp.arange(frames.shape[1])[None, None, None]
   kinds = is_at.astype(jnp.float32), frames.astype(jnp.float32)
   return jnp.einsum('bwtn,bnf->bwtf', *kinds)
 

@@ -96,7 +96,7 @@ def scattered_starts(
   room = jnp.maximum(num_frames - length, 0)[:, None]
   uniform = jnp.sort(jax.random.uniform(key, shape), axis=1)
   starts = jnp.floor(uniform * (room + 1)).astype(jnp.int32)
-  is_first = jnp.arange(num_windows) == 0
+  is_first = (jnp.arange(num_windows) == 0)[None]
   return starts, (num_frames >= length)[:, None] | is_first
 
 
@@ -122,7 +122,7 @@ def cut(
   missing = max(0, length - frames.shape[1])
   padded = jnp.pad(frames, ((0, 0), (0, missing), (0, 0)))
   if speed is not None:
-    times = starts[..., None] + jnp.arange(length)
+    times = starts[..., None] + jnp.arange(length)[None, None]
     nearest = jnp.round(times * speed[:, None, None]).astype(jnp.int32)
     nearest = jnp.minimum(nearest, padded.shape[1] - 1)
     taken = jax.vmap(lambda excerpt, where: excerpt[where])(padded, nearest)
@@ -149,7 +149,7 @@ def excerpt_stats(
     frames: f[B, N, F] in dB.
     num_frames: i32[B], real frames of each excerpt.
   """
-  inside = jnp.arange(frames.shape[1]) < num_frames[:, None]
+  inside = jnp.arange(frames.shape[1])[None] < num_frames[:, None]
   values = jnp.where(inside[..., None], frames.astype(jnp.float32), 0.0)
   count = jnp.maximum(num_frames, 1)[:, None, None] * frames.shape[-1]
   mean = values.sum(axis=(1, 2), keepdims=True) / count
@@ -199,8 +199,10 @@ def standardise(
   Returns:
     f32[B, W, T, F].
   """
-  times = starts[..., None] + jnp.arange(windows.shape[2])
+  times = starts[..., None] + jnp.arange(windows.shape[2])[None, None]
   inside = times < num_frames[:, None, None]
+  if mean.ndim == 1:
+    mean, std = mean[None, None, None], std[None, None, None]
   scaled = (windows - mean) / std
   return jnp.where(inside[..., None], scaled, 0.0)
 

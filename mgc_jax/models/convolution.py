@@ -190,7 +190,7 @@ def _pool_backward(
   pool: tuple[int, int], chosen: jax.Array, grad: jax.Array
 ) -> tuple[jax.Array]:
   number = jnp.arange(pool[0] * pool[1], dtype=chosen.dtype)
-  number = number.reshape(pool[0], 1, pool[1], 1)
+  number = number.reshape(1, 1, pool[0], 1, pool[1], 1)
   spread = jnp.where(
     chosen[:, :, None, :, None] == number, grad[:, :, None, :, None], 0
   )

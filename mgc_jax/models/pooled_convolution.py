@@ -64,7 +64,7 @@ def _backward(
 ) -> tuple[jax.Array, jax.Array]:
   x, kernel, chosen = saved
   number = jnp.arange(4, dtype=chosen.dtype)[:, None, None, None, None]
-  spread = jnp.where(chosen == number, grad, 0)
+  spread = jnp.where(chosen[None] == number, grad[None], 0)
   found = inner(
     spread.reshape(-1, *grad.shape[1:]), _patches(x, kernel.shape[:2])
   )

@@ -62,7 +62,10 @@ class WindowLstm(nn.Module):
     inputs = x.swapaxes(0, 1)
     hoisted = is_native() or batch < _MANY_EXCERPTS
     if hoisted:
-      inputs, project = jnp.dot(inputs, project[0]) + project[1], None
+      inputs, project = (
+        jnp.dot(inputs, project[0]) + project[1][None, None],
+        None,
+      )
     by_hand = hoisted and train
     axes: Any = (0, nn.broadcast, nn.broadcast)  # untyped; by default an int
     recurrence = nn.scan(
@@ -140,7 +143,7 @@ class _LstmStep(nn.Module):
       'kernel', _orthogonal_gates, (self.hidden_size, 4 * self.hidden_size)
     )
     if project is not None:
-      inputs = jnp.dot(inputs, project[0]) + project[1]
+      inputs = jnp.dot(inputs, project[0]) + project[1][None]
     sums = inputs + jnp.dot(hidden * mask, kernel.astype(self.dtype))
     i, f, g, o = jnp.split(sums, 4, axis=-1)
     i, f, g, o = _sigmoid(i), _sigmoid(f), jnp.tanh(g), _sigmoid(o)
