@@ -11,8 +11,9 @@ Examples:
   python -m mgc_jax.demo --model=runs/mine --port=8000
 """
 
-# The extra need not be installed where types are checked.
-# pyright: reportMissingImports=false
+# The extra need not be installed where types are checked. Where it is, its own
+# marks leave out modules that it documents.
+# pyright: reportMissingImports=false, reportPrivateImportUsage=false
 
 import os
 import pathlib

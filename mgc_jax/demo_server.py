@@ -5,8 +5,9 @@ address is fetched. A page of somebody else, open in the same browser, can reach
 a server on loopback by a name of its own (DNS rebinding), so names are checked.
 """
 
-# The extra need not be installed where types are checked.
-# pyright: reportMissingImports=false
+# The extra need not be installed where types are checked. Where it is, its own
+# marks leave out modules that it documents.
+# pyright: reportMissingImports=false, reportPrivateImportUsage=false
 
 import pathlib
 import re

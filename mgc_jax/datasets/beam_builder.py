@@ -4,8 +4,9 @@ The code per track is that of local preparation. Workers read the tracks at
 their paths, so those are on a disk that all share, or remote (gs://, s3://).
 """
 
-# The extra need not be installed where types are checked.
-# pyright: reportMissingImports=false
+# The extra need not be installed where types are checked. Where it is, its own
+# marks leave out modules that it documents.
+# pyright: reportMissingImports=false, reportPrivateImportUsage=false
 
 import contextlib
 import dataclasses
