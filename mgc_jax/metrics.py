@@ -211,12 +211,12 @@ def mean_ci95(values: Sequence[float]) -> dict:
     `mean`; `std`, with n - 1 degrees of freedom; `ci95`, [lo, hi] by Student's
     t distribution. The latter two are None for one value.
   """
-  values = np.asarray(values, np.float64)
-  mean, count = float(values.mean()), len(values)
+  array = np.asarray(values, np.float64)
+  mean, count = float(array.mean()), len(array)
   if count < 2:
     return {'mean': mean, 'std': None, 'ci95': None}
   from scipy.special import stdtrit  # a third of a second; only here
 
-  std = float(values.std(ddof=1))
+  std = float(array.std(ddof=1))
   half = float(stdtrit(count - 1, 0.975)) * std / np.sqrt(count)
   return {'mean': mean, 'std': std, 'ci95': [mean - half, mean + half]}

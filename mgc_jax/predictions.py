@@ -157,7 +157,8 @@ def read(workdir: str | os.PathLike) -> Predictions:
   if path.exists() and not path.is_file():  # a pipe waits, a device never ends
     raise DataError(f'{path}: not a file')
   try:
-    with np.load(path, allow_pickle=False) as columns:
+    # numpy does not close a damaged file that it opened itself.
+    with path.open('rb') as file, np.load(file, allow_pickle=False) as columns:
       found = {name: columns[name] for name in columns}
     found['genres'] = tuple(map(str, found['genres']))
     predictions = Predictions(**found)

@@ -38,8 +38,9 @@ class Process:
     self._listener.start()
 
   def _listen(self):
-    for line in self._process.stdout:
-      self.lines.append(line)
+    with self._process.stdout as output:
+      for line in output:
+        self.lines.append(line)
 
   @property
   def said(self):

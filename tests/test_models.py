@@ -196,7 +196,8 @@ def test_a_block_in_the_order_that_its_norm_says(norm, name, tiny_config):
     {'params': {'kernel': params['Conv_0']['kernel']}}, x.transpose(3, 1, 2, 0)
   )
   y = pool(y) if norm == 'batch_after_pool' else y
-  y = scale * (y - y.mean((0, 1, 2))) / jnp.sqrt(y.var((0, 1, 2)) + 1e-5)
+  mean, var = (f((0, 1, 2), keepdims=True) for f in (y.mean, y.var))
+  y = scale[None, None, None] * (y - mean) / jnp.sqrt(var + 1e-5)
   y = getattr(nn, name)(y)
   y = y if norm == 'batch_after_pool' else pool(y)
   np.testing.assert_allclose(found, y.transpose(3, 1, 2, 0), atol=1e-5)

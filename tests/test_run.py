@@ -47,9 +47,8 @@ def test_an_evaluation_on_what_was_trained_on_is_called_so(
 ):
   """By what is heard: the same recordings under other names, too."""
   run.train_and_evaluate(config, tmp_path / 'run')
-  num_trained = (
-    len((tmp_path / 'run' / 'trained_on.csv').open().readlines()) - 1
-  )
+  listed = (tmp_path / 'run' / 'trained_on.csv').read_text()
+  num_trained = len(listed.splitlines()) - 1
   assert num_trained == 8
   if warned:
     for path in (tmp_path / 'music').glob('*/*.wav'):

@@ -204,7 +204,7 @@ def test_a_batch_in_parts_gives_the_update_of_the_whole(
     np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-6)
   # Adam divides by the gradient's size: what rounds a small one moves more.
   for one, two in zip(weights, others, strict=True):
-    np.testing.assert_allclose(one, two, atol=1e-4)
+    np.testing.assert_allclose(one, two, atol=5e-4)
 
 
 def test_every_part_of_a_batch_has_its_own_dropout(tiny_config):

@@ -4,13 +4,13 @@ import dataclasses
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 
 from tqdm import tqdm
 
 from mgc_jax.audio.files import is_inside
 from mgc_jax.collection import placing
-from mgc_jax.collection.entry import Entry
+from mgc_jax.collection.entry import Answered
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import Journal, Record
 from mgc_jax.collection.placing import STOPPING, Stays
@@ -85,7 +85,7 @@ def plan(
 
 
 def _place(
-  entry: Entry, target: str, levels: tuple[str, ...], min_probability: float
+  entry: Answered, target: str, levels: tuple[str, ...], min_probability: float
 ) -> str:
   is_certain = entry.probability >= min_probability
   names = {
@@ -291,5 +291,5 @@ def _each(
   return num_failed
 
 
-def _bar(records: list[Record], title: str) -> Iterator[Record]:
+def _bar(records: list[Record], title: str) -> Iterable[Record]:
   return tqdm(records, desc=title, unit='file', disable=None)

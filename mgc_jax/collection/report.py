@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Iterator
 
 from mgc_jax import figure_file
-from mgc_jax.collection.entry import Entry
+from mgc_jax.collection.entry import Answered, Entry
 from mgc_jax.collection.index import Index
 from mgc_jax.errors import ConfigError
 from mgc_jax.metrics import UNCERTAIN_UNDER
@@ -32,7 +32,7 @@ class Summary:
   """What the index has."""
 
   genres: dict[str, GenreSum]  # most tracks first
-  least_certain: list[Entry]
+  least_certain: list[Answered]
   num_failures: int
   failures: list[Entry]  # the first of them
 
@@ -47,7 +47,7 @@ def summarise(index: Index, num_least_certain: int) -> Summary:
   """
   sums: dict[str, GenreSum] = collections.defaultdict(GenreSum)
 
-  def added() -> Iterator[Entry]:
+  def added() -> Iterator[Answered]:
     """Yields the index's entries, each added to its genre's sums."""
     for entry in index.entries():
       its = sums[entry.genre]

@@ -205,7 +205,7 @@ def _backward(
     (grad_hidden, of_cell, of_hidden, to_cell, f),
     reverse=True,
   )
-  before = (_delayed(hidden) * mask).reshape(-1, mask.shape[-1])
+  before = (_delayed(hidden) * mask[None]).reshape(-1, mask.shape[-1])
   grad_kernel = jnp.dot(
     before.T,
     grad_sums.reshape(len(before), -1),
