@@ -113,14 +113,15 @@ def _environment(env):
 
 
 def train_here(monkeypatch):
-  """Trains the runs of sweeps and ladders in this process, too, in one test."""
+  """Trains in this process, for one test, what commands train in others."""
 
   def train(config, run):
     words = [f'--config={config}', *run.overrides, f'--workdir={run.workdir}']
     done = run_command('mgc_jax.main', *words, cwd=os.getcwd())
     assert done.returncode == 0, done.stderr
 
-  monkeypatch.setattr('mgc_jax.sweep.runner.train', train)
+  for module in ('sweep.runner', 'pretrained.build'):
+    monkeypatch.setattr(f'mgc_jax.{module}.train', train)
 
 
 @contextlib.contextmanager

@@ -145,13 +145,16 @@ def write_tone(path, seconds=2.0, rate_hz=RATE_HZ, channels=1, **kwargs):
 @pytest.fixture
 def music_folder(tmp_path):
   """`<root>/<genre>/<track>`: two genres of six tracks, all distinct."""
+  return write_music(tmp_path / 'music')
+
+
+def write_music(root):
+  """Writes what `music_folder` has, and returns the root."""
   for g, genre in enumerate(('jazz', 'rock')):
     for i in range(6):
       frequency_hz = 200.0 + 300 * g + 17 * i
-      write_tone(
-        tmp_path / 'music' / genre / f'{i}.wav', frequency_hz=frequency_hz
-      )
-  return tmp_path / 'music'
+      write_tone(root / genre / f'{i}.wav', frequency_hz=frequency_hz)
+  return root
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def _archive(mirror, *faults, digest=None, size=SIZE):
 
 
 def _download(archive, folder):
-  return download(archive, folder, timeout_s=1.0, wait_s=0.01)
+  return download(archive, folder, timeout_s=0.5, wait_s=0.01)
 
 
 @pytest.mark.parametrize('fault', ['good', 'slow', 'moved', 'cutonce'])

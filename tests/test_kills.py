@@ -1,6 +1,6 @@
 """Real processes, killed at random moments, end with the same bits.
 
-One kill, and two preparations at once, are tested quickly; the rest are slow.
+One kill is tested quickly; the rest are slow tests.
 """
 
 import os
@@ -40,13 +40,13 @@ FLAGS = [
 PREPARE = [sys.executable, '-m', 'mgc_jax.datasets.prepare']
 
 
-def _start(run, prepared):
+def _start(run, prepared, *more):
   folders = [f'--workdir={run}', f'--config.data.prepared_dir={prepared}']
-  return Process([*TRAIN, *FLAGS, *folders])
+  return Process([*TRAIN, *FLAGS, *folders, *more])
 
 
-def _finish(run, prepared):
-  process = _start(run, prepared)
+def _finish(run, prepared, *more):
+  process = _start(run, prepared, *more)
   assert process.wait() == 0, process.said
   return process.said
 
@@ -59,13 +59,15 @@ def whole(tmp_path_factory):
   return folder
 
 
-def test_a_killed_run_ends_with_the_same_bits(whole, tmp_path):
-  run, prepared = tmp_path / 'run', whole / 'prepared'
-  process = _start(run, prepared)
+def test_a_killed_run_ends_with_the_same_bits(tmp_path):
+  run, prepared = tmp_path / 'run', tmp_path / 'prepared'
+  short = ('--config.train.num_epochs=2', '--config.train.batch_size=8')
+  _finish(tmp_path / 'whole', prepared, *short)
+  process = _start(run, prepared, *short)
   process.wait_for(lambda: list(run.glob('checkpoints/[3-9]')))
   process.kill()
-  assert 'resumed at step' in _finish(run, prepared)
-  assert outcome(run) == outcome(whole / 'run')
+  assert 'resumed at step' in _finish(run, prepared, *short)
+  assert outcome(run) == outcome(tmp_path / 'whole')
 
 
 @pytest.mark.slow
@@ -178,6 +180,7 @@ def two(tmp_path_factory):
   return folder, ''.join(process.said for process in processes)
 
 
+@pytest.mark.slow
 def test_two_preparations_at_once_make_one_set_of_records(two):
   folder, said = two
   assert said.count('preparing 320 tracks') == 1

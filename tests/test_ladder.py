@@ -123,6 +123,7 @@ def test_the_picture_and_the_table_have_every_rung(tmp_path):
   assert (tmp_path / 'ladder.png').read_bytes()[:4] == b'\x89PNG'
 
 
+@pytest.mark.slow
 def test_one_command_climbs_the_ladder(tmp_path, monkeypatch):
   """Of the smallest corpus and network; again it trains nothing."""
   train_here(monkeypatch)

@@ -106,6 +106,7 @@ def test_a_finished_command_prints_its_result_and_changes_nothing(finished):
   assert _files(workdir) == before
 
 
+@pytest.mark.slow
 def test_a_broken_matplotlib_stops_nothing(finished, tmp_path):
   """Nor a font, nor a layout: whatever a picture needs."""
   package = tmp_path / 'broken' / 'matplotlib'

@@ -121,6 +121,7 @@ def test_a_picture_that_cannot_be_drawn_costs_no_answer(model, tmp_path):
     assert 'Traceback' not in done.stderr and not plot.exists()
 
 
+@pytest.mark.slow
 def test_two_hours_take_no_more_memory_than_two_minutes(tmp_path):
   long = tmp_path / 'long.wav'
   with soundfile.SoundFile(long, 'w', 11025, 1, 'PCM_U8') as file:

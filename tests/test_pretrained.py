@@ -13,6 +13,7 @@ from mgc_jax.pretrained import known_answers
 from mgc_jax.pretrained.build import build, plan_model
 from mgc_jax.pretrained.card import model_card
 from mgc_jax.sweep.runner import load_config
+from tests.commands import train_here
 from tests.processes import ROOT
 
 GENRES = ('blues', 'jazz', 'rock')
@@ -86,7 +87,8 @@ def _write_frames(root):
       writer.writerow([f'{i}.npy', f't{i}', genre, f'a{i % 12}', 'train'])
 
 
-def test_a_model_is_built_from_frames_to_bundle_and_card(tmp_path):
+def test_a_model_is_built_from_frames_to_bundle_and_card(tmp_path, monkeypatch):
+  train_here(monkeypatch)
   _write_frames(tmp_path)
   small = {
     'features.num_bands': 16,
@@ -148,7 +150,10 @@ def test_a_shipped_bundle_is_the_recipe_s_small_and_described(name):
   )
 
 
-@pytest.mark.parametrize('name', pretrained.NAMES)
+@pytest.mark.parametrize(
+  'name',
+  ['cnn', *(pytest.param(n, marks=pytest.mark.slow) for n in ('lstm', 'crnn'))],
+)
 def test_audio_has_the_genre_of_its_ready_made_frames(name, data_dir):
   bundle = bundles.load(pretrained.path(name))
   paths = sorted((data_dir / 'gtzan_audio').glob('*/*.au'))

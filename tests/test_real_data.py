@@ -1,6 +1,7 @@
 """The real data sets, where they are at hand; DATA names their folder."""
 
 import numpy as np
+import pytest
 
 from mgc_jax.audio import decode
 from mgc_jax.config import base_config
@@ -55,6 +56,7 @@ def test_frames_of_whole_clips_are_those_ready_made(data_dir):
     assert np.abs(found - wanted).mean() < 0.5, path
 
 
+@pytest.mark.slow
 def test_real_mp3s(data_dir, tmp_path):
   prepared, split = _prepare(data_dir / 'emotify_mp3', tmp_path)
   assert len(prepared.index) == 207 and prepared.left_out == []

@@ -1,9 +1,29 @@
 import json
+import shutil
 
 import pytest
 
 from mgc_jax import plots, run
 from mgc_jax.errors import ConfigError, DataError
+from tests.conftest import tiny, write_music
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+  """A finished run, for tests that need one and not the training of it."""
+  folder = tmp_path_factory.mktemp('trained')
+  config = tiny()
+  config.data.source = 'folder'
+  config.data.root = str(write_music(folder / 'music'))
+  config.data.prepared_dir = str(folder / 'prepared')
+  run.train_and_evaluate(config, folder / 'run')
+  return folder
+
+
+@pytest.fixture
+def workdir(trained, tmp_path):
+  """A copy of that run, whose tracks are those of `config`."""
+  return shutil.copytree(trained / 'run', tmp_path / 'run')
 
 
 @pytest.fixture
@@ -43,11 +63,10 @@ def _evaluation(workdir):
   ('sides', 'warned'), [('train,valid,test', True), ('test', False)]
 )
 def test_an_evaluation_on_what_was_trained_on_is_called_so(
-  config, tmp_path, caplog, sides, warned
+  config, workdir, tmp_path, caplog, sides, warned
 ):
   """By what is heard: the same recordings under other names, too."""
-  run.train_and_evaluate(config, tmp_path / 'run')
-  listed = (tmp_path / 'run' / 'trained_on.csv').read_text()
+  listed = (workdir / 'trained_on.csv').read_text()
   num_trained = len(listed.splitlines()) - 1
   assert num_trained == 8
   if warned:
@@ -55,18 +74,16 @@ def test_an_evaluation_on_what_was_trained_on_is_called_so(
       path.rename(path.with_name(f'renamed-{path.name}'))
   config.data.eval_split = sides
   caplog.clear()
-  run.evaluate_only(config, tmp_path / 'run')
+  run.evaluate_only(config, workdir)
   said = [x for x in caplog.messages if 'of the evaluated tracks' in x]
   told = f'{num_trained} of the evaluated tracks were trained on'
   assert said == [told] * warned
-  (tmp_path / 'run' / 'trained_on.csv').unlink()  # as of a version before
-  run.evaluate_only(config, tmp_path / 'run')
+  (workdir / 'trained_on.csv').unlink()  # as of a version before
+  run.evaluate_only(config, workdir)
   assert 'keeps no list of what was trained on' in caplog.text
 
 
-def test_cached_result_is_not_that_of_another_question(config, tmp_path):
-  workdir = tmp_path / 'run'
-  run.train_and_evaluate(config, workdir)
+def test_cached_result_is_not_that_of_another_question(config, workdir):
   for num_bootstrap in (222, 333):
     config.eval.num_bootstrap = num_bootstrap
     run.evaluate_only(config, workdir)
@@ -114,12 +131,11 @@ def test_pictures_that_failed_are_drawn_by_the_same_command_again(
   assert {path: path.stat().st_mtime_ns for path in drawn} == drawn
 
 
-def test_an_evaluation_draws_its_own_confusion_anew(config, tmp_path):
-  run.train_and_evaluate(config, tmp_path / 'run')
+def test_an_evaluation_draws_its_own_confusion_anew(config, workdir):
   for num_bootstrap in (222, 333):
     config.eval.num_bootstrap = num_bootstrap
-    run.evaluate_only(config, tmp_path / 'run')
-    (path,) = tmp_path.glob('run/evaluations/*/plots/confusion_matrix.png')
+    run.evaluate_only(config, workdir)
+    (path,) = workdir.glob('evaluations/*/plots/confusion_matrix.png')
     results = path.parent.parent / 'results.json'
     assert path.stat().st_mtime_ns >= results.stat().st_mtime_ns
 
@@ -153,9 +169,7 @@ def test_optimistic_results_are_called_so(
     assert 'best epoch' not in caplog.text
 
 
-def test_unknown_genre_is_refused_before_decoding(config, tmp_path):
-  workdir = tmp_path / 'run'
-  run.train_and_evaluate(config, workdir)
+def test_unknown_genre_is_refused_before_decoding(config, workdir, tmp_path):
   (tmp_path / 'music' / 'rock').rename(tmp_path / 'music' / 'zouk')
   config.data.prepared_dir = str(tmp_path / 'elsewhere')
   with pytest.raises(DataError, match='unknown genre zouk; known: jazz, rock'):

@@ -66,6 +66,7 @@ def _run(code, *args, **kwargs):
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='of glibc')
+@pytest.mark.slow
 def test_memory_is_kept_and_does_not_grow():
   plain = json.loads(_run(STEP, 'plain').stdout)
   kept = json.loads(_run(STEP, 'set_up').stdout)

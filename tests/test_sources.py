@@ -422,6 +422,7 @@ def test_synthetic_tracks_are_deterministic_and_distinct():
   assert len({waveform.tobytes() for waveform in first}) == len(tracks)
 
 
+@pytest.mark.slow
 def test_synthetic_genres_can_be_told_apart_but_not_trivially():
   """A linear probe on artists that it has not heard: far from 10 and 100 %."""
   config = base_config()

@@ -13,9 +13,9 @@ PAGE = (ROOT / 'docs' / 'TUTORIAL.md').read_text()
 
 
 def _tiny(command):
-  """On tiny features, of two folds in place of three."""
+  """On tiny features, and one of two folds in place of three."""
   command = command.replace('num_folds=3', 'num_folds=2')
-  return pages.tiny(command.replace('fold=0,1,2', 'fold=0,1'))
+  return pages.tiny(command.replace('fold=0,1,2', 'fold=0'))
 
 
 @pytest.mark.parametrize(
@@ -41,15 +41,17 @@ def test_every_command_runs(size, tmp_path, monkeypatch):
         continue
       if pages.module(command) == 'mgc_jax.demo':
         continue  # tests/test_demo.py runs it
+      if pages.module(command) == 'mgc_jax.ladder' and size == 'tiny':
+        continue  # tests/test_readme_commands.py runs it
       ran.append(pages.module(command))
       run(changed(command), tmp_path, env)
-  assert len(ran) >= 11
+  assert len(ran) >= 10
   for made in (
     'genres.csv',
     'mine/results.json',
     'tuned/results.json',
     'mixup/sweep.md',
-    'ladder/ladder.png',
+    *(['ladder/ladder.png'] if size != 'tiny' else []),
     'report.png',
     'mine.mgc',
   ):

@@ -62,7 +62,7 @@ def test_random_crop_can_be_switched_off():
   starts, _ = windows.random_starts(
     jax.random.key(0), jnp.full((50,), 20), W, T, 4, shift=False
   )
-  assert (starts == jnp.array([0, 4, 8])).all()
+  assert (starts == jnp.array([[0, 4, 8]])).all()
 
 
 def test_scattered_windows_are_anywhere_in_order():
