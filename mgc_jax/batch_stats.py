@@ -18,7 +18,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from mgc_jax.models import create_model
 from mgc_jax.models.layers import NORM_MOMENTUM
-from mgc_jax.partition import process_part, replicated, shard_batch
+from mgc_jax.partition import process_part, replicate, replicated, shard_batch
 from mgc_jax.train_state import TrainState
 from mgc_jax.windows import grid_windows
 
@@ -89,7 +89,8 @@ class Recounter:
       )
       found = stats if found is None else jax.tree.map(jnp.add, found, stats)
       count += 1
-    mean = jax.tree.map(lambda x: x / count, found)
+    divisor = replicate(np.float32(count), self._mesh)
+    mean = jax.tree.map(lambda x: x / divisor, found)
     return {**variables, 'batch_stats': mean}
 
 

@@ -87,7 +87,9 @@ class Trainer:
     self._reader = reader
     self._model = create_model(config)
     self._tx = create_optimizer(train, self._steps_per_epoch)
-    self._learning_rate = learning_rate(train, self._steps_per_epoch)
+    rate = learning_rate(train, self._steps_per_epoch)
+    # Of the step before, computed where the count of steps is.
+    self._learning_rate = jax.jit(lambda step: rate(step - 1))
     self._evaluated = Recounter(config, reader, self._train, self._mesh)
     self._forward = make_forward(self._model, config.windows, self._mesh)
     # Computed there: a key of this process's device could not be put on all.
@@ -215,7 +217,7 @@ class Trainer:
     found = sums.compute()  # waits for the devices
     seconds = time.monotonic() - start_s
     num_examples = (self._steps_per_epoch - begun) * train.batch_size
-    rate = self._learning_rate(int(state.step) - 1)
+    rate = self._learning_rate(state.step)
     return state, {
       'epoch': epoch,
       'step': int(state.step),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 @flax.struct.dataclass
@@ -18,7 +19,7 @@ class WindowSums:
   @classmethod
   def of(cls, sums: Sequence[float]) -> 'WindowSums':
     """Returns what `to_list` was called on; no window's where it is empty."""
-    return cls(*(jnp.float32(x) for x in sums or (0.0, 0.0, 0.0)))
+    return cls(*jax.device_put(list(map(np.float32, sums or (0, 0, 0)))))
 
   def to_list(self) -> list[float]:
     """Returns the sums, exactly."""

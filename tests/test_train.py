@@ -1,5 +1,6 @@
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -163,3 +164,11 @@ def test_empty_training_side(trainer):
     empty = run._train.__class__(*(np.zeros(0, int),) * 3)
     run._train = empty
     run._check()
+
+
+@pytest.mark.parametrize('cache', ['device', 'none'])
+def test_training_moves_no_array_unasked(cache, trainer):
+  """Between host and device, where each such copy would cost a step's time."""
+  built = trainer(**{'train.num_epochs': 2, 'data.cache': cache})
+  with jax.transfer_guard('disallow'):
+    built.run()
