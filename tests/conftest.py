@@ -28,12 +28,11 @@ def pytest_configure(config):
   """Sets JAX up, here and in the processes that tests start.
 
   Most of a test's time would go into compiling. So all workers of a session
-  share one cache of compiled code, and the compiler does not optimise, except
-  in the slow tests.
+  share one cache of compiled code, and the compiler does not optimise. XLA_FLAGS
+  of the environment come after those flags, and so can take them back.
   """
-  if 'slow' not in config.option.markexpr.replace('not slow', ''):
-    given = os.environ.get('XLA_FLAGS', '')
-    os.environ['XLA_FLAGS'] = ' '.join([*QUICK_TO_COMPILE, given])
+  given = os.environ.get('XLA_FLAGS', '')
+  os.environ['XLA_FLAGS'] = ' '.join([*QUICK_TO_COMPILE, given])
   # A size makes JAX lock the cache, so several processes can write to it.
   os.environ['JAX_COMPILATION_CACHE_MAX_SIZE'] = str(1 << 30)
   # Not of every small operation: JAX looks through the cache at each new entry.

@@ -30,11 +30,12 @@ ELSEWHERE = {
   "pip install -e '.[test]' && python -m mgc_jax.main "
   '--config=configs/crnn.py': '.ci/run',
   'pytest': '.ci/run',
+  'pytest -m slow': '.ci/run',
   'pip install torch==2.13.0  # the CPU build; see docs/PERFORMANCE.md': (
     '.ci/run'
   ),
   "pip install -e '.[bench]' && python -m benchmarks --toy": (
-    'tests/test_benchmarks.py'
+    'tests/test_benchmarks_toy.py'
   ),
   'python -m mgc_jax.pool --workdirs=a,b,c,d,e': 'tests/test_pool.py',
   'python -m mgc_jax.compare --workdirs=a,b --against=c,d': (
@@ -49,7 +50,7 @@ def _commands():
   """Those of blocks and those within a line, in the page's order."""
   found = []
   for block, line in re.findall(
-    r'```(?:sh|console)\n(.*?)```|`(python -m [^`]+)`', PAGE, re.DOTALL
+    r'```(?:sh|console)\n(.*?)```|`((?:python -m |pytest )[^`]+)`', PAGE, re.DOTALL
   ):
     found += pages.commands(block or line)
   return found
@@ -61,9 +62,14 @@ def test_what_runs_elsewhere_is_there():
     assert command in listed, command
     assert (ROOT / place).exists()
   gate = (ROOT / '.ci' / 'run').read_text()
-  for part in ("install -q -e '.[test]'", '\npytest\n', 'torch==2.13.0'):
-    assert part in gate
-  assert 'mgc_jax.main --config=configs/crnn.py' in gate
+  for part in (
+    "install -q -e '.[test]'",
+    'mgc_jax.main --config=configs/crnn.py',
+    'pytest --cov=mgc_jax --cov-fail-under=90',
+    'pytest -m slow',
+    'torch==2.13.0',
+  ):
+    assert f'{part} ' in gate or f'{part}\n' in gate, part
 
 
 @pytest.fixture
