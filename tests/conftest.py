@@ -28,8 +28,9 @@ def pytest_configure(config):
   """Sets JAX up, here and in the processes that tests start.
 
   Most of a test's time would go into compiling. So all workers of a session
-  share one cache of compiled code, and the compiler does not optimise. XLA_FLAGS
-  of the environment come after those flags, and so can take them back.
+  share one cache of compiled code, and the compiler does not optimise. What
+  XLA_FLAGS has in the environment comes after those flags, and can take them
+  back.
   """
   given = os.environ.get('XLA_FLAGS', '')
   os.environ['XLA_FLAGS'] = ' '.join([*QUICK_TO_COMPILE, given])

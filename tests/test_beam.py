@@ -1,4 +1,4 @@
-"""Preparation on Apache Beam; skips where that is not installed."""
+"""Preparation on Apache Beam: slow, and skipped without it."""
 
 import csv
 import pathlib
@@ -13,6 +13,7 @@ from mgc_jax.datasets.splits import Examples
 from mgc_jax.input_pipeline import Reader
 
 pytest.importorskip('apache_beam')
+pytestmark = pytest.mark.slow
 _BEAM = '--beam_pipeline_options=runner=DirectRunner'
 _TWO_PROCESSES = (
   f'{_BEAM},direct_num_workers=2,direct_running_mode=multi_processing'

@@ -19,6 +19,7 @@ from tests.conftest import write_tone
 from tests.processes import ROOT, Process, environment
 
 pytest.importorskip('gradio')
+pytestmark = pytest.mark.slow
 webdriver = pytest.importorskip('selenium.webdriver')
 _CHROMIUM, _DRIVER = shutil.which('chromium'), shutil.which('chromedriver')
 if not (_CHROMIUM and _DRIVER):

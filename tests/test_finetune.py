@@ -24,7 +24,9 @@ def _state(config, seed):
   return create_state(model, tx, frozen, *bands), model, tx, frozen
 
 
-@pytest.fixture(params=['cnn', 'lstm', 'crnn'])
+@pytest.fixture(
+  params=['cnn', pytest.param('lstm', marks=pytest.mark.slow), 'crnn']
+)
 def config(request, tiny_config, tmp_path):
   """A configuration that starts from a bundle of ten genres."""
   tiny_config.model.name = request.param

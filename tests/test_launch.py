@@ -60,8 +60,13 @@ def test_dry_run_prints_the_command_with_the_arguments(
   ]
 
 
-@pytest.mark.parametrize('runner', ['direct', 'dataflow', 'flink', 'spark'])
-def test_preparation_script_prints_the_options_of_each_runner(runner):
+RUNNERS = pytest.mark.parametrize(
+  'runner', ['direct', 'dataflow', 'flink', 'spark']
+)
+
+
+def _options_of(runner):
+  """The options that the preparation script passes on, by its dry run."""
   place = {'PROJECT': 'p', 'REGION': 'r', 'BUCKET': 'gs://b'}
   place |= {'FLINK_MASTER': 'f:1', 'SPARK_MASTER': 's:2', 'WORKER_IMAGE': 'i'}
   done = subprocess.run(
@@ -73,9 +78,22 @@ def test_preparation_script_prints_the_options_of_each_runner(runner):
   )
   *command, options = shlex.split(done.stdout)
   assert command == [*PREPARE, '--config=x y.py']
-  assert options.startswith('--beam_pipeline_options=runner=')
+  name, _, values = options.partition('=')
+  assert name == '--beam_pipeline_options'
+  return values.split(',')
+
+
+@RUNNERS
+def test_preparation_script_prints_the_options_of_each_runner(runner):
+  first, *_ = _options_of(runner)
+  assert first.lower() == f'runner={runner}runner'
+
+
+@pytest.mark.slow
+@RUNNERS
+def test_beam_knows_the_options_of_each_runner(runner):
   beam = pytest.importorskip('apache_beam.options.pipeline_options')
-  flags = [f'--{x}' for x in options.partition('=')[2].split(',')]
+  flags = [f'--{x}' for x in _options_of(runner)]
   known = beam.PipelineOptions(flags).get_all_options(drop_default=True)
   for flag in flags:
     assert flag.lstrip('-').partition('=')[0] in known

@@ -16,6 +16,7 @@ from tests.processes import environment
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('jax2onnx')
 pytest.importorskip('onnxruntime')
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -195,7 +195,9 @@ def test_too_short_and_missing_files_are_data_errors(model, tmp_path):
     mgc_jax.load(tmp_path / 'nothing')
 
 
-@pytest.mark.parametrize('name', pretrained.NAMES)
+@pytest.mark.parametrize(
+  'name', ['cnn', pytest.param('lstm', marks=pytest.mark.slow), 'crnn']
+)
 def test_an_exported_model_answers_as_the_one_it_was(name, tmp_path):
   file, song = tmp_path / 'model.mgc', tmp_path / 'song.wav'
   write_tone(song, 20.0, 22050)

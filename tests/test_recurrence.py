@@ -50,7 +50,9 @@ def _cell_params(params):
   return found
 
 
-@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize(
+  'dtype', ['float32', pytest.param('bfloat16', marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize('batch', [3, 64])  # by hand, and differentiated by jax
 def test_gradients_of_the_scan_equal_those_of_the_loop(
   batch, dtype, tiny_config

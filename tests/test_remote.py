@@ -80,6 +80,7 @@ def _prepare(env, tmp_path, root, manifest):
   return done.stdout
 
 
+@pytest.mark.slow
 def test_tracks_in_a_bucket_are_prepared(bucket, music_folder, tmp_path):
   manifest = tmp_path / 'tracks.csv'
   _manifest(music_folder, manifest, more=['rock/gone.wav'])
@@ -104,6 +105,7 @@ def test_tracks_in_a_bucket_are_prepared(bucket, music_folder, tmp_path):
   assert len(list((tmp_path / 'prepared').glob('mgc_windows/*'))) == 4
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_said_of_each_track(
   bucket, music_folder, tmp_path
 ):

@@ -175,7 +175,12 @@ def test_padding_and_weights_decide_what_counts(tiny_config):
 
 
 @pytest.mark.parametrize(
-  ('name', 'num_members'), [('cnn', 1), ('lstm', 1), ('lstm', 2)]
+  ('name', 'num_members'),
+  [
+    ('cnn', 1),
+    pytest.param('lstm', 1, marks=pytest.mark.slow),
+    ('lstm', 2),
+  ],
 )
 def test_a_batch_in_parts_gives_the_update_of_the_whole(
   name, num_members, tiny_config
