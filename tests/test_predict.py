@@ -15,7 +15,7 @@ from jax import export
 
 import mgc_jax
 from mgc_jax import bundle as bundles
-from mgc_jax import pretrained, program
+from mgc_jax import program
 from mgc_jax.errors import ConfigError, DataError
 from mgc_jax.models.convolution import portable
 from mgc_jax.pretrained import known_answers
