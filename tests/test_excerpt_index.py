@@ -4,17 +4,17 @@ from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.prepare import prepare
 
 
-def test_statistics_are_those_of_the_frames(folder_config):
+def test_statistics_are_those_of_the_frames_of_the_rows(folder_config):
   prepared = prepare(folder_config)
   frames = np.concatenate(
     [
       excerpts_of(track, folder_config.features, 1.0)[0].frames.astype(
         np.float64
       )
-      for track in prepared.tracks.values()
+      for track in list(prepared.tracks.values())[:9]
     ]
   )
-  rows = np.repeat(np.arange(12), 3)  # named three times, counted once
+  rows = np.repeat(np.arange(9), 3)  # named three times, counted once
   mean, std = prepared.index.band_stats(rows)
   np.testing.assert_allclose(mean, frames.mean(0), rtol=1e-4)
   np.testing.assert_allclose(std, frames.std(0), rtol=1e-3)

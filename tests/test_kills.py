@@ -61,7 +61,7 @@ def whole(tmp_path_factory):
 
 def test_a_killed_run_ends_with_the_same_bits(tmp_path):
   run, prepared = tmp_path / 'run', tmp_path / 'prepared'
-  short = ('--config.train.num_epochs=2', '--config.train.batch_size=8')
+  short = ('--config.train.num_epochs=2', '--config.train.batch_size=2')
   _finish(tmp_path / 'whole', prepared, *short)
   process = _start(run, prepared, *short)
   process.wait_for(lambda: list(run.glob('checkpoints/[3-9]')))

@@ -91,6 +91,20 @@ def test_a_run_is_not_continued_on_other_data(trainer):
     trainer(**{'data.split_seed': 5})
 
 
+def test_band_statistics_are_those_of_the_training_side(
+  trainer, tiny_config, tmp_path
+):
+  trainer().run()
+  prepared = prepare(tiny_config)
+  rows = make_splits(prepared, tiny_config).sides['train'].rows
+  mean, std = prepared.index.band_stats(rows)
+  bundle = bundles.load(tmp_path / 'run' / 'bundle')
+  np.testing.assert_array_equal(bundle.band_mean, mean)
+  np.testing.assert_array_equal(bundle.band_std, std)
+  everything, _ = prepared.index.band_stats(np.arange(len(prepared.index)))
+  assert np.abs(everything - mean).max() > 0.01
+
+
 def test_patience_stops_early(trainer, tmp_path):
   run = trainer(**{'train.num_epochs': 50, 'train.patience_epochs': 2})
   run._validate = lambda state, variables: {
