@@ -112,6 +112,11 @@ def test_from_python_as_on_the_command_line(model, tmp_path):
   assert answer.duration_s == pytest.approx(7.5, abs=1e-3)
   assert sum(p for _, p in answer.top) == pytest.approx(1)
   assert answer.windows == len(answer.timeline)
+  # The answer is the mean of its moments, so both have the same temperature.
+  moments = np.mean([m.probabilities for m in answer.timeline], axis=0)
+  by_genre = dict(answer.top)
+  for genre, probability in zip(answer.genres, moments, strict=True):
+    assert by_genre[genre] == pytest.approx(probability, abs=1e-6)
   starts = [moment.start_s for moment in answer.timeline]
   assert starts == sorted(starts) and starts[-1] > 3
   done = _run(path, f'--model={model}', '--format=json', '--timeline')
