@@ -1,5 +1,6 @@
 """The page, in a real browser; needs the extra, chromium and selenium."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -226,9 +227,10 @@ def test_a_port_that_is_taken_is_named():
 def _ask(address, path, method='GET', body=None, **headers):
   """The status and the text of an answer, or of its beginning."""
   connection = http.client.HTTPConnection(address.split('/')[2], timeout=30)
-  connection.request(method, path, body, headers)
-  answer = connection.getresponse()
-  return answer.status, answer.read(10_000).decode()
+  with contextlib.closing(connection):
+    connection.request(method, path, body, headers)
+    with connection.getresponse() as answer:
+      return answer.status, answer.read(10_000).decode()
 
 
 @pytest.mark.parametrize(
