@@ -88,7 +88,7 @@ class Trainer:
     self._model = create_model(config)
     self._tx = create_optimizer(train, self._steps_per_epoch)
     rate = learning_rate(train, self._steps_per_epoch)
-    # Of the step before, computed where the count of steps is.
+    # The rate of the last step, computed on the device that has the step count.
     self._learning_rate = jax.jit(lambda step: rate(step - 1))
     self._evaluated = Recounter(config, reader, self._train, self._mesh)
     self._forward = make_forward(self._model, config.windows, self._mesh)

@@ -113,7 +113,7 @@ def _environment(env):
 
 
 def train_here(monkeypatch):
-  """Trains in this process, for one test, what commands train in others."""
+  """Replaces the processes that commands train in by calls, for one test."""
 
   def train(config, run):
     words = [f'--config={config}', *run.overrides, f'--workdir={run.workdir}']

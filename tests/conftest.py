@@ -16,8 +16,8 @@ from tests.processes import compiled_folder
 
 RATE_HZ = 8000
 MIN_COMPILE_S = 0.1
-# A training step compiles in a sixth of the time. A JAX that no longer knows
-# one of these names it and stops.
+# A training step compiles in a sixth of the time with these. If a later JAX
+# does not know one of them, it says so and stops.
 QUICK_TO_COMPILE = (
   '--xla_backend_optimization_level=0',
   '--xla_cpu_use_fusion_emitters=false',
@@ -40,7 +40,7 @@ def pytest_configure(config):
   os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = str(MIN_COMPILE_S)
   jax.config.update('jax_compilation_cache_max_size', 1 << 30)
   jax.config.update('jax_persistent_cache_min_compile_time_secs', MIN_COMPILE_S)
-  # Arrays of different ranks are matched in the open, or not at all.
+  # Broadcasting between arrays of different ranks must be explicit.
   jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 

@@ -92,6 +92,20 @@ def environment(**env):
   }
 
 
+def run_python(code, *arguments):
+  """Runs code in a process that must not fail, and returns its output."""
+  done = subprocess.run(
+    [sys.executable, '-c', code, *arguments],
+    cwd=ROOT,
+    env=environment(),
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
+  return done.stdout
+
+
 def unprivileged():
   """What takes from root its right to read and write everywhere."""
   if os.geteuid():

@@ -1,8 +1,5 @@
 """What the benchmarks count, need, and refuse."""
 
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import pytest
@@ -11,7 +8,7 @@ from benchmarks.flops import count_flops
 from benchmarks.networks import NAMES, network_config
 from mgc_jax.models.convolution import native_conv
 from tests.commands import run_command
-from tests.processes import ROOT, environment
+from tests.processes import run_python
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -51,15 +48,7 @@ def test_accelerator_needs_no_decoders_and_no_tensorflow():
     f'for name in {absent}: sys.modules[name] = None\n'
     'import benchmarks.accelerator'
   )
-  done = subprocess.run(
-    [sys.executable, '-c', code],
-    cwd=ROOT,
-    env=environment(),
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert done.returncode == 0, done.stderr
+  run_python(code)
 
 
 def test_all_names_what_it_does_not_know():

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.peers.jax_variants import LEFT_OUT
 from tests.conftest import write_tone
-from tests.processes import ROOT, environment
+from tests.processes import ROOT, environment, run_python
 
 pytestmark = pytest.mark.slow
 needs_torch = pytest.mark.skipif(
@@ -112,16 +112,7 @@ def test_what_is_left_out_changes_the_program():
   )
   programs = {}
   for variant in ('default', *LEFT_OUT):
-    done = subprocess.run(
-      [sys.executable, '-c', code, variant],
-      cwd=ROOT,
-      env=environment(),
-      capture_output=True,
-      text=True,
-      check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    programs[variant] = tuple(map(int, done.stdout.split()))
+    programs[variant] = tuple(map(int, run_python(code, variant).split()))
   default = programs.pop('default')
   assert default[0] == 0 < programs['matrix_products'][0]
   assert programs['inputs_computed_once'][1] < default[1]

@@ -249,7 +249,7 @@ HEAVY = (
 def test_help_does_not_wait_for_imports(name):
   code = (
     'import runpy, sys\n'
-    f'sys.argv[1:] = ["--help"]\n'
+    'sys.argv[1:] = ["--help"]\n'
     'try:\n'
     f'  runpy.run_module("mgc_jax.{name}", run_name="__main__")\n'
     'finally:\n'

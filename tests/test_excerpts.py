@@ -10,7 +10,7 @@ from mgc_jax.datasets.sources import list_tracks
 from mgc_jax.datasets.track import Track
 from mgc_jax.features import log_mel
 from tests.conftest import tone, write_tone
-from tests.processes import ROOT
+from tests.processes import run_python
 
 
 def _track(path):
@@ -61,8 +61,7 @@ def test_records_are_read_without_keras_which_stays_usable():
     'import tensorflow as tf;'
     'assert tf.keras.__version__ >= "3"'
   )
-  done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=False)
-  assert done.returncode == 0
+  run_python(code)
 
 
 def test_workers_load_neither_tensorflow_nor_jax():

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.commands import run_command
+from tests.processes import run_python
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -243,5 +244,4 @@ def test_training_parts_import_without_tensorflow():
     'import mgc_jax.train, mgc_jax.evaluate, mgc_jax.bundle, mgc_jax.augment,'
     'mgc_jax.run'
   )
-  done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=False)
-  assert done.returncode == 0
+  run_python(code)

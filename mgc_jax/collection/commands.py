@@ -1,11 +1,9 @@
 """The commands of the collection: each opens the index, works, and reports.
 
-Each takes the path of the index and the words after the command's name; flags
-are read where they are used.
-
-Raises, all of them: `ConfigError` for wrong usage, `DataError` for an index or
-a file that cannot be used. Where single files failed, and each was named, the
-process exits with 1.
+Each takes the path of the index and the words after the command's name, and
+reads its flags itself. It raises `ConfigError` for wrong usage and `DataError`
+for an index or a file that cannot be used. If some files failed, each is named
+and the process exits with 1.
 """
 
 import contextlib

@@ -10,7 +10,7 @@ import shutil
 
 from mgc_jax.errors import DataError
 
-LEVELS = ('genre', 'artist')  # of folders that tracks are sorted into
+LEVELS = ('genre', 'artist')  # what folders of sorted tracks are named after
 _BLOCK_BYTES = 1 << 20
 # Errors that the next file would meet as well.
 STOPPING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)

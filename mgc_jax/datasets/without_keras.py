@@ -1,9 +1,8 @@
 """Imports TensorFlow without Keras, which takes a third less time.
 
-TensorFlow imports Keras 3 while it is imported itself, but not where the
-environment asks for its predecessor, tf_keras. That is what this module does
-for the time of the import. `tf.keras` can be used afterwards as ever: it reads
-the environment again at its first use.
+TensorFlow imports Keras 3 when it is imported, unless the environment asks for
+the older package tf_keras. This module asks for it during the import only, so
+`tf.keras` still works afterwards: it reads the environment at its first use.
 
   from mgc_jax.datasets.without_keras import tf
 """
