@@ -38,8 +38,9 @@ def commands(
     scratch: an empty folder for what they make.
     toy: train a tiny model.
   """
+  network = 'smoke' if toy else 'cnn'
   data = [
-    '--config=configs/cnn.py',
+    f'--config=configs/{network}.py',
     '--config.data.source=folder',
     f'--config.data.root={music}',
     f'--config.data.prepared_dir={scratch / "prepared"}',
@@ -50,9 +51,6 @@ def commands(
     '--config.train.num_epochs=1',
     '--config.train.batch_size=8',
   ]
-  if toy:
-    train.append('--config.model.num_members=1')
-    train.append('--config.model.cnn.filters=(4,4,4,4,4)')
   index = f'--index={scratch / "index.sqlite"}'
   return {
     'prepare': ['mgc_jax.datasets.prepare', *data],
@@ -71,7 +69,8 @@ def measure(command: list[str]) -> tuple[float, float]:
     stderr=subprocess.PIPE,
     text=True,
   )
-  said = process.stderr.read()
+  with process.stderr:
+    said = process.stderr.read()
   _, status, usage = os.wait4(process.pid, 0)
   process.returncode = os.waitstatus_to_exitcode(status)
   if process.returncode:
@@ -93,9 +92,9 @@ def main() -> None:
   flags.add_argument('--tracks', type=int, default=40, help='at size 1')
   flags.add_argument('--plot', type=pathlib.Path, help='PNG')
   args = flags.parse_args()
-  tracks = 32 if args.toy else args.tracks
-  times = _TIMES[:2] if args.toy else _TIMES
-  sizes = [tracks * factor for factor in times]
+  sizes = [args.tracks * factor for factor in _TIMES]
+  if args.toy:
+    sizes = [_START_TRACKS + 4, _START_TRACKS + 8]
   seconds: dict[str, list[float]] = {}
   peaks: dict[str, list[float]] = {}
   # All but the last of these fill the caches of compiled code.

@@ -13,14 +13,14 @@ the windows besides; the others are given them.
 import contextlib
 import pathlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
 from benchmarks.networks import NAMES
 from benchmarks.peers import jax_variants
-from benchmarks.worker import Worker
+from benchmarks.worker import Asked, Worker
 
 _OURS = 'jax/default'
 _PEERS = (
@@ -87,7 +87,7 @@ def compare(
   return found
 
 
-def check_same(network: str, workers: dict[str, Worker]) -> None:
+def check_same(network: str, workers: Mapping[str, Worker | Asked]) -> None:
   """Raises where the number of parameters or logits differ.
 
   Args:

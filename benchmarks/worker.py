@@ -72,10 +72,11 @@ class Worker:
     return json.loads(line)
 
 
-class _Asked:
-  """What is asked, done in the process."""
+class Asked:
+  """What is asked, done in this process."""
 
   def __init__(self, network: str, peer: str, toy: bool):
+    """Builds the network; the arguments are those of `Worker`."""
     framework, _, variant = peer.partition('/')
     module, name = _PEERS[framework]
     made = getattr(importlib.import_module(f'benchmarks.peers.{module}'), name)
@@ -87,6 +88,15 @@ class _Asked:
     label = rng.integers(0, config.model.num_genres, self._shape[0])
     self._placed = self.peer.place(self._windows, label)
     self._warm: set[str] = set()
+
+  @property
+  def num_params(self) -> int:
+    """The number of the network's parameters."""
+    return self.peer.num_params
+
+  def ask(self, what: str, **kwargs: Any) -> Any:
+    """Does as `Worker.ask`."""
+    return getattr(self, what)(**kwargs)
 
   def train(self, seconds: float) -> dict[str, Any]:
     """Times steps for so long; `windows_per_s` by the median step."""
@@ -150,12 +160,12 @@ def main() -> None:
   # Answers go to the real standard output; what libraries print does not.
   answers = os.fdopen(os.dup(1), 'w')
   os.dup2(2, 1)
-  asked = _Asked(network, peer, bool(toy))
-  print(json.dumps({'num_params': asked.peer.num_params}), file=answers)
+  asked = Asked(network, peer, bool(toy))
+  print(json.dumps({'num_params': asked.num_params}), file=answers)
   answers.flush()
   for line in sys.stdin:
     question = json.loads(line)
-    answer = getattr(asked, question.pop('what'))(**question)
+    answer = asked.ask(**question)
     print(json.dumps(answer), file=answers, flush=True)
 
 

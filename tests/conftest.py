@@ -22,6 +22,17 @@ QUICK_TO_COMPILE = (
   '--xla_backend_optimization_level=0',
   '--xla_cpu_use_fusion_emitters=false',
 )
+# Coverage is not measured here: it slows the tracing of networks by half, and
+# the tests of the commands reach the same lines.
+TRACE_NETWORKS = {
+  'test_convolution',
+  'test_ensemble',
+  'test_finetune',
+  'test_models',
+  'test_recurrence',
+  'test_train',
+  'test_train_state',
+}
 
 
 def pytest_configure(config):
@@ -42,6 +53,15 @@ def pytest_configure(config):
   jax.config.update('jax_persistent_cache_min_compile_time_secs', MIN_COMPILE_S)
   # Broadcasting between arrays of different ranks must be explicit.
   jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+def pytest_collection_modifyitems(items):
+  """Runs the longest tests first, so that all workers end at the same time."""
+  long = {'test_every_command_runs[as shown]'}
+  items.sort(key=lambda item: item.name not in long)
+  for item in items:
+    if item.path.stem in TRACE_NETWORKS:
+      item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture(scope='session', autouse=True)

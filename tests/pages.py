@@ -97,6 +97,12 @@ def run_here(command, folder, env, code=0):
   return done.stdout + done.stderr
 
 
+def run_trainings_here(command, folder, env, code=0):
+  """Runs what trains in this process, and everything else as a shell does."""
+  trains = module(command) in _TRAINS
+  return (run_here if trains else run)(command, folder, env, code)
+
+
 def run(command, folder, env, code=0):
   """Runs it as a shell does, sees how it ends, and returns what it said."""
   done = subprocess.run(

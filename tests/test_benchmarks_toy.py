@@ -1,17 +1,19 @@
 """Benchmarks run at toy size, so that none rots; figures mean nothing here.
 
-Each is a process, or several: these are slow tests, but for what a benchmark
-counts and refuses, which is in tests/test_benchmarks.py.
+These are slow tests, but for what a benchmark counts and refuses, which is in
+tests/test_benchmarks.py.
 """
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 
 from benchmarks.peers.jax_variants import LEFT_OUT
+from tests.commands import run_command
 from tests.conftest import write_tone
 from tests.processes import ROOT, environment, run_python
 
@@ -32,8 +34,9 @@ def _run(*args):
   )
 
 
-def _figures(tmp_path, module, *args):
-  done = _run(f'benchmarks.{module}', f'--json={tmp_path / "f.json"}', *args)
+def _figures(tmp_path, module, *args, run=run_command):
+  """Runs one in this process, or by `_run` where it measures its own."""
+  done = run(f'benchmarks.{module}', f'--json={tmp_path / "f.json"}', *args)
   assert done.returncode == 0, done.stderr
   found = json.loads((tmp_path / 'f.json').read_text())
   where = found['environment']
@@ -56,35 +59,27 @@ def test_step_against_the_peers(tmp_path):
 
 
 @needs_torch
-@pytest.mark.parametrize(
-  'network', ['seed/cnn', 'seed/lstm', 'cnn', 'lstm', 'crnn']
-)
-def test_peers_compute_the_same(network):
-  from benchmarks.step import check_same
-  from benchmarks.worker import Worker
-
-  workers = {
-    name: Worker(network, name, toy=True)
-    for name in ('jax/default', 'torch/eager', 'keras/default')
-  }
-  check_same(network, workers)
-  for worker in workers.values():
-    worker.close()
-
-
-@needs_torch
-def test_peers_that_compute_something_else_are_refused():
-  from benchmarks.step import check_same
-  from benchmarks.worker import Worker
-
-  workers = {
-    'jax/default': Worker('crnn', 'jax/default', toy=True),
-    'torch/eager': Worker('seed/crnn', 'torch/eager', toy=True),
-  }
-  with pytest.raises(RuntimeError, match='torch/eager has .* parameters'):
-    check_same('crnn', workers)
-  for worker in workers.values():
-    worker.close()
+def test_peers_compute_the_same():
+  """All frameworks in one process, which saves most of their imports."""
+  code = (
+    'import sys\n'
+    'from benchmarks.step import check_same\n'
+    'from benchmarks.worker import Asked\n'
+    "peers = 'jax/default', 'torch/eager', 'keras/default'\n"
+    'for network in sys.argv[1:]:\n'
+    '  check_same(network, {x: Asked(network, x, True) for x in peers})\n'
+    "others = {'jax/default': Asked('crnn', 'jax/default', True)}\n"
+    "others['torch/eager'] = Asked('seed/crnn', 'torch/eager', True)\n"
+    'try:\n'
+    "  check_same('crnn', others)\n"
+    'except RuntimeError as error:\n'
+    '  print(error)'
+  )
+  networks = ('seed/cnn', 'seed/lstm', 'cnn', 'lstm', 'crnn')
+  said = run_python(code, *networks)
+  assert re.fullmatch(
+    r'crnn: torch/eager has \d+ parameters, ours \d+', said.strip()
+  )
 
 
 def test_ablation(tmp_path):
@@ -157,20 +152,20 @@ def test_preparation(tmp_path):
     path = tmp_path / ('jazz', 'rock')[i % 2] / f'{i}.mp3'
     write_tone(path, 3.0, 22050, frequency_hz=300.0 + 40 * i)
   args = (f'--root={tmp_path}', '--rounds=1')
-  found = _figures(tmp_path, 'preparation', *args)
+  found = _figures(tmp_path, 'preparation', *args, run=_run)
   assert found['num_tracks'] == 6
   assert 0 < found['peak_gib'] < 2
 
 
 def test_training_against_keras_one_of_the_peers(tmp_path):
-  found = _figures(tmp_path, 'training', '--toy')
+  found = _figures(tmp_path, 'training', '--toy', run=_run)
   assert found['ratio']['min'] > 0
   for its in found['ends'].values():
     assert [end['epochs'] for end in its] == [1]
 
 
 def test_preparation_stages(tmp_path):
-  found = _figures(tmp_path, 'preparation_stages', '--toy')
+  found = _figures(tmp_path, 'preparation_stages', '--toy', run=_run)
   assert found['mean_error_db']['librosa'] < 0.01
   assert found['tracks_per_s']['decode'] > found['tracks_per_s']['mgc_jax'] > 0
 

@@ -30,11 +30,11 @@ SEED = int(os.environ.get('MGC_KILL_SEED', 0))
 # A checkpoint after every step: whatever is killed has done something.
 FLAGS = [
   f'--config={ROOT}/configs/smoke.py',
-  '--config.train.num_epochs=8',
+  '--config.train.num_epochs=5',
   '--config.train.batch_size=4',
   '--config.train.checkpoint_every_steps=1',
   '--config.train.ema_decay=0.9',
-  '--config.train.patience_epochs=4',
+  '--config.train.patience_epochs=3',
   '--config.data.num_workers=2',
 ]
 PREPARE = [sys.executable, '-m', 'mgc_jax.datasets.prepare']
@@ -93,7 +93,7 @@ def _wait_for_a_moment(process, run, chance):
   # Before it Python imports, and there is nothing to harm.
   process.wait_for(lambda: 'records:' in process.said)
   if chance.random() < 1 / 3:
-    time.sleep(chance.uniform(0, 3))
+    time.sleep(chance.uniform(0, 2))
     return
   before = _files(run)
   process.wait_for(lambda: _files(run) - before)  # it has begun to write

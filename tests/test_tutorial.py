@@ -27,10 +27,10 @@ def test_every_command_runs(size, tmp_path, monkeypatch):
   for name in ('configs', 'mgc_jax'):
     (tmp_path / name).symlink_to(ROOT / name)
   env = environment(MUSIC=music, PWD=tmp_path)
-  run, changed = pages.run, pages.shortened
+  run, changed = pages.run_trainings_here, pages.shortened
   if size == 'tiny':
     run, changed = pages.run_here, _tiny
-    train_here(monkeypatch)
+  train_here(monkeypatch)
   ran = []
   for language, text in pages.BLOCK.findall(PAGE):
     if language == 'python':
