@@ -18,7 +18,8 @@ setuptools.setup(
   long_description_content_type='text/markdown',
   license='Apache-2.0',
   packages=setuptools.find_packages(include=['mgc_jax', 'mgc_jax.*']),
-  package_data={'mgc_jax.pretrained': ['*/*']},  # bundles and their cards
+  # Bundles and their cards.
+  package_data={'mgc_jax.inference.pretrained': ['*/*']},
   python_requires='>=3.11',
   install_requires=[
     'absl-py>=2.1',

@@ -25,7 +25,7 @@ from benchmarks.device_epoch import time_epochs
 from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
 from benchmarks.networks import NAMES, batch_shape, network_config
 from benchmarks.peers.jax_peer import JaxPeer
-from mgc_jax import runtime
+from mgc_jax.system import jax_runtime
 
 _DTYPES = ('float32', 'bfloat16')
 
@@ -152,7 +152,7 @@ def main() -> None:
   args = flags.parse_args()
   # PyTorch needs memory of the same device.
   os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
-  runtime.set_up()
+  jax_runtime.set_up()
   device = jax.devices()[0].device_kind
   limits = ceilings(args.toy)
   print(f'{device}: ' + ', '.join(f'{k} {x:.3g}/s' for k, x in limits.items()))

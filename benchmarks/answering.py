@@ -19,7 +19,7 @@ import time
 
 from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
 from benchmarks.preparation import write_music
-from mgc_jax.pretrained import BEST
+from mgc_jax.inference.pretrained import BEST
 
 _STAGES = ('python', 'imports', 'model', 'decode', 'answer')
 
@@ -38,8 +38,9 @@ def _stages(path: str, model: str) -> dict[str, float]:
 def _answer_once(path: str, model: str) -> None:
   """The child: does as `predict` does, and says when each stage ended."""
   times = [time.time()]
-  from mgc_jax import decoding, loading, predict  # noqa: F401
-  from mgc_jax.classifier import DecodedExcerpts
+  from mgc_jax import predict  # noqa: F401
+  from mgc_jax.inference import loading
+  from mgc_jax.inference.classifier import DecodedExcerpts
 
   times.append(time.time())
   loaded = loading.load(model, owns_process=True)
@@ -64,16 +65,16 @@ def _folder(paths: list[str], model: str, rounds: int) -> None:
   """The child: answers for a folder, and decodes it, on one core, warm."""
   if hasattr(os, 'sched_setaffinity'):
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-  from mgc_jax import decoding, loading
   from mgc_jax.audio.decode import decoded
   from mgc_jax.audio.probe import probe
+  from mgc_jax.inference import loading, prefetch
 
   loaded = loading.load(model, owns_process=True)
   audio_s = sum(probe(path).duration_s for path in paths)
 
   def answer() -> float:
     start_s = time.perf_counter()
-    with decoding.ahead(loaded, paths) as answers:
+    with prefetch.ahead(loaded, paths) as answers:
       for path, found in answers:
         if isinstance(found, Exception):
           raise RuntimeError(f'{path}: {found}')
@@ -165,7 +166,12 @@ def main() -> None:
     models = {'JAX': args.model}
     if importlib.util.find_spec('jax2onnx') and not args.toy:
       models['ONNX'] = f'{folder}/model.onnx'
-      export = [sys.executable, '-m', 'mgc_jax.export', '--format=onnx']
+      export = [
+        sys.executable,
+        '-m',
+        'mgc_jax.inference.export',
+        '--format=onnx',
+      ]
       names = [f'--model={args.model}', f'--to={models["ONNX"]}']
       subprocess.run([*export, *names], check=True)
     found = measure(paths, models, 1 if args.toy else args.rounds)

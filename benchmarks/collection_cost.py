@@ -16,10 +16,10 @@ from ml_collections import ConfigDict
 
 from benchmarks.measure import parser, tell
 from benchmarks.preparation import write_music
+from mgc_jax.config.recipes import recipe_config
 from mgc_jax.datasets.builder import WINDOW_FRAMES
 from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.track import Track
-from mgc_jax.recipes import recipe_config
 
 _FMA_FULL_TRACKS = 106_574
 _CLIPS_PER_WHOLE = 9

@@ -15,14 +15,14 @@ import numpy as np
 from jax import lax
 
 from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
-from mgc_jax import runtime
-from mgc_jax.models.convolution import (
+from mgc_jax.models.cpu.convolution import (
   max_pool,
   native_conv,
   product,
   product_conv,
 )
-from mgc_jax.models.pooled_convolution import conv_max_pool
+from mgc_jax.models.cpu.pooled_convolution import conv_max_pool
+from mgc_jax.system import jax_runtime
 
 _LAYERS = (  # channels, frames, bands, filters, pool
   (1, 258, 128, 32, 2),
@@ -131,7 +131,7 @@ def main() -> None:
   flags.add_argument('--batch_size', type=int, default=32)
   flags.add_argument('--rounds', type=int, default=9)
   args = flags.parse_args()
-  runtime.set_up()
+  jax_runtime.set_up()
   layers, size, rounds = _LAYERS, args.batch_size, args.rounds
   if args.toy:
     layers, size, rounds = _LAYERS[-1:], 2, 1

@@ -11,12 +11,12 @@ import numpy as np
 from ml_collections import FrozenConfigDict
 
 from benchmarks.networks import batch_shape, network_config
-from mgc_jax.feed import Resident
+from mgc_jax.distributed.mesh import data_mesh, replicate
 from mgc_jax.models import create_model
-from mgc_jax.optim import create_optimizer
-from mgc_jax.partition import data_mesh, replicate
-from mgc_jax.train_state import create_state, train_step
-from mgc_jax.window_sums import WindowSums
+from mgc_jax.training.feed import Resident
+from mgc_jax.training.optimizer import create_optimizer
+from mgc_jax.training.step import create_state, train_step
+from mgc_jax.training.window_sums import WindowSums
 
 _EPOCH_WINDOWS = 18_225  # of the published run
 _EPOCHS = 100

@@ -18,17 +18,17 @@ import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
-from mgc_jax import runtime
-from mgc_jax.config import base_config
+from mgc_jax.config.schema import base_config
 from mgc_jax.datasets.prepare import prepare
+from mgc_jax.datasets.reader import Reader
 from mgc_jax.datasets.splits import make_splits
-from mgc_jax.feed import Resident, Streamed, epoch_order
-from mgc_jax.input_pipeline import Reader
+from mgc_jax.distributed.mesh import data_mesh, replicate
 from mgc_jax.models import create_model
-from mgc_jax.optim import create_optimizer
-from mgc_jax.partition import data_mesh, replicate
-from mgc_jax.train_state import create_state, train_step
-from mgc_jax.window_sums import WindowSums
+from mgc_jax.system import jax_runtime
+from mgc_jax.training.feed import Resident, Streamed, epoch_order
+from mgc_jax.training.optimizer import create_optimizer
+from mgc_jax.training.step import create_state, train_step
+from mgc_jax.training.window_sums import WindowSums
 
 
 def pipeline_windows_per_s(batches: Iterator, windows: int) -> float:
@@ -106,7 +106,7 @@ def main() -> None:
   flags.add_argument('--rounds', type=int, default=5)
   args = flags.parse_args()
   toy, rounds = args.toy, 1 if args.toy else args.rounds
-  runtime.set_up()
+  jax_runtime.set_up()
   config = base_config()
   config.data.synthetic.num_artists = 3
   config.data.synthetic.tracks_per_artist = 1 if toy else 4

@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
-from mgc_jax.config import base_config
+from mgc_jax.config.schema import base_config
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.sources import synthetic
 

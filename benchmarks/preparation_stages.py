@@ -25,8 +25,8 @@ from ml_collections import ConfigDict
 from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
 from benchmarks.preparation import write_music
 from mgc_jax.audio.decode import ExcerptReader
-from mgc_jax.config import base_config
-from mgc_jax.features import log_mel
+from mgc_jax.audio.log_mel import log_mel
+from mgc_jax.config.schema import base_config
 
 _AMIN = 1e-10
 _MAX_ERROR_DB = 0.01

@@ -29,9 +29,9 @@ from tqdm import tqdm
 
 from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
 from mgc_jax.audio.decode import TOLERANCE_S, ExcerptReader
-from mgc_jax.classifier import MIN_DURATION_S
 from mgc_jax.datasets.sources import synthetic
-from mgc_jax.errors import DataError
+from mgc_jax.inference.classifier import MIN_DURATION_S
+from mgc_jax.system.errors import DataError
 
 _RATE_HZ = 44100
 _FRACTION = 0.6  # of a truncated file that is left

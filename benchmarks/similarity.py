@@ -15,10 +15,10 @@ import numpy as np
 import mgc_jax
 from benchmarks.measure import parser, tell
 from benchmarks.preparation import write_music
-from mgc_jax import decoding
 from mgc_jax.collection.neighbours import cosines, nearest_rows
 from mgc_jax.datasets.track import Track, read_manifest
-from mgc_jax.metrics import mean_ci95
+from mgc_jax.evaluation.metrics import mean_ci95
+from mgc_jax.inference import prefetch
 
 _NUM_ANSWERS = 10
 
@@ -34,7 +34,7 @@ def embeddings(tracks: list[Track], model: str) -> np.ndarray:
     RuntimeError: a file cannot be read.
   """
   loaded, found = mgc_jax.load(model), []
-  with decoding.ahead(loaded, [track.path for track in tracks]) as answers:
+  with prefetch.ahead(loaded, [track.path for track in tracks]) as answers:
     for path, answer in answers:
       if isinstance(answer, Exception):
         raise RuntimeError(f'{path}: {answer}')

@@ -97,9 +97,9 @@ def seconds_to_first_step(
 
 def _child(network: str, toy: bool) -> None:
   """Takes two steps, and says when the first was done."""
-  from mgc_jax import runtime
+  from mgc_jax.system import jax_runtime
 
-  runtime.set_up()
+  jax_runtime.set_up()
   events: list[str] = []
   jax.monitoring.register_event_listener(lambda name, **_: events.append(name))
   from benchmarks.peers.jax_peer import JaxPeer

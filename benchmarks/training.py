@@ -24,8 +24,8 @@ import numpy as np
 
 from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
 from benchmarks.networks import network_config
+from mgc_jax.audio.log_mel import log_mel
 from mgc_jax.datasets.sources import synthetic
-from mgc_jax.features import log_mel
 
 _MAX_EPOCHS = 60
 _NETWORK = 'seed/cnn'
@@ -67,9 +67,9 @@ def write_windows(path: pathlib.Path, toy: bool) -> None:
 def _by_jax(config, data, seed: int) -> Iterator[np.ndarray]:
   """Yields i64[n] answers for the other artists' windows after each epoch."""
   from benchmarks.peers.jax_peer import JaxPeer
-  from mgc_jax import runtime
+  from mgc_jax.system import jax_runtime
 
-  runtime.set_up()
+  jax_runtime.set_up()
   x, y, size = data['train_x'], data['train_y'], config.train.batch_size
   config.seed = seed
   peer = JaxPeer(config, (size, *x.shape[1:]), 'default')

@@ -7,7 +7,7 @@ python -m mgc_jax.main --config=configs/cnn.py
 """
 
 from mgc_jax.config import ConfigDict
-from mgc_jax.recipes import recipe_config
+from mgc_jax.config.recipes import recipe_config
 
 
 def get_config() -> ConfigDict:

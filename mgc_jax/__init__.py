@@ -3,10 +3,10 @@
 import os
 from typing import TYPE_CHECKING
 
-from mgc_jax.pretrained import BEST
+from mgc_jax.inference.pretrained import BEST
 
 if TYPE_CHECKING:
-  from mgc_jax.classifier import Classifier
+  from mgc_jax.inference.classifier import Classifier
 
 __version__ = '0.1.0'
 
@@ -16,12 +16,14 @@ def load(model: 'str | os.PathLike' = BEST) -> 'Classifier':
 
   Args:
     model: cnn, lstm or crnn, which come with the package; the folder of a run
-      or of its bundle; or a file that `mgc_jax.export` wrote.
+      or of its bundle; or a file that `mgc_jax.inference.export` wrote.
 
   Raises:
     ConfigError: there is no such model.
     DataError: it is damaged.
   """
-  from mgc_jax import loading  # for who only reads the version it is much
+  from mgc_jax.inference import (
+    loading,  # for who only reads the version it is much
+  )
 
   return loading.load(model)

@@ -18,43 +18,44 @@ Examples:
 from absl import flags
 from ml_collections import config_flags
 
-from mgc_jax import cli
+from mgc_jax.system import command_line
 
 # The workers that decode start from this module: it imports nothing heavy.
 
 
 def main() -> None:
   """Runs the mode that the flags name, alone or as one of several processes."""
-  from mgc_jax import runtime
+  from mgc_jax.system import jax_runtime
 
-  runtime.set_up()
+  jax_runtime.set_up()
   if not flags.FLAGS.distributed:
     _run()
     return
-  from mgc_jax import multiprocess
+  from mgc_jax.distributed import processes
 
   # First of all: nothing may touch a device before the processes have met.
-  multiprocess.join(
+  processes.join(
     flags.FLAGS.coordinator,
     flags.FLAGS.num_processes,
     flags.FLAGS.process_id,
   )
-  with multiprocess.leaving_at_once():
+  with processes.leaving_at_once():
     _run()
 
 
 def _run() -> None:
-  from mgc_jax import run, runtime
-  from mgc_jax.workdir import resolve_workdir
+  from mgc_jax.system import jax_runtime
+  from mgc_jax.training import experiment
+  from mgc_jax.training.workdir import resolve_workdir
 
-  runtime.check_device()  # before hours of preparing
+  jax_runtime.check_device()  # before hours of preparing
   config, mode = flags.FLAGS.config, flags.FLAGS.mode
   path = config_flags.get_config_filename(flags.FLAGS['config'])
   workdir = resolve_workdir(flags.FLAGS.workdir, config, path, mode)
   if mode == 'train':
-    run.train_and_evaluate(config, workdir)
+    experiment.train_and_evaluate(config, workdir)
   else:
-    run.evaluate_only(config, workdir)
+    experiment.evaluate_only(config, workdir)
 
 
 if __name__ == '__main__':
@@ -87,4 +88,4 @@ if __name__ == '__main__':
     'process_id', None, 'Which this is, from 0. Default: the cluster says it.'
   )
   flags.mark_flag_as_required('config')
-  cli.run(main)
+  command_line.run(main)

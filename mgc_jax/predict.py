@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING
 from absl import flags
 from tqdm import tqdm
 
-from mgc_jax import cli, pretrained
 from mgc_jax.audio.files import find_files
-from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.names import printable
+from mgc_jax.inference import pretrained
+from mgc_jax.system import command_line
+from mgc_jax.system.errors import ConfigError, DataError
+from mgc_jax.system.printable_text import printable
 
 if TYPE_CHECKING:  # JAX: --help need not wait for it
-  from mgc_jax.classifier import Answer, Classifier
+  from mgc_jax.inference.classifier import Answer, Classifier
 
 
 def text_of(answer: 'Answer', top: int, timeline: bool) -> str:
@@ -93,16 +94,16 @@ def main(words: list[str]) -> None:
   if not words:
     raise ConfigError('name files or folders, or - for a list of them')
   paths = find_files(words)
-  plot = cli.file_of('plot')
+  plot = command_line.file_of('plot')
   if plot and len(paths) != 1:
     raise ConfigError(f'--plot={plot}: of one file, not of {len(paths)}')
-  from mgc_jax import decoding, loading
+  from mgc_jax.inference import loading, prefetch
 
   model = loading.load(flags.FLAGS.model, owns_process=True)
   write = _writer(model.genres)
   num_failed = 0
   bar = tqdm(paths, desc='predict', unit='file', disable=len(paths) < 2 or None)
-  with bar, decoding.ahead(model, paths) as answers:
+  with bar, prefetch.ahead(model, paths) as answers:
     for path, answer in answers:
       problem = _problem(answer)
       if problem:
@@ -130,11 +131,11 @@ def _problem(answer: 'Answer | DataError') -> str:
 
 
 def _plot(model: 'Classifier', answer: 'Answer', path: pathlib.Path) -> None:
-  from mgc_jax import figure_file
+  from mgc_jax.system import figure_file
 
   try:
     with figure_file.never_stopping(path, requested=True):
-      from mgc_jax.timeline import plot_timeline
+      from mgc_jax.inference.timeline import plot_timeline
 
       plot_timeline(answer, list(model.excerpts(answer.path)), path)
       print(f'timeline: {path}', file=sys.stderr)
@@ -147,7 +148,7 @@ if __name__ == '__main__':
     'model',
     pretrained.BEST,
     'cnn, lstm or crnn, which come with the package; the folder of a run or of '
-    'its bundle; or a file that mgc_jax.export wrote.',
+    'its bundle; or a file that mgc_jax.inference.export wrote.',
   )
   flags.DEFINE_integer('top', 3, 'So many genres of each answer.', 1)
   flags.DEFINE_enum(
@@ -163,4 +164,4 @@ if __name__ == '__main__':
   flags.DEFINE_string(
     'plot', None, 'PNG of the timeline under the spectrogram, of one file.'
   )
-  cli.run(main, takes_words=True)
+  command_line.run(main, takes_words=True)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from mgc_jax.bundle import Bundle
-from mgc_jax.config import base_config
+from mgc_jax.config.schema import base_config
 from mgc_jax.models import create_model
+from mgc_jax.models.bundle import Bundle
 from tests.mirror import serve
 from tests.processes import compiled_folder
 

@@ -8,7 +8,7 @@ import subprocess
 import mutagen
 import soundfile
 
-from mgc_jax.config import base_config
+from mgc_jax.config.schema import base_config
 from mgc_jax.datasets.sources import synthetic
 from tests.commands import run_command
 
@@ -42,7 +42,11 @@ _TINY = (
   '--config.model.dense.sizes=(7,)',
   '--config.data.num_workers=1',
 )
-_TRAINS = ('mgc_jax.main', 'mgc_jax.sweep', 'mgc_jax.ladder')
+_TRAINS = (
+  'mgc_jax.main',
+  'mgc_jax.experiments.sweep',
+  'mgc_jax.experiments.leakage',
+)
 
 
 def commands(text):
@@ -69,7 +73,9 @@ def shortened(command, smaller=_SMALLER):
 
 def tiny(command):
   """The shortened command on tiny features, so that it takes seconds."""
-  command = command.replace('mgc_jax/pretrained/cnn', 'runs/mine/bundle')
+  command = command.replace(
+    'mgc_jax/inference/pretrained/cnn', 'runs/mine/bundle'
+  )
   command = shortened(command, ('--config.model.num_members=1',))
   if '--config=' not in command:
     return command

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from mgc_jax import bundle as bundles
+from mgc_jax.models import bundle as bundles
 
 ROOT = pathlib.Path(__file__).parent.parent
 TRAIN = [sys.executable, '-m', 'mgc_jax.main']

@@ -6,8 +6,8 @@ import zipfile
 
 import pytest
 
-from mgc_jax.datasets.archives import unpack, unpacked
-from mgc_jax.errors import DataError
+from mgc_jax.datasets.published.archives import unpack, unpacked
+from mgc_jax.system.errors import DataError
 
 
 def _zip(path, files, **options):

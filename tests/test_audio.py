@@ -8,7 +8,7 @@ import soundfile
 
 from mgc_jax.audio import decode
 from mgc_jax.audio.probe import probe
-from mgc_jax.errors import DataError
+from mgc_jax.system.errors import DataError
 from tests.conftest import tone, write_tone
 
 needs_ffmpeg = pytest.mark.skipif(

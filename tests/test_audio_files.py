@@ -15,7 +15,7 @@ from mgc_jax.audio.files import (
   listed_files,
   no_audio,
 )
-from mgc_jax.errors import DataError
+from mgc_jax.system.errors import DataError
 from tests.processes import Process, unprivileged
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from ml_collections import FrozenConfigDict
 
-from mgc_jax import augment
-from mgc_jax.config import base_config
+from mgc_jax.config.schema import base_config
+from mgc_jax.training import augment
 
 B, W, T, F, C = 6, 3, 30, 20, 4
 

@@ -3,15 +3,15 @@ import jax
 import numpy as np
 import pytest
 
-from mgc_jax.batch_stats import Recounter
 from mgc_jax.datasets.prepare import prepare
+from mgc_jax.datasets.reader import Reader
 from mgc_jax.datasets.splits import make_splits
-from mgc_jax.input_pipeline import Reader
+from mgc_jax.distributed.mesh import data_mesh
 from mgc_jax.models import create_model
-from mgc_jax.optim import create_optimizer
-from mgc_jax.partition import data_mesh
-from mgc_jax.train_state import create_state
-from mgc_jax.windows import grid_windows
+from mgc_jax.models.windows import grid_windows
+from mgc_jax.training.batch_norm import Recounter
+from mgc_jax.training.optimizer import create_optimizer
+from mgc_jax.training.step import create_state
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mgc_jax.datasets import excerpt_index
+from mgc_jax.datasets.reader import Reader
 from mgc_jax.datasets.splits import Examples
-from mgc_jax.input_pipeline import Reader
 
 pytest.importorskip('apache_beam')
 pytestmark = pytest.mark.slow

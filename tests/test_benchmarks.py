@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.flops import count_flops
 from benchmarks.networks import NAMES, network_config
-from mgc_jax.models.convolution import native_conv
+from mgc_jax.models.cpu.convolution import native_conv
 from tests.commands import run_command
 from tests.processes import run_python
 

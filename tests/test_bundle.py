@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import safetensors.numpy
 
-from mgc_jax import bundle as bundles
+from mgc_jax.models import bundle as bundles
 from mgc_jax.models import create_model
 
 

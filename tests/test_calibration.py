@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from mgc_jax.calibration import (
+from mgc_jax.evaluation.calibration import (
   calibration,
   cross_calibration,
   expected_calibration_error,
   fit_temperature,
   negative_log_likelihood,
 )
-from mgc_jax.predictions import Predictions
+from mgc_jax.evaluation.predictions import Predictions
 
 
 def _predictions(temperature, num_tracks=4000, seed=0):

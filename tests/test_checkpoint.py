@@ -3,13 +3,13 @@ import numpy as np
 import pytest
 from ml_collections import FrozenConfigDict
 
-from mgc_jax.checkpoint import Checkpoints
-from mgc_jax.errors import DataError
+from mgc_jax.distributed.mesh import data_mesh, replicate
 from mgc_jax.models import create_model
-from mgc_jax.optim import create_optimizer
-from mgc_jax.partition import data_mesh, replicate
-from mgc_jax.progress import Progress
-from mgc_jax.train_state import create_state
+from mgc_jax.system.errors import DataError
+from mgc_jax.training.checkpoint import Checkpoints
+from mgc_jax.training.optimizer import create_optimizer
+from mgc_jax.training.progress import Progress
+from mgc_jax.training.step import create_state
 
 
 @pytest.fixture

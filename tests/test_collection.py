@@ -11,10 +11,10 @@ import mutagen
 import numpy as np
 import pytest
 
-from mgc_jax import bundle as bundles
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
-from mgc_jax.errors import ConfigError
+from mgc_jax.models import bundle as bundles
+from mgc_jax.system.errors import ConfigError
 from tests.commands import run_command
 from tests.conftest import write_tone
 from tests.processes import Process

@@ -10,7 +10,7 @@ from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import Journal, TagJournal
 from mgc_jax.collection.scan import scan
 from mgc_jax.collection.tagging import tag, undo
-from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.system.errors import ConfigError, DataError
 from tests.conftest import write_tone
 from tests.indexed_music import names_in, put
 

@@ -6,10 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from mgc_jax import predictions
-from mgc_jax.compare import compare
-from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.predictions import Predictions
+from mgc_jax.evaluation import predictions
+from mgc_jax.evaluation.predictions import Predictions
+from mgc_jax.experiments.comparison import compare
+from mgc_jax.system.errors import ConfigError, DataError
 
 
 def _write(folder, found, first=0, artist=None):
@@ -72,7 +72,12 @@ def test_folds_are_one_model(tmp_path):
   ]
   found = compare(folds, [whole])
   assert found['track_accuracy']['difference'] == 0
-  command = [sys.executable, '-m', 'mgc_jax.compare', f'--against={whole}']
+  command = [
+    sys.executable,
+    '-m',
+    'mgc_jax.experiments.comparison',
+    f'--against={whole}',
+  ]
   command += ['--workdirs=' + ','.join(map(str, folds))]
   done = subprocess.run(command, capture_output=True, text=True, check=True)
   assert 'track accuracy, %: 60.0 against 60.0, +0.0 (over' in done.stdout

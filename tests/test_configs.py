@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from mgc_jax.config import base_config, field, validate
-from mgc_jax.config_rules import CHOICES, RULES
-from mgc_jax.errors import ConfigError
+from mgc_jax.config.rules import CHOICES, RULES
+from mgc_jax.config.schema import base_config, field, validate
 from mgc_jax.models import create_model
+from mgc_jax.system.errors import ConfigError
 
 ROOT = pathlib.Path(__file__).parent.parent
 PATHS = sorted((ROOT / 'configs').glob('**/*.py'))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from mgc_jax.models.convolution import max_pool, native_conv, product_conv
-from mgc_jax.models.pooled_convolution import conv_max_pool
+from mgc_jax.models.cpu.convolution import max_pool, native_conv, product_conv
+from mgc_jax.models.cpu.pooled_convolution import conv_max_pool
 
 # Channels, times, bands, batch, kernel, filters: all different.
 SHAPES = [

@@ -7,7 +7,7 @@ import sys
 import jax
 import numpy as np
 
-from mgc_jax import program
+from mgc_jax.inference import jax_export
 from tests.conftest import write_tone
 from tests.processes import ROOT, environment
 
@@ -28,7 +28,7 @@ def test_a_file_without_an_answer_keeps_no_thread(bundle, tmp_path):
   broken = jax.tree.map(lambda x: np.full_like(x, np.nan), bundle.variables)
   model = tmp_path / 'model.mgc'
   broken = dataclasses.replace(bundle, variables=broken)
-  model.write_bytes(program.of_bundle(broken))
+  model.write_bytes(jax_export.of_bundle(broken))
   paths = [write_tone(tmp_path / f'{i}.wav', 60.0) for i in range(3)]
   done = subprocess.run(
     [sys.executable, '-c', CODE, model, *paths],

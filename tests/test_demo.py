@@ -267,7 +267,9 @@ def test_an_address_instead_of_a_song_is_not_fetched(address):
 
 def test_the_commands_of_the_pages_open_it(index, tmp_path):
   (tmp_path / 'runs').mkdir()
-  (tmp_path / 'runs' / 'mine').symlink_to(ROOT / 'mgc_jax/pretrained/crnn')
+  (tmp_path / 'runs' / 'mine').symlink_to(
+    ROOT / 'mgc_jax/inference/pretrained/crnn'
+  )
   (tmp_path / 'runs' / 'index.sqlite').symlink_to(index)
   found = [
     command.split(' && ')[-1]

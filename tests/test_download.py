@@ -2,8 +2,8 @@ import hashlib
 
 import pytest
 
-from mgc_jax.datasets.download import Archive, download
-from mgc_jax.errors import DataError
+from mgc_jax.datasets.published.download import Archive, download
+from mgc_jax.system.errors import DataError
 from tests.mirror import CONTENT, SIZE
 
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mgc_jax.models import dropout
-from mgc_jax.models.dropout import Dropout, random_16_bits, threefry
+from mgc_jax.models.cpu import dropout
+from mgc_jax.models.cpu.dropout import Dropout, random_16_bits, threefry
 
 
 def _dropped(rate, shape, seed=0, **kwargs):

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mgc_jax import bundle as bundles
 from mgc_jax.models import HEAD, create_model, heads
+from mgc_jax.models import bundle as bundles
 
 NAMES = ('cnn', 'lstm', 'crnn')
 B, W, T, F, M = 6, 2, 32, 20, 3

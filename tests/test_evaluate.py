@@ -5,19 +5,19 @@ import numpy as np
 import pytest
 
 from mgc_jax.datasets.prepare import prepare
+from mgc_jax.datasets.reader import Reader
 from mgc_jax.datasets.splits import Examples
-from mgc_jax.evaluate import (
+from mgc_jax.distributed.mesh import data_mesh
+from mgc_jax.evaluation.evaluate import (
   make_forward,
   predict_examples,
   score,
   source_scores,
   window_logits,
 )
-from mgc_jax.input_pipeline import Reader
+from mgc_jax.evaluation.predictions import Predictions
 from mgc_jax.models import create_model
-from mgc_jax.partition import data_mesh
-from mgc_jax.predictions import Predictions
-from mgc_jax.windows import grid_size
+from mgc_jax.models.windows import grid_size
 from tests.conftest import write_tone
 
 

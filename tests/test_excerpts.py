@@ -4,11 +4,11 @@ import sys
 import numpy as np
 import pytest
 
-from mgc_jax.config import base_config
+from mgc_jax.audio.log_mel import log_mel
+from mgc_jax.config.schema import base_config
 from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.sources import list_tracks
 from mgc_jax.datasets.track import Track
-from mgc_jax.features import log_mel
 from tests.conftest import tone, write_tone
 from tests.processes import run_python
 
@@ -56,7 +56,7 @@ def test_long_synthetic_track_is_cut_like_any_other(tiny_config):
 @pytest.mark.slow
 def test_records_are_read_without_keras_which_stays_usable():
   code = (
-    'import sys; import mgc_jax.input_pipeline;'
+    'import sys; import mgc_jax.datasets.reader;'
     'assert "keras" not in sys.modules;'
     'import tensorflow as tf;'
     'assert tf.keras.__version__ >= "3"'

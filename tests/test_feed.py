@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from ml_collections import FrozenConfigDict
 
-from mgc_jax import bundle as bundles
-from mgc_jax import feed
 from mgc_jax.datasets.prepare import prepare
+from mgc_jax.datasets.reader import Reader
 from mgc_jax.datasets.splits import make_splits
-from mgc_jax.errors import ConfigError
-from mgc_jax.feed import (
+from mgc_jax.distributed.mesh import data_mesh, replicate
+from mgc_jax.models import bundle as bundles
+from mgc_jax.models import create_model
+from mgc_jax.system.errors import ConfigError
+from mgc_jax.training import feed
+from mgc_jax.training.feed import (
   Resident,
   Streamed,
   epoch_order,
@@ -20,13 +23,10 @@ from mgc_jax.feed import (
   is_resident,
   resident_bytes,
 )
-from mgc_jax.input_pipeline import Reader
-from mgc_jax.models import create_model
-from mgc_jax.optim import create_optimizer
-from mgc_jax.partition import data_mesh, replicate
-from mgc_jax.train import Trainer
-from mgc_jax.train_state import create_state, train_step
-from mgc_jax.window_sums import WindowSums
+from mgc_jax.training.optimizer import create_optimizer
+from mgc_jax.training.step import create_state, train_step
+from mgc_jax.training.trainer import Trainer
+from mgc_jax.training.window_sums import WindowSums
 
 
 @pytest.fixture

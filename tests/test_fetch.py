@@ -10,7 +10,7 @@ import pytest
 
 from tests.processes import ROOT, Process, environment
 
-COMMAND = [sys.executable, '-m', 'mgc_jax.datasets.fetch']
+COMMAND = [sys.executable, '-m', 'mgc_jax.datasets.published.fetch']
 MUSIC = os.urandom(900_000)
 
 

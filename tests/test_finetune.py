@@ -3,13 +3,13 @@ import numpy as np
 import pytest
 from ml_collections import FrozenConfigDict
 
-from mgc_jax import bundle as bundles
-from mgc_jax.bundle import Bundle
-from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.finetune import start_from_bundle
 from mgc_jax.models import HEAD, create_model
-from mgc_jax.optim import create_optimizer
-from mgc_jax.train_state import create_state, train_step
+from mgc_jax.models import bundle as bundles
+from mgc_jax.models.bundle import Bundle
+from mgc_jax.system.errors import ConfigError, DataError
+from mgc_jax.training.finetune import start_from_bundle
+from mgc_jax.training.optimizer import create_optimizer
+from mgc_jax.training.step import create_state, train_step
 
 GENRES = tuple('abcdefghij')
 OWN = ('mine', 'yours')

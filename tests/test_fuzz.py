@@ -22,14 +22,14 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mgc_jax import bundle as bundles
-from mgc_jax.bundle import Bundle
+from mgc_jax.audio.names import known_artist
 from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.grouping import merged_groups
 from mgc_jax.datasets.track import Track, read_manifest
-from mgc_jax.errors import DataError
+from mgc_jax.models import bundle as bundles
 from mgc_jax.models import create_model
-from mgc_jax.names import known_artist
+from mgc_jax.models.bundle import Bundle
+from mgc_jax.system.errors import DataError
 from tests.conftest import tiny, write_tone
 
 SEED = int(os.environ.get('MGC_FUZZ_SEED', 0))

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from mgc_jax import bundle as bundles
-from mgc_jax.bundle import Bundle
-from mgc_jax.errors import DataError
+from mgc_jax.models import bundle as bundles
 from mgc_jax.models import create_model
+from mgc_jax.models.bundle import Bundle
+from mgc_jax.system.errors import DataError
 from tests.conftest import table
 
 GENRES = tuple('abcdefghij')

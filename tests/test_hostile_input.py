@@ -15,7 +15,7 @@ import pytest
 
 from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.track import Track, read_manifest
-from mgc_jax.errors import DataError
+from mgc_jax.system.errors import DataError
 from tests.conftest import table, write_tone
 from tests.hostile_audio import AUDIO, TRUNCATED
 from tests.processes import ROOT, Process, unprivileged

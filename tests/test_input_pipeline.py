@@ -5,9 +5,9 @@ import pytest
 
 from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.prepare import prepare
+from mgc_jax.datasets.reader import Reader
 from mgc_jax.datasets.splits import Examples
-from mgc_jax.errors import DataError
-from mgc_jax.input_pipeline import Reader
+from mgc_jax.system.errors import DataError
 from tests.conftest import write_tone
 
 

@@ -3,13 +3,13 @@ import json
 import numpy as np
 import pytest
 
-from mgc_jax import plots, predictions
-from mgc_jax.errors import ConfigError
-from mgc_jax.ladder import table
-from mgc_jax.ladder.plan import NETWORKS, PROTOCOLS, plan_ladder
-from mgc_jax.predictions import Predictions
-from mgc_jax.sweep.plan import Run
-from mgc_jax.sweep.runner import load_config
+from mgc_jax.evaluation import plots, predictions
+from mgc_jax.evaluation.predictions import Predictions
+from mgc_jax.experiments.leakage import table
+from mgc_jax.experiments.leakage.plan import NETWORKS, PROTOCOLS, plan_ladder
+from mgc_jax.experiments.sweep.plan import Run
+from mgc_jax.experiments.sweep.runner import load_config
+from mgc_jax.system.errors import ConfigError
 from tests.commands import run_command, train_here
 from tests.processes import ROOT
 
@@ -144,7 +144,7 @@ def test_one_command_climbs_the_ladder(tmp_path, monkeypatch):
   words += [f'--configs={ROOT}/configs', f'--workdir={tmp_path}/ladder']
   words += [f'--config.{name}={value}' for name, value in small.items()]
   for attempt in range(2):
-    done = run_command('mgc_jax.ladder', *words)
+    done = run_command('mgc_jax.experiments.leakage', *words)
     assert done.returncode == 0, done.stderr
     assert ('run 1 of 3' in done.stderr) == (attempt == 0)
     assert '| lstm ' in done.stdout

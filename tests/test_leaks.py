@@ -3,8 +3,9 @@ import csv
 import numpy as np
 import pytest
 
-from mgc_jax.datasets import facts, leaks
-from mgc_jax.errors import DataError
+from mgc_jax.datasets import leaks
+from mgc_jax.datasets.published import facts
+from mgc_jax.system.errors import DataError
 from tests.commands import run_command
 
 

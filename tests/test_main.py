@@ -241,7 +241,8 @@ def test_training_parts_import_without_tensorflow():
   code = (
     'import sys; sys.modules["tensorflow"] = None;'
     'sys.modules["tensorflow_datasets"] = None;'
-    'import mgc_jax.train, mgc_jax.evaluate, mgc_jax.bundle, mgc_jax.augment,'
-    'mgc_jax.run'
+    'import mgc_jax.evaluation.evaluate, mgc_jax.models.bundle,'
+    'mgc_jax.training.augment, mgc_jax.training.trainer,'
+    'mgc_jax.training.experiment'
   )
   run_python(code)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mgc_jax.memory import free_bytes, free_host_bytes
+from mgc_jax.training.memory import free_bytes, free_host_bytes
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 import scipy.stats
 import sklearn.metrics
 
-from mgc_jax import metrics
-from mgc_jax.window_sums import WindowSums
+from mgc_jax.evaluation import metrics
+from mgc_jax.training.window_sums import WindowSums
 
 GENRES = ('blues', 'jazz', 'pop', 'rock')
 

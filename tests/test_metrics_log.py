@@ -1,6 +1,6 @@
 import json
 
-from mgc_jax.metrics_log import MetricsLog, read_metrics
+from mgc_jax.training.metrics_log import MetricsLog, read_metrics
 
 
 def test_log_has_each_epoch_once_after_a_crash(tmp_path):

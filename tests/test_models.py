@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from ml_collections import FrozenConfigDict
 
-from mgc_jax.config import base_config
-from mgc_jax.errors import ConfigError
+from mgc_jax.config.schema import base_config
 from mgc_jax.models import create_model, layers
+from mgc_jax.models.cpu.lstm_vjp import fold_steps
 from mgc_jax.models.layers import read_out_map
-from mgc_jax.models.recurrence import fold_steps
+from mgc_jax.system.errors import ConfigError
 from tests.small_models import B, F, T, W, configure, initialise, windows
 
 NAMES = ('cnn', 'lstm', 'crnn')

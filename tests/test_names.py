@@ -5,7 +5,8 @@ import unicodedata
 
 import pytest
 
-from mgc_jax.names import comparable, is_shown, known_artist, printable
+from mgc_jax.audio.names import comparable, known_artist
+from mgc_jax.system.printable_text import is_shown, printable
 
 
 @pytest.mark.parametrize(

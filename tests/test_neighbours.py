@@ -5,7 +5,7 @@ from mgc_jax.collection import neighbours
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.similar import find_similar, others
-from mgc_jax.errors import DataError
+from mgc_jax.system.errors import DataError
 from tests.conftest import write_tone
 
 usearch = pytest.importorskip('usearch')

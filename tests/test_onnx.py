@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from mgc_jax import bundle as bundles
-from mgc_jax import loading, onnx_program, pretrained, program
-from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.inference import jax_export, loading, onnx_export, pretrained
+from mgc_jax.models import bundle as bundles
+from mgc_jax.system.errors import ConfigError, DataError
 from tests.conftest import write_tone
 from tests.processes import environment
 
@@ -22,20 +22,25 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def file(bundle, tmp_path):
   path = tmp_path / 'model.onnx'
-  path.write_bytes(onnx_program.of_bundle(bundle))
+  path.write_bytes(onnx_export.of_bundle(bundle))
   return path
 
 
 @pytest.mark.parametrize('name', pretrained.NAMES)
 def test_the_logits_are_those_of_jax(name, tmp_path):
   path = tmp_path / f'{name}.onnx'
-  command = [sys.executable, '-m', 'mgc_jax.export', f'--model={name}']
+  command = [
+    sys.executable,
+    '-m',
+    'mgc_jax.inference.export',
+    f'--model={name}',
+  ]
   subprocess.run(
     [*command, '--format=onnx', f'--to={path}'], check=True, env=environment()
   )
-  found = onnx_program.read(path)
-  wanted = program.loads(
-    program.of_bundle(bundles.load(pretrained.path(name))), trusted=True
+  found = onnx_export.read(path)
+  wanted = jax_export.loads(
+    jax_export.of_bundle(bundles.load(pretrained.path(name))), trusted=True
   )
   assert found.digest == wanted.digest and found.genres == wanted.genres
   rng = np.random.default_rng(0)
@@ -169,7 +174,7 @@ def test_an_operation_that_cannot_be_converted_is_named(bundle, monkeypatch):
 
   monkeypatch.setattr(jax2onnx, 'to_onnx', refuse)
   with pytest.raises(DataError, match="cannot convert: .*primitive 'stack'"):
-    onnx_program.of_bundle(bundle)
+    onnx_export.of_bundle(bundle)
 
 
 def test_without_the_extra_it_is_named(file, monkeypatch):

@@ -4,8 +4,8 @@ import numpy as np
 import optax
 import pytest
 
-from mgc_jax.config import base_config
-from mgc_jax.optim import create_optimizer, learning_rate
+from mgc_jax.config.schema import base_config
+from mgc_jax.training.optimizer import create_optimizer, learning_rate
 
 
 def _train(**fields):

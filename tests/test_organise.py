@@ -9,7 +9,7 @@ import pytest
 from mgc_jax.collection import placing
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import Journal
-from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.system.errors import ConfigError, DataError
 from tests.commands import run_command
 from tests.indexed_music import contents, make, names_in, put, sort, unsort
 

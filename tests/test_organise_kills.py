@@ -10,7 +10,7 @@ import pytest
 
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import Journal
-from mgc_jax.errors import DataError
+from mgc_jax.system.errors import DataError
 from tests.indexed_music import contents, make, names_in, put, sort
 from tests.processes import ROOT, Process
 

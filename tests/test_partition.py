@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from mgc_jax.errors import ConfigError
-from mgc_jax.partition import check_batch_size, data_mesh
+from mgc_jax.distributed.mesh import check_batch_size, data_mesh
+from mgc_jax.system.errors import ConfigError
 
 _TWO_DEVICES = """
 import sys, json

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mgc_jax import figure_file, plots
-from mgc_jax.classifier import Excerpt
-from mgc_jax.config import base_config
-from mgc_jax.timeline import plot_timeline
+from mgc_jax.config.schema import base_config
+from mgc_jax.evaluation import plots
+from mgc_jax.inference.classifier import Excerpt
+from mgc_jax.inference.timeline import plot_timeline
+from mgc_jax.system import figure_file
 
 # Matplotlib takes the first for a formula and cannot read the second; the next
 # it would leave out of a legend, and the last is in no font that it brings.

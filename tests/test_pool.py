@@ -4,11 +4,15 @@ import json
 import numpy as np
 import pytest
 
-from mgc_jax import bundle as bundles
-from mgc_jax import predictions
-from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.pool import calibrate, pool, pool_with_calibration
-from mgc_jax.predictions import Predictions
+from mgc_jax.evaluation import predictions
+from mgc_jax.evaluation.predictions import Predictions
+from mgc_jax.experiments.cross_validation import (
+  calibrate,
+  pool,
+  pool_with_calibration,
+)
+from mgc_jax.models import bundle as bundles
+from mgc_jax.system.errors import ConfigError, DataError
 
 
 @pytest.fixture

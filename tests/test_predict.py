@@ -14,11 +14,11 @@ import pytest
 from jax import export
 
 import mgc_jax
-from mgc_jax import bundle as bundles
-from mgc_jax import program
-from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.models.convolution import portable
-from mgc_jax.pretrained import known_answers
+from mgc_jax.experiments.shipped_models import golden_outputs
+from mgc_jax.inference import jax_export
+from mgc_jax.models import bundle as bundles
+from mgc_jax.models.cpu.convolution import portable
+from mgc_jax.system.errors import ConfigError, DataError
 from tests.commands import run_command
 from tests.conftest import write_tone
 
@@ -36,14 +36,14 @@ def _run(*args, **kwargs):
 
 def test_an_exported_file_answers_as_its_bundle(bundle, tmp_path):
   path = tmp_path / 'model.mgc'
-  path.write_bytes(program.of_bundle(bundle))
-  found = program.read(path)
+  path.write_bytes(jax_export.of_bundle(bundle))
+  found = jax_export.read(path)
   rng = np.random.default_rng(0)
   size = found.max_frames, bundle.config.features.num_bands
   for batch in (1, 3):
     frames = rng.normal(-40, 9, (batch, *size)).astype(np.float16)
     logits, mask, embedding = found(frames, np.full(batch, size[0], np.int32))
-    wanted = known_answers.window_logits(bundle, frames)
+    wanted = golden_outputs.window_logits(bundle, frames)
     np.testing.assert_allclose(logits, wanted, atol=1e-5)
     assert mask.all() and embedding.shape[:2] == mask.shape
   assert found.genres == bundle.genres and found.temperature == 1.5
@@ -52,23 +52,23 @@ def test_an_exported_file_answers_as_its_bundle(bundle, tmp_path):
 @pytest.mark.parametrize('cut', [0, 100, -200])
 def test_a_damaged_export_is_named(bundle, tmp_path, cut):
   path = tmp_path / 'model.mgc'
-  path.write_bytes(program.of_bundle(bundle)[:cut])
+  path.write_bytes(jax_export.of_bundle(bundle)[:cut])
   with pytest.raises(DataError, match='model.mgc: not an exported model'):
-    program.read(path)
+    jax_export.read(path)
 
 
 def _for_a_tpu(bundle):
-  return program.answering(bundle), ['tpu']
+  return jax_export.answering(bundle), ['tpu']
 
 
 def _other_outputs(bundle):
-  answer = program.answering(bundle)
+  answer = jax_export.answering(bundle)
   return lambda frames, num_frames: [*answer(frames, num_frames)], ['cpu']
 
 
 def _calls_lapack(bundle):
   def answer(frames, num_frames):
-    logits, mask, embedding = program.answering(bundle)(frames, num_frames)
+    logits, mask, embedding = jax_export.answering(bundle)(frames, num_frames)
     matrix = jnp.linalg.cholesky(jnp.eye(4) + logits.mean() ** 2)
     return logits + matrix[0, 3], mask, embedding
 
@@ -85,19 +85,19 @@ def _calls_lapack(bundle):
 )
 def test_a_program_of_another_kind_is_refused(make, said, bundle, tmp_path):
   path = tmp_path / 'model.mgc'
-  path.write_bytes(program.of_bundle(bundle))
+  path.write_bytes(jax_export.of_bundle(bundle))
   with zipfile.ZipFile(path) as file:
     about = file.read('model.json')
   answer, platforms = make(bundle)
   with portable():
     made = export.export(jax.jit(answer), platforms=platforms)(
-      *program.input_shapes(bundle.config.features)
+      *jax_export.input_shapes(bundle.config.features)
     )
   with zipfile.ZipFile(path, 'w') as file:
     file.writestr('model.json', about)
     file.writestr('program.stablehlo', bytes(made.serialize()))
   with pytest.raises(DataError, match=said):
-    program.read(path)
+    jax_export.read(path)
 
 
 def test_a_name_that_cannot_be_is_named(tmp_path):
@@ -206,7 +206,7 @@ def test_too_short_and_missing_files_are_data_errors(model, tmp_path):
 def test_an_exported_model_answers_as_the_one_it_was(name, tmp_path):
   file, song = tmp_path / 'model.mgc', tmp_path / 'song.wav'
   write_tone(song, 20.0, 22050)
-  command = [sys.executable, '-m', 'mgc_jax.export']
+  command = [sys.executable, '-m', 'mgc_jax.inference.export']
   subprocess.run([*command, f'--model={name}', f'--to={file}'], check=True)
   wanted = mgc_jax.load(name).predict(song)
   found = mgc_jax.load(file).predict(song)

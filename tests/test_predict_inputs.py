@@ -11,10 +11,10 @@ import sys
 import pytest
 import soundfile
 
-from mgc_jax import bundle as bundles
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.scan import scan
-from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.models import bundle as bundles
+from mgc_jax.system.errors import ConfigError, DataError
 from tests.commands import run_command
 from tests.conftest import tone, write_tone
 from tests.hostile_audio import AUDIO, TRUNCATED

@@ -4,9 +4,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mgc_jax import predictions
-from mgc_jax.errors import DataError
-from mgc_jax.predictions import Predictions
+from mgc_jax.evaluation import predictions
+from mgc_jax.evaluation.predictions import Predictions
+from mgc_jax.system.errors import DataError
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from mgc_jax.datasets import excerpt_index
 from mgc_jax.datasets.prepare import prepare
-from mgc_jax.errors import DataError
+from mgc_jax.system.errors import DataError
 from tests.conftest import write_tone
 
 

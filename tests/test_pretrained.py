@@ -3,16 +3,16 @@ import csv
 import numpy as np
 import pytest
 
-from mgc_jax import bundle as bundles
-from mgc_jax import pretrained
 from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.track import Track
-from mgc_jax.errors import DataError
-from mgc_jax.metrics import confusion_scores, log_softmax
-from mgc_jax.pretrained import known_answers
-from mgc_jax.pretrained.build import build, plan_model
-from mgc_jax.pretrained.card import model_card
-from mgc_jax.sweep.runner import load_config
+from mgc_jax.evaluation.metrics import confusion_scores, log_softmax
+from mgc_jax.experiments.shipped_models import golden_outputs
+from mgc_jax.experiments.shipped_models.build import build, plan_model
+from mgc_jax.experiments.shipped_models.card import model_card
+from mgc_jax.experiments.sweep.runner import load_config
+from mgc_jax.inference import pretrained
+from mgc_jax.models import bundle as bundles
+from mgc_jax.system.errors import DataError
 from tests.commands import train_here
 from tests.processes import ROOT
 
@@ -115,10 +115,10 @@ def test_a_model_is_built_from_frames_to_bundle_and_card(tmp_path, monkeypatch):
   text = (target / 'README.md').read_text()
   assert f'{bundle.num_params:,} parameters' in text
   assert 'The 24 tracks' in text and '2-fold' in text
-  frames, logits = known_answers.read(target)
+  frames, logits = golden_outputs.read(target)
   assert frames.shape[0] == 2 and frames.dtype == np.float16
   np.testing.assert_allclose(
-    known_answers.window_logits(bundle, frames), logits, atol=1e-5
+    golden_outputs.window_logits(bundle, frames), logits, atol=1e-5
   )
   assert not (target / 'old').exists()
   assert {p.name for p in tmp_path.glob('lstm*')} == {'lstm'}
@@ -127,8 +127,8 @@ def test_a_model_is_built_from_frames_to_bundle_and_card(tmp_path, monkeypatch):
 @pytest.mark.parametrize('name', pretrained.NAMES)
 def test_a_shipped_bundle_answers_as_where_it_was_made(name):
   folder = pretrained.path(name)
-  frames, logits = known_answers.read(folder)
-  found = known_answers.window_logits(bundles.load(folder), frames)
+  frames, logits = golden_outputs.read(folder)
+  found = golden_outputs.window_logits(bundles.load(folder), frames)
   assert np.ptp(logits) > 1
   np.testing.assert_allclose(found, logits, atol=1e-3)
 
@@ -168,7 +168,7 @@ def test_audio_has_the_genre_of_its_ready_made_frames(name, data_dir):
     difference = np.abs(excerpt.frames.astype('f4') - ready.astype('f4'))
     assert difference.mean() < 0.5
     both = np.stack([excerpt.frames, ready])
-    logits = known_answers.window_logits(bundle, both) / bundle.temperature
+    logits = golden_outputs.window_logits(bundle, both) / bundle.temperature
     probabilities = np.exp(log_softmax(logits)).mean(axis=1)
     heard, wanted = probabilities.argmax(axis=-1)
     assert heard == wanted, path
@@ -176,4 +176,4 @@ def test_audio_has_the_genre_of_its_ready_made_frames(name, data_dir):
 
 def test_answers_that_are_not_there_are_named(tmp_path):
   with pytest.raises(DataError, match='known_answers.npz'):
-    known_answers.read(tmp_path)
+    golden_outputs.read(tmp_path)

@@ -6,8 +6,8 @@ import pytest
 import scipy.signal
 import soundfile
 
-from mgc_jax.datasets.probe import probe
-from mgc_jax.errors import DataError
+from mgc_jax.experiments.source_probe import probe
+from mgc_jax.system.errors import DataError
 from tests.commands import run_command
 
 RATE_HZ = 22050
@@ -36,7 +36,7 @@ def collections(tmp_path):
 
 def _run(collections, *args):
   return run_command(
-    'mgc_jax.datasets.probe',
+    'mgc_jax.experiments.source_probe',
     '--config=configs/cnn.py',
     '--config.features.excerpt_s=2',
     '--config.windows.num_frames=16',

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from mgc_jax.config import base_config
-from mgc_jax.progress import Progress
+from mgc_jax.config.schema import base_config
+from mgc_jax.training.progress import Progress
 
 
 def _scored(accuracy, loss):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from mgc_jax.datasets import facts
 from mgc_jax.datasets.prepare import prepare
+from mgc_jax.datasets.published import facts
 from mgc_jax.datasets.sources import list_tracks
 from mgc_jax.datasets.splits import make_splits
-from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.system.errors import ConfigError, DataError
 
 
 def _write(path, seed):

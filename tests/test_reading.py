@@ -18,7 +18,7 @@ from mutagen import apev2, id3
 from mgc_jax.audio import ffmpeg, sndfile
 from mgc_jax.audio.decode import ExcerptReader, decoded
 from mgc_jax.audio.probe import probe
-from mgc_jax.errors import DataError
+from mgc_jax.system.errors import DataError
 from tests.conftest import table, write_tone
 from tests.processes import environment
 

@@ -23,7 +23,7 @@ def test_every_module_config_and_page_that_is_named_exists():
 
 
 def test_every_override_that_is_named_is_a_field():
-  from mgc_jax.config import base_config, field
+  from mgc_jax.config.schema import base_config, field
 
   config = base_config()
   paths = set(re.findall(r'--config\.([\w.]+)', TEXT))

@@ -14,7 +14,7 @@ import zipfile
 import pytest
 import soundfile
 
-from mgc_jax.datasets import facts
+from mgc_jax.datasets.published import facts
 from mgc_jax.datasets.sources import synthetic
 from tests import pages
 from tests.commands import train_here
@@ -24,9 +24,8 @@ PAGE = (ROOT / 'README.md').read_text()
 # Run elsewhere: by .ci/run, or by tests of their own.
 ELSEWHERE = {
   "pip install -e '.[demo]' && python -m mgc_jax.demo": 'tests/test_demo.py',
-  'python -m mgc_jax.export --model=cnn --format=onnx --to=cnn.onnx': (
-    'tests/test_onnx.py'
-  ),
+  'python -m mgc_jax.inference.export --model=cnn --format=onnx '
+  '--to=cnn.onnx': ('tests/test_onnx.py'),
   "pip install -e '.[test]' && python -m mgc_jax.main "
   '--config=configs/crnn.py': '.ci/run',
   'pytest': '.ci/run',
@@ -37,8 +36,10 @@ ELSEWHERE = {
   "pip install -e '.[bench]' && python -m benchmarks --toy": (
     'tests/test_benchmarks_toy.py'
   ),
-  'python -m mgc_jax.pool --workdirs=a,b,c,d,e': 'tests/test_pool.py',
-  'python -m mgc_jax.compare --workdirs=a,b --against=c,d': (
+  'python -m mgc_jax.experiments.cross_validation --workdirs=a,b,c,d,e': (
+    'tests/test_pool.py'
+  ),
+  'python -m mgc_jax.experiments.comparison --workdirs=a,b --against=c,d': (
     'tests/test_compare.py'
   ),
 }
@@ -145,13 +146,13 @@ def _in_this_world(command, folder, archives, changed):
   command = changed(command)
   if 'config.data.source=gtma' in command:
     command += ' --config.data.allow_missing'
-  if pages.module(command) == 'mgc_jax.sweep':
+  if pages.module(command) == 'mgc_jax.experiments.sweep':
     sizes = {'num_artists': 4, 'tracks_per_artist': 1, 'duration_s': 9.0}
     for name, value in sizes.items():
       command += f' --config.data.synthetic.{name}={value}'
-  if pages.module(command) == 'mgc_jax.ladder':
+  if pages.module(command) == 'mgc_jax.experiments.leakage':
     command += ' --networks=cnn'
-  if pages.module(command) == 'mgc_jax.datasets.fetch':
+  if pages.module(command) == 'mgc_jax.datasets.published.fetch':
     command += f' {archives}'
   return command
 
@@ -173,7 +174,7 @@ def test_every_command_runs(size, world, tmp_path, monkeypatch):
     command = command.split(' && ')[-1]
     if command.startswith('pip install'):
       continue
-    if size == 'tiny' and pages.module(command) == 'mgc_jax.sweep':
+    if size == 'tiny' and pages.module(command) == 'mgc_jax.experiments.sweep':
       continue  # tests/test_tutorial.py runs it
     ran.append(pages.module(command))
     if '--mode=evaluate' not in command and '--workdir=runs/mine' in command:

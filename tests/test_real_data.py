@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from mgc_jax.audio import decode
-from mgc_jax.config import base_config
+from mgc_jax.audio.log_mel import log_mel
+from mgc_jax.config.schema import base_config
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.splits import make_splits
-from mgc_jax.features import log_mel
 
 
 def _prepare(root, tmp_path):

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mgc_jax.models.cpu.lstm_vjp import WindowLstm, fold_steps
 from mgc_jax.models.lstm import with_differences
-from mgc_jax.models.recurrence import WindowLstm, fold_steps
 from tests.small_models import B, F, W, configure, initialise, windows
 
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from mgc_jax.datasets.track import is_remote, read_manifest
-from mgc_jax.errors import DataError
+from mgc_jax.system.errors import DataError
 from tests.conftest import write_tone
 from tests.processes import ROOT
 

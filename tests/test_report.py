@@ -3,9 +3,13 @@ import json
 import numpy as np
 import pytest
 
-from mgc_jax import report
+from mgc_jax.datasets.preparation_report import (
+  genre_counts,
+  preparation_report,
+)
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.splits import make_splits
+from mgc_jax.evaluation import report
 
 
 @pytest.fixture
@@ -16,7 +20,7 @@ def parts(folder_config, music_folder):
 
 
 def test_preparation_report_counts_genres_sides_hours_and_losses(parts):
-  text = report.preparation_report(*parts)
+  text = preparation_report(*parts)
   rows = [line.split() for line in text.splitlines()]
   assert ['genre', 'train', 'valid', 'test', 'hours'] in rows
   assert ['jazz', '4', '1', '1', '0.00'] in rows
@@ -29,7 +33,7 @@ def test_counts_of_tracks_under_the_window_protocol(parts, folder_config):
   folder_config.data.protocol = 'window'
   prepared, _ = parts
   split = make_splits(prepared, folder_config)
-  counts = report.genre_counts(prepared.index, split)
+  counts = genre_counts(prepared.index, split)
   assert all((count <= 6).all() for count in counts.values())
   assert counts['train'].tolist() == [6, 6]
 

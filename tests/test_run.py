@@ -3,8 +3,9 @@ import shutil
 
 import pytest
 
-from mgc_jax import plots, run
-from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.evaluation import plots
+from mgc_jax.system.errors import ConfigError, DataError
+from mgc_jax.training import experiment
 from tests.conftest import tiny, write_music
 
 
@@ -16,7 +17,7 @@ def trained(tmp_path_factory):
   config.data.source = 'folder'
   config.data.root = str(write_music(folder / 'music'))
   config.data.prepared_dir = str(folder / 'prepared')
-  run.train_and_evaluate(config, folder / 'run')
+  experiment.train_and_evaluate(config, folder / 'run')
   return folder
 
 
@@ -34,7 +35,7 @@ def config(folder_config):
 
 def test_train_evaluate_and_evaluate_again(config, tmp_path, capsys):
   workdir = tmp_path / 'run'
-  run.train_and_evaluate(config, workdir)
+  experiment.train_and_evaluate(config, workdir)
   first = json.loads((workdir / 'results.json').read_text())
   assert first['genres'] == ['jazz', 'rock']
   assert first['num_tracks'] == 2
@@ -42,7 +43,7 @@ def test_train_evaluate_and_evaluate_again(config, tmp_path, capsys):
   assert saved['model']['num_genres'] == 2
 
   config.data.eval_split = 'train,valid,test'
-  run.evaluate_only(config, workdir)
+  experiment.evaluate_only(config, workdir)
   every = _evaluation(workdir)
   assert every['num_tracks'] == 12 and every['split'] == 'train,valid,test'
   assert every['weights_sha256'] == first['weights_sha256']
@@ -74,19 +75,19 @@ def test_an_evaluation_on_what_was_trained_on_is_called_so(
       path.rename(path.with_name(f'renamed-{path.name}'))
   config.data.eval_split = sides
   caplog.clear()
-  run.evaluate_only(config, workdir)
+  experiment.evaluate_only(config, workdir)
   said = [x for x in caplog.messages if 'of the evaluated tracks' in x]
   told = f'{num_trained} of the evaluated tracks were trained on'
   assert said == [told] * warned
   (workdir / 'trained_on.csv').unlink()  # as of a version before
-  run.evaluate_only(config, workdir)
+  experiment.evaluate_only(config, workdir)
   assert 'keeps no list of what was trained on' in caplog.text
 
 
 def test_cached_result_is_not_that_of_another_question(config, workdir):
   for num_bootstrap in (222, 333):
     config.eval.num_bootstrap = num_bootstrap
-    run.evaluate_only(config, workdir)
+    experiment.evaluate_only(config, workdir)
     assert _evaluation(workdir)['num_bootstrap'] == num_bootstrap
 
 
@@ -105,7 +106,7 @@ def test_results_are_written_before_pictures_and_do_not_need_them(
 
   for name in PICTURES:
     monkeypatch.setattr(plots, f'plot_{name}', fail)
-  run.train_and_evaluate(config, workdir)
+  experiment.train_and_evaluate(config, workdir)
   assert written == [True] * len(PICTURES)
   assert 'track accuracy' in capsys.readouterr().out
   said = [text for text in caplog.messages if 'not drawn' in text]
@@ -122,19 +123,19 @@ def test_pictures_that_failed_are_drawn_by_the_same_command_again(
   with monkeypatch.context() as broken:
     for name in PICTURES:
       broken.setattr(plots, f'plot_{name}', None)
-    run.train_and_evaluate(config, tmp_path / 'run')
+    experiment.train_and_evaluate(config, tmp_path / 'run')
   assert not folder.exists()
-  run.train_and_evaluate(config, tmp_path / 'run')
+  experiment.train_and_evaluate(config, tmp_path / 'run')
   assert len(list(folder.glob('*.png'))) == len(PICTURES)
   drawn = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-  run.train_and_evaluate(config, tmp_path / 'run')
+  experiment.train_and_evaluate(config, tmp_path / 'run')
   assert {path: path.stat().st_mtime_ns for path in drawn} == drawn
 
 
 def test_an_evaluation_draws_its_own_confusion_anew(config, workdir):
   for num_bootstrap in (222, 333):
     config.eval.num_bootstrap = num_bootstrap
-    run.evaluate_only(config, workdir)
+    experiment.evaluate_only(config, workdir)
     (path,) = workdir.glob('evaluations/*/plots/confusion_matrix.png')
     results = path.parent.parent / 'results.json'
     assert path.stat().st_mtime_ns >= results.stat().st_mtime_ns
@@ -145,9 +146,9 @@ def test_advice_of_an_error_can_be_followed_in_the_same_folder(
 ):
   config.data.valid_fraction = 0.0
   with pytest.raises(ConfigError, match='set config.train.select=last'):
-    run.train_and_evaluate(config, tmp_path / 'run')
+    experiment.train_and_evaluate(config, tmp_path / 'run')
   config.train.select = 'last'
-  run.train_and_evaluate(config, tmp_path / 'run')
+  experiment.train_and_evaluate(config, tmp_path / 'run')
   assert (tmp_path / 'run' / 'results.json').exists()
 
 
@@ -163,7 +164,7 @@ def test_optimistic_results_are_called_so(
   config, tmp_path, caplog, overrides, warned
 ):
   config.update_from_flattened_dict(overrides)
-  run.train_and_evaluate(config, tmp_path / 'run')
+  experiment.train_and_evaluate(config, tmp_path / 'run')
   assert warned in caplog.text
   if not warned:
     assert 'best epoch' not in caplog.text
@@ -173,5 +174,5 @@ def test_unknown_genre_is_refused_before_decoding(config, workdir, tmp_path):
   (tmp_path / 'music' / 'rock').rename(tmp_path / 'music' / 'zouk')
   config.data.prepared_dir = str(tmp_path / 'elsewhere')
   with pytest.raises(DataError, match='unknown genre zouk; known: jazz, rock'):
-    run.evaluate_only(config, workdir)
+    experiment.evaluate_only(config, workdir)
   assert not (tmp_path / 'elsewhere').exists()

@@ -5,7 +5,7 @@ import pytest
 
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.similar import find_similar
-from mgc_jax.errors import DataError
+from mgc_jax.system.errors import DataError
 from tests.indexed_music import put
 
 ARTISTS = (

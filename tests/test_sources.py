@@ -12,7 +12,7 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mgc_jax.config import base_config
+from mgc_jax.config.schema import base_config
 from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.sources import (
@@ -20,7 +20,7 @@ from mgc_jax.datasets.sources import (
   require_two_genres,
   synthetic,
 )
-from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.system.errors import ConfigError, DataError
 from tests.conftest import write_tone
 from tests.processes import Process, unprivileged
 

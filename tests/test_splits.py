@@ -4,13 +4,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mgc_jax.config import base_config
+from mgc_jax.config.schema import base_config
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
-from mgc_jax.datasets.prepare import Prepared, prepare
+from mgc_jax.datasets.prepare import prepare
+from mgc_jax.datasets.records import Prepared
 from mgc_jax.datasets.split_file import write_split
 from mgc_jax.datasets.splits import make_splits
 from mgc_jax.datasets.track import Track
-from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.system.errors import ConfigError, DataError
 
 GENRES = ('blues', 'jazz', 'rock')
 

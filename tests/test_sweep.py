@@ -4,11 +4,17 @@ import sys
 import pytest
 import scipy.stats
 
-from mgc_jax.config import base_config
-from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.sweep.plan import Run, check_folds, plan, share, split_values
-from mgc_jax.sweep.runner import load_config
-from mgc_jax.sweep.table import compare, markdown, scores, write
+from mgc_jax.config.schema import base_config
+from mgc_jax.experiments.sweep.plan import (
+  Run,
+  check_folds,
+  plan,
+  share,
+  split_values,
+)
+from mgc_jax.experiments.sweep.runner import load_config
+from mgc_jax.experiments.sweep.table import compare, markdown, scores, write
+from mgc_jax.system.errors import ConfigError, DataError
 from tests.commands import run_command
 from tests.processes import ROOT, Process
 
@@ -219,7 +225,7 @@ def test_folds_are_pooled(tmp_path):
 SWEEP = [
   sys.executable,
   '-m',
-  'mgc_jax.sweep',
+  'mgc_jax.experiments.sweep',
   f'--config={ROOT}/configs/smoke.py',
   '--seeds=0',
   '--config.train.num_epochs=1',
@@ -267,7 +273,7 @@ def test_bad_usage_is_named_before_anything_is_trained(
   flags, message, tmp_path
 ):
   words = [*SWEEP[3:4], *flags, f'--workdir={tmp_path}/sweep']
-  done = run_command('mgc_jax.sweep', *words)
+  done = run_command('mgc_jax.experiments.sweep', *words)
   assert done.returncode == 2
   assert message in done.stderr and 'Traceback' not in done.stderr
   assert not (tmp_path / 'sweep').exists()

@@ -13,7 +13,7 @@ from mgc_jax.audio import tags as audio_tags
 from mgc_jax.collection import tagging, tags
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import Journal, TagJournal
-from mgc_jax.errors import DataError
+from mgc_jax.system.errors import DataError
 from tests.commands import run_command
 from tests.conftest import write_tone
 from tests.indexed_music import put, sort, unsort

@@ -15,7 +15,7 @@ from mgc_jax.audio import tags as audio_tags
 from mgc_jax.collection import placing, tags
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
-from mgc_jax.errors import DataError
+from mgc_jax.system.errors import DataError
 from tests.conftest import tone, write_tone
 
 

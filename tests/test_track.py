@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 
 from mgc_jax.datasets.track import Track, read_manifest, read_rows
-from mgc_jax.errors import DataError
+from mgc_jax.system.errors import DataError
 
 HEADER = 'path,track_id,genre,artist,split\n'
 NFC = unicodedata.normalize('NFC', 'Café')

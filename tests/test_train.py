@@ -4,14 +4,14 @@ import jax
 import numpy as np
 import pytest
 
-from mgc_jax import bundle as bundles
 from mgc_jax.datasets.prepare import prepare
+from mgc_jax.datasets.reader import Reader
 from mgc_jax.datasets.splits import make_splits
-from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.feed import epoch_order, genre_weights
-from mgc_jax.input_pipeline import Reader
-from mgc_jax.metrics_log import read_metrics
-from mgc_jax.train import Trainer
+from mgc_jax.models import bundle as bundles
+from mgc_jax.system.errors import ConfigError, DataError
+from mgc_jax.training.feed import epoch_order, genre_weights
+from mgc_jax.training.metrics_log import read_metrics
+from mgc_jax.training.trainer import Trainer
 
 
 @pytest.fixture

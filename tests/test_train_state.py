@@ -7,8 +7,8 @@ import pytest
 from ml_collections import FrozenConfigDict
 
 from mgc_jax.models import create_model
-from mgc_jax.optim import create_optimizer
-from mgc_jax.train_state import create_state, train_step
+from mgc_jax.training.optimizer import create_optimizer
+from mgc_jax.training.step import create_state, train_step
 
 B, N, F, C = 8, 90, 20, 10
 

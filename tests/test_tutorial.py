@@ -41,7 +41,10 @@ def test_every_command_runs(size, tmp_path, monkeypatch):
         continue
       if pages.module(command) == 'mgc_jax.demo':
         continue  # tests/test_demo.py runs it
-      if pages.module(command) == 'mgc_jax.ladder' and size == 'tiny':
+      if (
+        pages.module(command) == 'mgc_jax.experiments.leakage'
+        and size == 'tiny'
+      ):
         continue  # tests/test_readme_commands.py runs it
       ran.append(pages.module(command))
       run(changed(command), tmp_path, env)

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from mgc_jax.config import base_config
-from mgc_jax.datasets import facts
+from mgc_jax.config.schema import base_config
+from mgc_jax.datasets.published import facts
 from mgc_jax.datasets.track import Track
 from mgc_jax.datasets.verify import extra_files
 from tests.commands import run_command

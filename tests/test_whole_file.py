@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from mgc_jax import whole_file
+from mgc_jax.system import atomic_file
 from tests.processes import Process
 
 SLOW = """
@@ -20,13 +20,13 @@ with whole_file.writing(sys.argv[1]) as partial:
 
 def test_what_fails_leaves_the_file_as_it_was(tmp_path):
   path = tmp_path / 'a.txt'
-  whole_file.write_bytes(path, b'old')
-  with pytest.raises(ZeroDivisionError), whole_file.writing(path) as partial:
+  atomic_file.write_bytes(path, b'old')
+  with pytest.raises(ZeroDivisionError), atomic_file.writing(path) as partial:
     partial.write_text('new')
     raise ZeroDivisionError
   assert [x.name for x in tmp_path.iterdir()] == ['a.txt']
   assert path.read_bytes() == b'old'
-  whole_file.write_bytes(path, b'new')
+  atomic_file.write_bytes(path, b'new')
   assert path.read_bytes() == b'new'
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from mgc_jax import windows
+from mgc_jax.models import windows
 
 B, W, T, F = 2, 3, 5, 4
 

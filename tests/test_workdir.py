@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from mgc_jax.config import base_config
-from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.workdir import (
+from mgc_jax.config.schema import base_config
+from mgc_jax.system.errors import ConfigError, DataError
+from mgc_jax.training.workdir import (
   CONFIG_FILE,
   check_workdir,
   locked_workdir,

@@ -7,7 +7,7 @@ import pytest
 
 from mgc_jax.datasets.track import Track
 from mgc_jax.datasets.workers import map_tracks
-from mgc_jax.errors import DataError
+from mgc_jax.system.errors import DataError
 
 TRACKS = [Track(f't{i}', f'/music/{i}.wav', 'jazz') for i in range(40)]
 

@@ -12,8 +12,8 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from benchmarks.flops import count_flops
 from benchmarks.peers.jax_variants import leave_out
 from mgc_jax.models import create_model
-from mgc_jax.optim import create_optimizer
-from mgc_jax.train_state import create_state, train_step
+from mgc_jax.training.optimizer import create_optimizer
+from mgc_jax.training.step import create_state, train_step
 
 
 class JaxPeer:

@@ -5,14 +5,14 @@ Each changes the imported modules, so a process has one variant for good.
 
 from collections.abc import Callable
 
-from mgc_jax import runtime
-from mgc_jax.models import (
+from mgc_jax.models import layers
+from mgc_jax.models.cpu import (
   convolution,
   dropout,
-  layers,
+  lstm_vjp,
   pooled_convolution,
-  recurrence,
 )
+from mgc_jax.system import jax_runtime
 
 
 def _native_convolution() -> None:
@@ -25,7 +25,7 @@ def _jax_dropout() -> None:
 
 
 def _products_in_the_loop() -> None:
-  recurrence._MANY_EXCERPTS = 0
+  lstm_vjp._MANY_EXCERPTS = 0
 
 
 def _inputs_computed_often() -> None:
@@ -62,4 +62,4 @@ def leave_out(variant: str) -> None:
     if variant in (name, 'all'):
       do()
   if variant not in ('kept_memory', 'all'):
-    runtime.keep_memory()
+    jax_runtime.keep_memory()

@@ -8,7 +8,7 @@ python -m mgc_jax.main --config=configs/seed/lstm.py
 """
 
 from mgc_jax.config import ConfigDict
-from mgc_jax.recipes import seed_config
+from mgc_jax.config.recipes import seed_config
 
 
 def get_config() -> ConfigDict:

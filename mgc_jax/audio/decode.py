@@ -15,7 +15,7 @@ import soxr
 from mgc_jax.audio import ffmpeg, sndfile
 from mgc_jax.audio.info import AudioInfo
 from mgc_jax.audio.probe import MAX_DURATION_S, probe
-from mgc_jax.errors import DataError
+from mgc_jax.system.errors import DataError
 
 TOLERANCE_S = 0.1  # codecs pad and trim by less than that
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from mgc_jax.audio.blocks import block_frames, part
 from mgc_jax.audio.info import AudioInfo
-from mgc_jax.errors import DataError
+from mgc_jax.system.errors import DataError
 
 # Containers of one recording each. Playlists, image sequences and network
 # streams name other files, and are never opened.

@@ -5,8 +5,8 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
-from mgc_jax.errors import DataError
-from mgc_jax.names import printable
+from mgc_jax.system.errors import DataError
+from mgc_jax.system.printable_text import printable
 
 # What libsndfile or ffmpeg reads, files with pictures among them (mp4, webm).
 EXTENSIONS = tuple(

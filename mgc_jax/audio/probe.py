@@ -10,7 +10,7 @@ import soundfile
 
 from mgc_jax.audio import ffmpeg, mp4, mpeg, ogg, sndfile
 from mgc_jax.audio.info import AudioInfo
-from mgc_jax.errors import DataError
+from mgc_jax.system.errors import DataError
 
 MAX_DURATION_S = 30 * 24 * 3600.0
 _SAMPLE_RATES_HZ = (1000, 1_000_000)

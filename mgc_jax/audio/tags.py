@@ -14,8 +14,8 @@ from typing import BinaryIO
 import mutagen
 from mutagen import apev2, asf, id3, mp3, wave
 
-from mgc_jax.errors import DataError
-from mgc_jax.names import is_shown
+from mgc_jax.system.errors import DataError
+from mgc_jax.system.printable_text import is_shown
 
 # What mutagen lets through of damaged files.
 ERRORS = (

@@ -33,13 +33,13 @@ Examples:
 
 from absl import flags
 
-from mgc_jax import cli
 from mgc_jax.collection.journal import METHODS
 from mgc_jax.collection.placing import LEVELS
-from mgc_jax.errors import ConfigError
-from mgc_jax.metrics import UNCERTAIN_UNDER
-from mgc_jax.pretrained import BEST
-from mgc_jax.runtime import user_data_dir
+from mgc_jax.evaluation.metrics import UNCERTAIN_UNDER
+from mgc_jax.inference.pretrained import BEST
+from mgc_jax.system import command_line
+from mgc_jax.system.errors import ConfigError
+from mgc_jax.system.user_dirs import user_data_dir
 
 # The flags of each command; any other flag is wrong usage.
 _FLAGS = {
@@ -63,7 +63,7 @@ def main(words: list[str]) -> None:
     raise ConfigError(f'{given}; one of {", ".join(_FLAGS)}')
   command, *rest = words
   _check_usage(command, rest)
-  path = cli.file_of('index') or user_data_dir() / 'collection.sqlite'
+  path = command_line.file_of('index') or user_data_dir() / 'collection.sqlite'
   from mgc_jax.collection import commands  # --help need not wait for them
 
   commands.COMMANDS[command](path, rest)
@@ -138,4 +138,4 @@ if __name__ == '__main__':
   flags.DEFINE_bool('apply', False, 'organise, undo, tag: do it.')
   flags.DEFINE_integer('k', 10, 'similar: how many tracks are named.', 1)
   flags.DEFINE_bool('diverse', False, 'similar: each artist once.')
-  cli.run(main, takes_words=True)
+  command_line.run(main, takes_words=True)

@@ -14,14 +14,14 @@ from collections.abc import Iterator
 
 from absl import flags
 
-from mgc_jax import cli, figure_file
 from mgc_jax.collection import organise, report, roots, similar, tagging
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import METHODS, Journal, TagJournal
 from mgc_jax.collection.scan import scan
-from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.lock import exclusive
-from mgc_jax.names import printable
+from mgc_jax.system import command_line, figure_file
+from mgc_jax.system.errors import ConfigError, DataError
+from mgc_jax.system.lock import exclusive
+from mgc_jax.system.printable_text import printable
 
 
 @contextlib.contextmanager
@@ -89,7 +89,7 @@ def _exit(num_failed: int) -> None:
 
 
 def _report(path: pathlib.Path, words: list[str]) -> None:
-  plot = cli.file_of('plot')
+  plot = command_line.file_of('plot')
   with Index(path) as index:
     summary = report.summarise(index, flags.FLAGS.least)
   print(report.text_of(summary))

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from mgc_jax.collection import schema
 from mgc_jax.collection.entry import COLUMNS, Answered, Entry, entry_of, int64
-from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.system.errors import ConfigError, DataError
 
 _WAIT_S = 30.0  # for another process's transaction
 

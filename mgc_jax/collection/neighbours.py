@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mgc_jax import whole_file
 from mgc_jax.collection.index import Index
-from mgc_jax.errors import DataError
+from mgc_jax.system import atomic_file
+from mgc_jax.system.errors import DataError
 
 if TYPE_CHECKING:
   from usearch.index import Index as Graph
@@ -197,10 +197,10 @@ def _write(graph: 'Graph', path: pathlib.Path, token: str) -> None:
   """Keeps the graph; if that fails, it is built again next time."""
   note = {'index': token}
   try:
-    with whole_file.writing(path) as partial:
+    with atomic_file.writing(path) as partial:
       graph.save(str(partial))
       note['sha256'] = _sha256(partial)
-    with whole_file.writing(path.with_name(f'{path.name}.json')) as partial:
+    with atomic_file.writing(path.with_name(f'{path.name}.json')) as partial:
       partial.write_text(json.dumps(note))
   except (OSError, RuntimeError) as error:
     _logger.info('%s: %s; not kept', path, error)

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable
 from tqdm import tqdm
 
 from mgc_jax.audio.files import is_inside
+from mgc_jax.audio.names import known_artist
 from mgc_jax.collection import placing
 from mgc_jax.collection.entry import Answered
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import Journal, Record
 from mgc_jax.collection.placing import STOPPING, Stays
-from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.names import is_shown, known_artist, printable
+from mgc_jax.system.errors import ConfigError, DataError
+from mgc_jax.system.printable_text import is_shown, printable
 
 _MAX_NAME_BYTES = 120  # of a folder; file systems take 255
 UNCERTAIN, UNKNOWN = 'uncertain', 'unknown artist'

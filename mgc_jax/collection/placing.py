@@ -8,7 +8,7 @@ import os
 import pathlib
 import shutil
 
-from mgc_jax.errors import DataError
+from mgc_jax.system.errors import DataError
 
 LEVELS = ('genre', 'artist')  # what folders of sorted tracks are named after
 _BLOCK_BYTES = 1 << 20

@@ -7,13 +7,13 @@ import itertools
 import pathlib
 from collections.abc import Iterator
 
-from mgc_jax import figure_file
 from mgc_jax.collection.entry import Answered, Entry
 from mgc_jax.collection.index import Index
-from mgc_jax.errors import ConfigError
-from mgc_jax.metrics import UNCERTAIN_UNDER
-from mgc_jax.names import printable
-from mgc_jax.tables import table
+from mgc_jax.evaluation.metrics import UNCERTAIN_UNDER
+from mgc_jax.system import figure_file
+from mgc_jax.system.errors import ConfigError
+from mgc_jax.system.printable_text import printable
+from mgc_jax.system.tables import table
 
 _NUM_FAILURES = 10  # named
 

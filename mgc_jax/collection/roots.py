@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from mgc_jax.audio.files import is_inside
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
-from mgc_jax.errors import ConfigError
-from mgc_jax.names import printable
+from mgc_jax.system.errors import ConfigError
+from mgc_jax.system.printable_text import printable
 
 
 class Folders:

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from mgc_jax import pretrained
 from mgc_jax.audio import tags
 from mgc_jax.audio.files import Skipped, audio_files, is_inside, no_audio
 from mgc_jax.collection import roots
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
-from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.names import printable
+from mgc_jax.inference import pretrained
+from mgc_jax.system.errors import ConfigError, DataError
+from mgc_jax.system.printable_text import printable
 
 if TYPE_CHECKING:  # JAX: not for --help
-  from mgc_jax.classifier import Answer, Classifier
+  from mgc_jax.inference.classifier import Answer, Classifier
 
 _COMMIT_EVERY_S = 1.0  # what a killed process may have to do again
 
@@ -95,7 +95,7 @@ def _kept(index: Index, folder: str) -> str:
 
 def _model(index: Index, name: str | None) -> 'Classifier':
   """Loads the model of an index, or gives a new index its model."""
-  from mgc_jax import loading
+  from mgc_jax.inference import loading
 
   known = index.model()
   name = name or (known[0] if known else pretrained.BEST)
@@ -149,13 +149,13 @@ class _Scan:
     self, changed: list[tuple[str, os.stat_result]], model: 'Classifier'
   ) -> None:
     """Asks the model, and writes each answer as it comes."""
-    from mgc_jax import decoding
+    from mgc_jax.inference import prefetch
 
     paths = [path for path, _ in changed]
     last_s = time.monotonic()
     bar = tqdm(changed, desc='index', unit='track', disable=None)
     try:
-      with bar, decoding.ahead(model, paths) as answers:
+      with bar, prefetch.ahead(model, paths) as answers:
         for (path, before), (_, answer) in zip(bar, answers, strict=True):
           if _is_other_file(path, before):
             self._fail(path, 'changed while it was read; index again')

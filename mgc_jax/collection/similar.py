@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mgc_jax.audio.names import known_artist
 from mgc_jax.collection import neighbours
 from mgc_jax.collection.entry import Answered
 from mgc_jax.collection.index import Index
-from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.names import known_artist, printable
+from mgc_jax.system.errors import ConfigError, DataError
+from mgc_jax.system.printable_text import printable
 
 _SLACK = 20  # more candidates than answers
 _SAME = 1 - 1e-5  # cosine of a copy
@@ -116,7 +117,7 @@ def _embeddings(index: Index, paths: Sequence[str]) -> np.ndarray:
         found[path] = index.embedding(entry)
   missing = [path for path in paths if path not in found]
   if missing:
-    from mgc_jax import loading  # JAX: for new songs only
+    from mgc_jax.inference import loading  # JAX: for new songs only
 
     known = index.model()
     if known is None:

@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 
-from mgc_jax.errors import DataError
+from mgc_jax.system.errors import DataError
 
 if TYPE_CHECKING:
   from _typeshed import DataclassInstance

@@ -9,14 +9,15 @@ from collections.abc import Iterator
 from tqdm import tqdm
 
 from mgc_jax.audio import tags as audio_tags
+from mgc_jax.audio.names import comparable
 from mgc_jax.collection import tags
 from mgc_jax.collection.entry import Answered
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import Journal, TagJournal, TagRecord
 from mgc_jax.collection.placing import STOPPING
 from mgc_jax.collection.tags import GenreTag
-from mgc_jax.errors import DataError
-from mgc_jax.names import comparable, printable
+from mgc_jax.system.errors import DataError
+from mgc_jax.system.printable_text import printable
 
 
 @dataclasses.dataclass

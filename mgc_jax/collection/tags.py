@@ -15,7 +15,7 @@ from mutagen import apev2, id3, mp3
 
 from mgc_jax.audio.tags import ERRORS, key_of, line, opened
 from mgc_jax.collection import placing
-from mgc_jax.errors import DataError
+from mgc_jax.system.errors import DataError
 
 _ID3V1_BYTES = 128  # at the end of a file; the last is the genre
 _MAX_CHARACTERS = 10_000  # of a genre tag that is to be restored

@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 from mgc_jax.datasets.builder import NAME, VERSION, MgcWindows, example_of
 from mgc_jax.datasets.excerpts import Excerpt, try_excerpts
 from mgc_jax.datasets.track import Track
-from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.system.errors import ConfigError, DataError
 
 _TRACKS = 'tracks.jsonl'
 _REASONS = 'reasons_by_beam'

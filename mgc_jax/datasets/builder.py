@@ -20,8 +20,8 @@ from mgc_jax.datasets.excerpts import Excerpt, try_excerpts
 from mgc_jax.datasets.track import Track
 from mgc_jax.datasets.without_keras import tf
 from mgc_jax.datasets.workers import map_tracks
-from mgc_jax.errors import DataError
-from mgc_jax.names import printable
+from mgc_jax.system.errors import DataError
+from mgc_jax.system.printable_text import printable
 
 # Before TensorFlow touches a device: JAX has the accelerators.
 tf.config.set_visible_devices([], 'GPU')

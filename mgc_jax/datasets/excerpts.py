@@ -10,11 +10,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mgc_jax.audio.decode import TOLERANCE_S, ExcerptReader, Outcome
+from mgc_jax.audio.log_mel import log_mel
+from mgc_jax.config.rules import frame_rate_hz
 from mgc_jax.datasets.remote import local_copy
 from mgc_jax.datasets.sources import synthetic
 from mgc_jax.datasets.track import Track
-from mgc_jax.errors import DataError
-from mgc_jax.features import frame_rate_hz, log_mel
+from mgc_jax.system.errors import DataError
 
 # Under config.data.on_damage=auto, less of a damaged file is not used.
 _MIN_DECODED_FRACTION = 0.9

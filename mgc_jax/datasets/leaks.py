@@ -13,12 +13,13 @@ import sys
 import numpy as np
 from absl import flags
 
-from mgc_jax import cli
-from mgc_jax.config_rules import SPLITS
-from mgc_jax.datasets import facts
+from mgc_jax.audio.names import comparable, known_artist
+from mgc_jax.config.rules import SPLITS
+from mgc_jax.datasets.published import facts
 from mgc_jax.datasets.track import read_rows
-from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.names import comparable, known_artist, printable
+from mgc_jax.system import command_line
+from mgc_jax.system.errors import ConfigError, DataError
+from mgc_jax.system.printable_text import printable
 
 # By name: run as a command, this module's own is __main__.
 _logger = logging.getLogger('mgc_jax.datasets.leaks')
@@ -231,4 +232,4 @@ if __name__ == '__main__':
     ['given', 'artist', 'track', 'window'],
     'Under track, artists may be on two sides.',
   )
-  cli.run(main, takes_words=True)
+  command_line.run(main, takes_words=True)

@@ -13,7 +13,6 @@ On many machines, by Apache Beam (launch/prepare_beam.sh):
 
 import contextlib
 import csv
-import dataclasses
 import io
 import logging
 import types
@@ -22,31 +21,20 @@ from absl import flags
 from etils import epath
 from ml_collections import ConfigDict, config_flags
 
-from mgc_jax import cli
-from mgc_jax.config import validate
+from mgc_jax.config.schema import validate
 from mgc_jax.datasets import excerpt_index
-from mgc_jax.datasets.excerpt_index import ExcerptIndex
-from mgc_jax.datasets.records_name import records_dir, source_fingerprint
+from mgc_jax.datasets.records import Prepared, records_dir, source_fingerprint
 from mgc_jax.datasets.sources import list_tracks, require_two_genres
 from mgc_jax.datasets.track import Track, is_remote
-from mgc_jax.errors import ConfigError, DataError, RemoteError
-from mgc_jax.lock import exclusive
+from mgc_jax.system import command_line
+from mgc_jax.system.errors import ConfigError, DataError, RemoteError
+from mgc_jax.system.lock import exclusive
 
 # By name: run as a command, this module's own is __main__.
 _logger = logging.getLogger('mgc_jax.datasets.prepare')
 
 _MAX_LOST_FRACTION = 0.1
 _MAX_NAMED = 50  # tracks left out, on the screen; the file has all
-
-
-@dataclasses.dataclass(frozen=True)
-class Prepared:
-  """The records of a source, and what could not become one."""
-
-  index: ExcerptIndex
-  tracks: dict[str, Track]  # of the source, by track_id
-  left_out: list[dict[str, str]]  # track_id, genre, path, reason
-  damaged: list[dict[str, str]]  # the same of tracks of which a part was read
 
 
 def prepare(config: ConfigDict, beam_options: str | None = None) -> Prepared:
@@ -248,9 +236,9 @@ def _refuse_loss(prepared: Prepared, allow_missing: bool) -> None:
 
 def main() -> None:
   """Prepares, and prints the report."""
+  from mgc_jax.datasets.preparation_report import preparation_report
   from mgc_jax.datasets.split_file import write_split
   from mgc_jax.datasets.splits import make_splits
-  from mgc_jax.report import preparation_report
 
   config = _CONFIG.value
   validate(config)
@@ -271,4 +259,4 @@ if __name__ == '__main__':
     'runner=DirectRunner,direct_num_workers=2; see launch/prepare_beam.sh.',
   )
   flags.mark_flag_as_required('config')
-  cli.run(main)
+  command_line.run(main)

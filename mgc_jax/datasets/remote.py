@@ -11,7 +11,7 @@ from typing import Any
 import fsspec
 
 from mgc_jax.datasets.track import is_remote
-from mgc_jax.errors import RemoteError
+from mgc_jax.system.errors import RemoteError
 
 _TRIES = 3
 _PAUSE_S = 1.0  # before the second try, twice that before the third

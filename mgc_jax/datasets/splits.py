@@ -11,13 +11,13 @@ import logging
 import numpy as np
 from ml_collections import ConfigDict
 
-from mgc_jax.config_rules import SPLITS
+from mgc_jax.config.rules import SPLITS
 from mgc_jax.datasets import leaks
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.grouping import assign_groups, merged_groups
-from mgc_jax.datasets.prepare import Prepared
+from mgc_jax.datasets.records import Prepared
 from mgc_jax.datasets.sources import PUBLISHED
-from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.system.errors import ConfigError, DataError
 
 _logger = logging.getLogger(__name__)
 

@@ -18,9 +18,10 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from mgc_jax.config_rules import SPLITS
-from mgc_jax.errors import DataError
-from mgc_jax.names import is_shown, known_artist, known_spelling, printable
+from mgc_jax.audio.names import known_artist, known_spelling
+from mgc_jax.config.rules import SPLITS
+from mgc_jax.system.errors import DataError
+from mgc_jax.system.printable_text import is_shown, printable
 
 _logger = logging.getLogger(__name__)
 

@@ -21,19 +21,19 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from mgc_jax import cli
 from mgc_jax.audio import decode
 from mgc_jax.audio.files import audio_files
-from mgc_jax.config import validate
+from mgc_jax.config.rules import frame_rate_hz
+from mgc_jax.config.schema import validate
 from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.remote import local_copy
 from mgc_jax.datasets.sources import list_tracks
 from mgc_jax.datasets.track import Track
 from mgc_jax.datasets.workers import map_tracks
-from mgc_jax.errors import ConfigError, DataError, RemoteError
-from mgc_jax.features import frame_rate_hz
-from mgc_jax.names import printable
-from mgc_jax.tables import table
+from mgc_jax.system import command_line
+from mgc_jax.system.errors import ConfigError, DataError, RemoteError
+from mgc_jax.system.printable_text import printable
+from mgc_jax.system.tables import table
 
 _TOLERANCE_S = 1.0  # clips of 30 s are a little longer or shorter
 _BLOCK_BYTES = 1 << 20
@@ -148,4 +148,4 @@ if __name__ == '__main__':
     'config', None, 'The config file, e.g. configs/crnn.py.'
   )
   flags.mark_flag_as_required('config')
-  cli.run(main)
+  command_line.run(main)

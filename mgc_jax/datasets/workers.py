@@ -14,8 +14,8 @@ from typing import Any
 from tqdm import tqdm
 
 from mgc_jax.datasets.track import Track
-from mgc_jax.errors import DataError
-from mgc_jax.names import printable
+from mgc_jax.system.errors import DataError
+from mgc_jax.system.printable_text import printable
 
 _logger = logging.getLogger(__name__)
 

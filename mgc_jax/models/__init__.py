@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from mgc_jax.errors import ConfigError
 from mgc_jax.models.cnn import Cnn
 from mgc_jax.models.crnn import Crnn
 from mgc_jax.models.ensemble import Ensemble
 from mgc_jax.models.layers import INTERMEDIATES
 from mgc_jax.models.lstm import Lstm
+from mgc_jax.system.errors import ConfigError
 
 PyTree = Any
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
+from mgc_jax.models.cpu.lstm_vjp import scan_windows
 from mgc_jax.models.layers import ConvStack, Head
-from mgc_jax.models.recurrence import scan_windows
 
 
 class Crnn(nn.Module):

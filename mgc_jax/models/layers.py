@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
-from mgc_jax.errors import ConfigError
-from mgc_jax.models.convolution import is_native, max_pool
-from mgc_jax.models.dropout import Dropout
-from mgc_jax.models.pooled_convolution import conv_max_pool
+from mgc_jax.models.cpu.convolution import is_native, max_pool
+from mgc_jax.models.cpu.dropout import Dropout
+from mgc_jax.models.cpu.pooled_convolution import conv_max_pool
+from mgc_jax.system.errors import ConfigError
 
 Dtype = Any
 

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
-from mgc_jax.models.dropout import Dropout
+from mgc_jax.models.cpu.dropout import Dropout
+from mgc_jax.models.cpu.lstm_vjp import fold_steps, scan_windows
 from mgc_jax.models.layers import NORM_MOMENTUM, Head
-from mgc_jax.models.recurrence import fold_steps, scan_windows
 
 
 class Lstm(nn.Module):

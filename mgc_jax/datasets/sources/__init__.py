@@ -9,6 +9,7 @@ import logging
 
 from ml_collections import ConfigDict
 
+from mgc_jax.audio.names import comparable, known_spelling
 from mgc_jax.datasets.sources import (
   fma,
   folder,
@@ -18,8 +19,8 @@ from mgc_jax.datasets.sources import (
   synthetic,
 )
 from mgc_jax.datasets.track import Track, is_remote
-from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.names import comparable, is_shown, known_spelling, printable
+from mgc_jax.system.errors import ConfigError, DataError
+from mgc_jax.system.printable_text import is_shown, printable
 
 _logger = logging.getLogger(__name__)
 

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
-from mgc_jax.datasets import facts
+from mgc_jax.audio.names import known_artist
+from mgc_jax.datasets.published import facts
 from mgc_jax.datasets.track import Track
-from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.names import known_artist, printable
+from mgc_jax.system.errors import ConfigError, DataError
+from mgc_jax.system.printable_text import printable
 
 _logger = logging.getLogger(__name__)
 
@@ -155,7 +156,7 @@ def _metadata_path(root: str) -> pathlib.Path:
       return place / 'tracks.csv'
   raise DataError(
     f'{root}: no fma_metadata/tracks.csv in it or beside it; fetch it by '
-    'python -m mgc_jax.datasets.fetch fma_metadata --to=DIR'
+    'python -m mgc_jax.datasets.published.fetch fma_metadata --to=DIR'
   )
 
 

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from mgc_jax.audio import tags
 from mgc_jax.audio.files import EXTENSIONS, Skipped, audio_files, no_audio
 from mgc_jax.datasets.track import Track
-from mgc_jax.errors import ConfigError, DataError
-from mgc_jax.names import printable
+from mgc_jax.system.errors import ConfigError, DataError
+from mgc_jax.system.printable_text import printable
 
 _logger = logging.getLogger(__name__)
 

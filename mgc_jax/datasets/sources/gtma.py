@@ -7,10 +7,10 @@ own list, faults and all, to be compared with its published numbers only.
 
 from ml_collections import ConfigDict
 
-from mgc_jax.datasets import facts
+from mgc_jax.datasets.published import facts
 from mgc_jax.datasets.sources import fma, gtzan
 from mgc_jax.datasets.track import Track
-from mgc_jax.errors import ConfigError
+from mgc_jax.system.errors import ConfigError
 
 
 def list_tracks(data: ConfigDict) -> list[Track]:

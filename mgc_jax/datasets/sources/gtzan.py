@@ -9,10 +9,10 @@ import pathlib
 
 from ml_collections import ConfigDict
 
-from mgc_jax.datasets import facts
-from mgc_jax.datasets.archives import unpacked
+from mgc_jax.datasets.published import facts
+from mgc_jax.datasets.published.archives import unpacked
 from mgc_jax.datasets.track import Track
-from mgc_jax.errors import ConfigError, DataError
+from mgc_jax.system.errors import ConfigError, DataError
 
 _logger = logging.getLogger(__name__)
 

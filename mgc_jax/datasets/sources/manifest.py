@@ -5,7 +5,7 @@ import pathlib
 from ml_collections import ConfigDict
 
 from mgc_jax.datasets.track import Track, is_remote, read_manifest
-from mgc_jax.errors import ConfigError
+from mgc_jax.system.errors import ConfigError
 
 
 def list_tracks(data: ConfigDict) -> list[Track]:

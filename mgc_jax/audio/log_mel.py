@@ -1,0 +1,122 @@
+"""Waveform to log-mel frames; the only module that makes mel bands.
+
+The definition is librosa's (`melspectrogram`, then `power_to_db`): centred
+frames, a periodic Hann window, Slaney's mel scale and area normalisation.
+librosa itself is not imported: its first call compiles for seconds, which is
+too long for a person who waits for one answer.
+"""
+
+import functools
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+_AMIN_POWER = 1e-10  # librosa's floor, -100 dB
+# Slaney's Auditory Toolbox: linear under 1 kHz, logarithmic above.
+_LINEAR_HZ_PER_MEL = 200.0 / 3
+_BREAK_HZ = 1000.0
+_BREAK_MEL = _BREAK_HZ / _LINEAR_HZ_PER_MEL
+_LOG_STEP = np.log(6.4) / 27.0
+
+
+def log_mel(waveform: np.ndarray, features: ConfigDict) -> np.ndarray:
+  """Computes log-mel frames.
+
+  Args:
+    waveform: f32[L] mono at `features.sample_rate_hz`.
+    features: `config.features`.
+
+  Returns:
+    f32[N, F] in dB, clipped `features.dynamic_range_db` under the maximum. Of
+    N = 1 + L // hop_samples frames `features.frames_per_s` may keep fewer. With
+    `features.scaling` full_scale 0 dB is full-scale power; with range it is the
+    waveform's own maximum, and its minimum is stretched to the whole range.
+  """
+  import scipy.fft  # a third of a second; configurations need none
+
+  n_fft, hop = features.fft_samples, features.hop_samples
+  padded = np.pad(waveform.astype(np.float32, copy=False), n_fft // 2)
+  if len(padded) < n_fft:
+    padded = np.pad(padded, (0, n_fft - len(padded)))
+  frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
+  # An array, of which SciPy says something else.
+  spectrum: Any = scipy.fft.rfft(frames * _hann(n_fft), axis=1)
+  power = spectrum.real**2 + spectrum.imag**2
+  mel = power @ mel_filterbank(
+    features.sample_rate_hz,
+    n_fft,
+    features.num_bands,
+    features.min_frequency_hz,
+    features.max_frequency_hz,
+  )
+  decibels = 10.0 * np.log10(np.maximum(mel, _AMIN_POWER))
+  range_db, top_db = features.dynamic_range_db, decibels.max()
+  decibels = np.maximum(decibels, top_db - range_db)
+  if features.scaling == 'range':
+    span_db = top_db - decibels.min()
+    # Silence is one value everywhere, and nothing stretches it.
+    decibels = (decibels - top_db) * (range_db / span_db if span_db else 1.0)
+  kept = _kept(len(decibels), len(waveform), features)
+  return decibels[kept].astype(np.float32)
+
+
+def _kept(
+  num_frames: int, num_samples: int, features: ConfigDict
+) -> np.ndarray:
+  """Returns i64[kept], the numbers of evenly spaced frames.
+
+  Of 387, frame c is floor((c + 0.55) * (N - 2) / 387): in the middle of its
+  share of the excerpt.
+  """
+  rate = features.frames_per_s
+  count = num_frames
+  if rate:
+    count = max(1, round(num_samples / features.sample_rate_hz * rate))
+  count = min(count, features.max_frames or count)
+  if count >= num_frames:
+    return np.arange(num_frames)
+  places = (np.arange(count) + 0.55) * (num_frames - 2) / count
+  return np.maximum(0, places).astype(int)
+
+
+@functools.cache
+def mel_filterbank(
+  sample_rate_hz: int,
+  fft_samples: int,
+  num_bands: int,
+  min_frequency_hz: float,
+  max_frequency_hz: float,
+) -> np.ndarray:
+  """Returns f32[1 + fft_samples // 2, F], `librosa.filters.mel` transposed."""
+  bins_hz = np.fft.rfftfreq(fft_samples, 1.0 / sample_rate_hz)
+  edges_hz = _mel_to_hz(
+    np.linspace(
+      _hz_to_mel(min_frequency_hz), _hz_to_mel(max_frequency_hz), num_bands + 2
+    )
+  )
+  widths_hz = np.diff(edges_hz)
+  ramps = edges_hz[None, :] - bins_hz[:, None]
+  rising = -ramps[:, :-2] / widths_hz[:-1]
+  falling = ramps[:, 2:] / widths_hz[1:]
+  triangles = np.maximum(0.0, np.minimum(rising, falling))
+  area = 2.0 / (edges_hz[2:] - edges_hz[:-2])
+  return (triangles * area).astype(np.float32)
+
+
+@functools.cache
+def _hann(num_samples: int) -> np.ndarray:
+  phase = 2.0 * np.pi * np.arange(num_samples) / num_samples
+  return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+
+
+def _hz_to_mel(frequency_hz: float) -> float:
+  if frequency_hz < _BREAK_HZ:
+    return frequency_hz / _LINEAR_HZ_PER_MEL
+  return _BREAK_MEL + np.log(frequency_hz / _BREAK_HZ) / _LOG_STEP
+
+
+def _mel_to_hz(mels: np.ndarray) -> np.ndarray:
+  linear = mels * _LINEAR_HZ_PER_MEL
+  logarithmic = _BREAK_HZ * np.exp(_LOG_STEP * (mels - _BREAK_MEL))
+  return np.where(mels < _BREAK_MEL, linear, logarithmic)

@@ -1,0 +1,79 @@
+"""What several config files share: the recipe of our three, and the seed's."""
+
+from mgc_jax.config.schema import ConfigDict, base_config
+
+
+def recipe_config() -> ConfigDict:
+  """Returns what our three models share; docs/RESULTS.md says why.
+
+  Frames are 12.9 a second, 387 of a clip of 30 s, each clip's own extremes its
+  range; windows are 7.4 s.
+  """
+  config = base_config()
+  config.features.hop_samples = 512
+  config.features.frames_per_s = 12.9
+  config.features.max_frames = 387
+  config.features.scaling = 'range'
+  config.features.excerpt_s = 31.0
+  config.windows.num_frames = 96
+  config.windows.hop_frames = 48
+  config.windows.num_windows = 4
+  config.windows.standardise = 'excerpt'
+  config.augment.crop = 'scattered'
+  config.augment.max_shift_bands = 3
+  config.augment.gain_db = 0.0
+  config.augment.filter_db = 6.0
+  config.augment.mixup_alpha = 0.0
+  config.model.cnn.filters = (24, 48, 72, 96, 96)
+  config.model.cnn.norm = 'batch_after_pool'
+  config.model.dense.sizes = (56,)
+  config.train.num_epochs = 40
+  config.train.evaluate_every_epochs = 5
+  config.train.batch_size = 16
+  config.train.learning_rate = 4e-3
+  config.train.warmup_epochs = 4.0
+  config.train.weight_decay = 1e-2
+  return config
+
+
+def seed_config() -> ConfigDict:
+  """Returns what the seed's three networks share: signal, blocks, training.
+
+  Windows are the seed's, and an epoch has each of them once; its input was raw
+  power, here it is decibels.
+  """
+  config = base_config()
+  config.data.examples = 'window'
+  config.features.fft_samples = 1024
+  config.features.hop_samples = 512
+  config.windows.num_frames = 258  # 5.99 s, half overlapping
+  config.windows.hop_frames = 129
+  config.windows.num_windows = 1
+  config.augment.gain_db = 0.0
+  config.augment.num_time_masks = 0
+  config.augment.num_band_masks = 0
+  config.augment.mixup_alpha = 0.0
+  config.model.cnn.filters = (32, 32, 64, 128, 128)
+  config.model.cnn.padding = 'VALID'
+  config.model.cnn.pool_frames = (2, 2, 2, 2, 3)
+  config.model.cnn.pool_bands = (2, 2, 2, 2, 3)
+  config.model.cnn.dropout = (0.25,) * 5
+  config.model.cnn.activation = 'elu'
+  config.model.cnn.norm = 'none'
+  config.model.cnn.readout = 'flatten'
+  config.model.lstm.stateful = False
+  config.model.lstm.output_dropout = 0.0
+  config.model.lstm.readout = 'flatten'
+  config.model.dense.sizes = (150, 100, 50, 20)
+  config.model.dense.dropout = (0.25,) * 4
+  config.model.dense.activation = 'elu'
+  config.train.batch_size = 128  # windows
+  config.train.optimizer = 'adam'
+  config.train.learning_rate = 1e-3
+  config.train.schedule = 'constant'
+  config.train.warmup_epochs = 0.0
+  config.train.clip_norm = 0.0
+  config.train.label_smoothing = 0.0
+  config.train.num_epochs = 100
+  config.train.select = 'last'
+  return config

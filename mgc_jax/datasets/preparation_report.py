@@ -1,0 +1,61 @@
+"""Reports tracks per genre and split, hours, and skipped tracks."""
+
+import collections
+
+import numpy as np
+
+from mgc_jax.config.rules import SPLITS
+from mgc_jax.datasets.excerpt_index import ExcerptIndex
+from mgc_jax.datasets.records import Prepared
+from mgc_jax.datasets.splits import Split
+from mgc_jax.system.tables import table
+
+
+def genre_counts(index: ExcerptIndex, split: Split) -> dict[str, np.ndarray]:
+  """Returns i64[C] tracks of each genre, by side.
+
+  Under the window protocol a track counts on every side it has windows on.
+
+  Args:
+    index: of the excerpts.
+    split: of the index.
+  """
+  counts = {}
+  for side, examples in split.sides.items():
+    _, first = np.unique(index.track_id[examples.rows], return_index=True)
+    label = index.label[examples.rows[first]]
+    counts[side] = np.bincount(label, minlength=len(index.genres))
+  return counts
+
+
+def preparation_report(prepared: Prepared, split: Split) -> str:
+  """Returns the table of genres and sides, hours, and what was left out.
+
+  Args:
+    prepared: the records.
+    split: of the records.
+  """
+  index, counts = prepared.index, genre_counts(prepared.index, split)
+  hours = np.zeros(len(index.genres))
+  np.add.at(hours, index.label, index.duration_s / 3600)
+  rows = [
+    [genre, *(counts[side][i] for side in SPLITS), f'{hours[i]:.2f}']
+    for i, genre in enumerate(index.genres)
+  ]
+  totals = [counts[side].sum() for side in SPLITS]
+  rows.append(['all', *totals, f'{hours.sum():.2f}'])
+  lines = [
+    f'Records: {index.directory}',
+    f'Protocol: {split.protocol}. Tracks per genre and side:',
+    *table(['genre', *SPLITS, 'hours'], rows),
+  ]
+  reasons = collections.Counter(
+    row['reason'].partition(':')[0] for row in prepared.left_out
+  )
+  summary = ', '.join(f'{n} {why}' for why, n in reasons.most_common())
+  summary = f' ({summary})' if summary else ''
+  lines.append(f'Left out: {len(prepared.left_out)} tracks{summary}')
+  lines += [f'  {row["path"]}: {row["reason"]}' for row in prepared.left_out]
+  if prepared.damaged:
+    lines.append(f'Damaged, and used in part: {len(prepared.damaged)} tracks')
+  return '\n'.join(lines)

@@ -1,0 +1,1 @@
+"""Published collections: facts about their tracks, and how to fetch them."""

@@ -1,0 +1,64 @@
+"""The facts about published tracks that lie in `data/` of the repository."""
+
+import csv
+import functools
+import pathlib
+
+from mgc_jax.system.errors import DataError
+
+_FOLDER = pathlib.Path(__file__).parents[3] / 'data'
+
+
+def path(name: str) -> pathlib.Path:
+  """Returns where a file of `data/` lies."""
+  return _FOLDER / name
+
+
+def manifest_path(name: str) -> pathlib.Path:
+  """Returns where a published split lies.
+
+  Args:
+    name: without its ending, e.g. `gtma_artist`.
+  """
+  return _FOLDER / 'manifests' / f'{name}.csv'
+
+
+@functools.cache
+def replica_groups() -> dict[str, str]:
+  """Returns GTZAN's exact replicas: `track_id` to the name of its group."""
+  return _column('gtzan_replicas.csv', 'replica_group')
+
+
+@functools.cache
+def unreadable_fma() -> dict[str, str]:
+  """Returns FMA's known bad tracks: `track_id` to silent, or short."""
+  return _column('fma_unreadable.csv', 'fault')
+
+
+@functools.cache
+def gtzan_digests() -> dict[str, str]:
+  """Returns the MD5 of GTZAN's files, `.wav` edition, by `track_id`."""
+  return _column('gtzan_digests.csv', 'md5')
+
+
+def read_facts(table: pathlib.Path) -> list[dict[str, str]]:
+  """Returns the lines of a file of this repository.
+
+  Args:
+    table: its path.
+
+  Raises:
+    DataError: it is not there.
+  """
+  try:
+    with table.open(newline='', encoding='utf-8') as file:
+      return list(csv.DictReader(file))
+  except OSError as error:
+    raise DataError(
+      f'{table}: {error.strerror}; the lists of GTZAN and FMA are in the '
+      'repository: install it with pip install -e'
+    ) from error
+
+
+def _column(file: str, name: str) -> dict[str, str]:
+  return {row['track_id']: row[name] for row in read_facts(_FOLDER / file)}

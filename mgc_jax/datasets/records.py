@@ -1,0 +1,87 @@
+"""The records of a source, where they lie, and what they depend on."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from mgc_jax.datasets.excerpt_index import ExcerptIndex
+from mgc_jax.datasets.remote import remote_states
+from mgc_jax.datasets.sources import synthetic
+from mgc_jax.datasets.track import Track, is_remote
+from mgc_jax.system.errors import ConfigError
+from mgc_jax.system.user_dirs import user_cache_dir
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+  """The records of a source, and what could not become one."""
+
+  index: ExcerptIndex
+  tracks: dict[str, Track]  # of the source, by track_id
+  left_out: list[dict[str, str]]  # track_id, genre, path, reason
+  damaged: list[dict[str, str]]  # the same of tracks of which a part was read
+
+
+def records_dir(config: ConfigDict) -> epath.Path:
+  """Returns the folder under which records lie, absolute or `gs://`.
+
+  Raises:
+    ConfigError: it is of another kind.
+  """
+  named = config.data.prepared_dir
+  if (named or '').startswith('s3://'):
+    raise ConfigError(
+      f'config.data.prepared_dir={named}: records go to a disk or to gs://'
+    )
+  if is_remote(named or ''):
+    return epath.Path(named)
+  if named:
+    return epath.Path(os.path.abspath(named))
+  return epath.Path(user_cache_dir() / 'prepared')
+
+
+def source_fingerprint(tracks: list[Track], config: ConfigDict) -> str:
+  """Names the records by all that they depend on.
+
+  Splits are not part of it: another split needs no decoding.
+
+  Args:
+    tracks: of the source.
+    config: `features`, `data.min_duration_s` and `data.on_damage` are part of
+      it.
+
+  Returns:
+    `<source>-<16 hexadecimal digits>`.
+  """
+  remote = remote_states([track.path for track in tracks])
+  digest = hashlib.sha256()
+  settings = config.features.to_dict()
+  settings['min_duration_s'] = config.data.min_duration_s
+  settings['on_damage'] = config.data.on_damage
+  digest.update(json.dumps(settings, sort_keys=True).encode())
+  # With ffmpeg more files are read, and some of them to a later end.
+  if any(_is_audio(track.path) for track in tracks):
+    digest.update(str(shutil.which('ffmpeg') is not None).encode())
+  for track in tracks:
+    row = (track.track_id, track.path, track.genre, track.artist)
+    state = remote.get(track.path) or _file_state(track.path)
+    digest.update(ascii((row, state)).encode())
+  return f'{config.data.source}-{digest.hexdigest()[:16]}'
+
+
+def _is_audio(path: str) -> bool:
+  return not path.startswith(synthetic.SCHEME) and not path.endswith('.npy')
+
+
+def _file_state(path: str) -> tuple[int, ...]:
+  """Returns size and times of change; nothing where there is no such file."""
+  try:
+    state = os.stat(path)
+  except (OSError, ValueError):
+    return ()
+  return state.st_size, state.st_mtime_ns, state.st_ctime_ns

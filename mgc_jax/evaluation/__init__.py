@@ -1,0 +1,1 @@
+"""Predictions, metrics, calibration, reports and plots of a trained model."""

@@ -1,0 +1,191 @@
+"""Evaluates a model: every window and every track exactly once."""
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, cast
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict, FrozenConfigDict
+from tqdm import tqdm
+
+from mgc_jax.datasets.splits import Examples
+from mgc_jax.distributed.mesh import process_part, replicated, shard_batch
+from mgc_jax.evaluation import metrics
+from mgc_jax.evaluation.calibration import negative_log_likelihood
+from mgc_jax.evaluation.predictions import Predictions
+from mgc_jax.models.windows import grid_windows
+
+if TYPE_CHECKING:  # tensorflow: not needed to evaluate from another reader
+  from mgc_jax.datasets.reader import Reader
+
+Forward = Callable[..., tuple[jax.Array, jax.Array]]
+
+
+def make_forward(model: nn.Module, windows: ConfigDict, mesh: Mesh) -> Forward:
+  """Returns the jitted way from frames to logits.
+
+  Args:
+    model: of `create_model`.
+    windows: `config.windows`, whose grid is cut.
+    mesh: whose devices share each batch; all get all its logits.
+
+  Returns:
+    A function of (variables, band_mean f32[F], band_std f32[F], frames
+    f16[B, N, F], num_frames i32[B]) that returns f32[B, W, C] logits and
+    bool[B, W], True where a window is real.
+  """
+  settings = FrozenConfigDict(windows)
+  return jax.jit(
+    functools.partial(_forward, model=model, settings=settings),
+    out_shardings=replicated(mesh),
+  )
+
+
+def _forward(
+  variables: dict,
+  band_mean: jax.Array,
+  band_std: jax.Array,
+  frames: jax.Array,
+  num_frames: jax.Array,
+  *,
+  model: nn.Module,
+  settings: FrozenConfigDict,
+) -> tuple[jax.Array, jax.Array]:
+  windows, mask = grid_windows(
+    frames, num_frames, band_mean, band_std, settings
+  )
+  # One value, as no collection is mutable.
+  return cast(jax.Array, model.apply(variables, windows)), mask
+
+
+def window_logits(
+  forward: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
+  batches: Iterable[dict[str, np.ndarray]],
+  num_examples: int,
+  mesh: Mesh,
+) -> tuple[np.ndarray, np.ndarray]:
+  """Runs a model over batches.
+
+  Args:
+    forward: of `make_forward`, variables and bands bound.
+    batches: of the input pipeline, this process's rows of each.
+    num_examples: E of all batches; rows behind them are padding.
+    mesh: whose devices share each batch.
+
+  Returns:
+    f32[E, W, C] logits and bool[E, W] mask of the examples, in the batches'
+    order; the same in every process.
+  """
+  found: list[tuple[np.ndarray, ...]] = []
+  for batch in batches:
+    placed = shard_batch(batch, mesh)
+    outputs = forward(placed['frames'], placed['num_frames'])
+    found.append(tuple(np.asarray(output) for output in outputs))
+  logits, mask = (np.concatenate(column) for column in zip(*found, strict=True))
+  return logits[:num_examples], mask[:num_examples]
+
+
+def score(
+  predictions: Predictions,
+  temperature: float = 1.0,
+  num_bootstrap: int = 2000,
+) -> dict:
+  """Scores windows and tracks.
+
+  Args:
+    predictions: of the examples.
+    temperature: the logits are divided by it.
+    num_bootstrap: resamplings for the interval.
+
+  Returns:
+    `metrics.window_scores` and `metrics.track_scores`, and `track_loss`.
+  """
+  probabilities = predictions.track_probabilities(temperature)
+  label = predictions.track_label()
+  logits = predictions.logits / temperature
+  return {
+    **metrics.window_scores(logits, predictions.mask, predictions.label),
+    **metrics.track_scores(
+      probabilities, label, predictions.genres, num_bootstrap
+    ),
+    'track_loss': negative_log_likelihood(probabilities, label),
+  }
+
+
+def source_scores(
+  predictions: Predictions,
+  source: dict[str, str],
+  temperature: float = 1.0,
+  num_bootstrap: int = 2000,
+) -> dict[str, dict]:
+  """Scores the tracks of each collection by themselves.
+
+  A mix of collections can be told apart by its sound; a model that is good on
+  one alone has perhaps learnt that.
+
+  Args:
+    predictions: of the examples.
+    source: collection by `track_id`, '' where unknown.
+    temperature: the logits are divided by it.
+    num_bootstrap: resamplings for the interval.
+
+  Returns:
+    By source: `num_tracks`, `track_accuracy`, `track_accuracy_ci95`.
+  """
+  probabilities = predictions.track_probabilities(temperature)
+  label = predictions.track_label()
+  of_track = np.array([source[t] for t in predictions.tracks()])
+  found = {}
+  for name in sorted(set(of_track) - {''}):
+    scores = metrics.track_scores(
+      probabilities[of_track == name],
+      label[of_track == name],
+      predictions.genres,
+      num_bootstrap,
+    )
+    names = ('num_tracks', 'track_accuracy', 'track_accuracy_ci95')
+    found[name] = {key: scores[key] for key in names}
+  return found
+
+
+def predict_examples(
+  forward: Callable,
+  reader: 'Reader',
+  examples: Examples,
+  config: ConfigDict,
+  mesh: Mesh,
+) -> Predictions:
+  """Runs a model over examples.
+
+  Args:
+    forward: of `make_forward`, variables and bands bound.
+    reader: of the examples' index.
+    examples: each is counted once.
+    config: `config.eval` is read.
+    mesh: whose devices share each batch.
+
+  Returns:
+    What it answers; the same in every process.
+  """
+  order = np.arange(len(examples))
+  size = config.eval.batch_size
+  batches = tqdm(
+    reader.batches(examples, order, size, part=process_part()),
+    desc='evaluate',
+    total=-(-len(order) // size),
+    leave=False,
+    disable=None,
+  )
+  logits, mask = window_logits(forward, batches, len(order), mesh)
+  index = reader.index
+  return Predictions(
+    logits=logits,
+    mask=mask,
+    label=index.label[examples.rows],
+    track_id=index.track_id[examples.rows],
+    genres=index.genres,
+    artist=index.artist[examples.rows],
+  )

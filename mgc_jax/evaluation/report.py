@@ -1,0 +1,120 @@
+"""Results for people and for machines: tables, `results.json`."""
+
+import json
+import pathlib
+import platform
+from importlib import metadata
+from typing import Any
+
+from mgc_jax.system import atomic_file
+from mgc_jax.system.tables import table
+
+RESULTS_FILE = 'results.json'
+_PACKAGES = ('mgc_jax', 'jax', 'flax', 'optax', 'numpy')
+
+
+def versions() -> dict[str, str]:
+  """Returns the versions of what a result depends on."""
+  found = {'python': platform.python_version()}
+  for name in _PACKAGES:
+    try:
+      found[name] = metadata.version(name)
+    except metadata.PackageNotFoundError:  # run from a checkout
+      found[name] = 'not installed'
+  return found
+
+
+def write_json(path: pathlib.Path, content: dict[str, Any]) -> None:
+  """Writes a file that is whole or absent."""
+  with atomic_file.writing(path) as partial:
+    partial.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+
+
+def result_table(results: dict[str, Any]) -> str:
+  """Returns what a person wants to know of `results.json`."""
+  return '\n'.join(
+    [
+      f'Protocol {results["protocol"]}, split {results["split"]}: '
+      f'{results["num_tracks"]} tracks, {results["num_windows"]} windows',
+      f'track accuracy   {accuracy_text(results)}',
+      *artists_line(results),
+      f'window accuracy  {results["window_accuracy"]:.1%}',
+      f'top-3 tracks     {results["top3_track_accuracy"]:.1%}',
+      f'macro F1         {results["macro_f1"]:.3f}',
+      f'parameters       {results["num_params"]:,}',
+      *genre_table(results['per_genre']),
+      *source_table(results['per_source']),
+      *calibration_table(results['calibration']),
+    ]
+  )
+
+
+def accuracy_text(found: dict[str, Any]) -> str:
+  """Returns a track accuracy with its intervals.
+
+  Args:
+    found: with `track_accuracy`, `track_accuracy_ci95`, and
+      `track_accuracy_ci95_artists`, which may be None.
+  """
+  low, high = found['track_accuracy_ci95']
+  text = f'95 % interval over tracks {low:.1%} to {high:.1%}'
+  if found['track_accuracy_ci95_artists']:
+    low, high = found['track_accuracy_ci95_artists']
+    text += f', over artists {low:.1%} to {high:.1%}'
+  return f'{found["track_accuracy"]:.1%} ({text})'
+
+
+def artists_line(found: dict[str, Any]) -> list[str]:
+  """Returns a line that says of how many tracks no artist is known, if any.
+
+  Args:
+    found: with `num_tracks` and `num_tracks_without_artist`.
+  """
+  number = found['num_tracks_without_artist']
+  if not number:
+    return []
+  of = f'{number} of {found["num_tracks"]} tracks'
+  return [f'artist unknown   {of}; each counts as one of its own']
+
+
+def genre_table(per_genre: dict[str, dict[str, Any]]) -> list[str]:
+  """Returns lines of precision, recall, F1 and tracks of each genre."""
+  rows = [
+    [
+      genre,
+      *(f'{row[name]:.2f}' for name in ('precision', 'recall', 'f1')),
+      row['support'],
+    ]
+    for genre, row in per_genre.items()
+  ]
+  return table(['genre', 'precision', 'recall', 'F1', 'tracks'], rows)
+
+
+def source_table(per_source: dict[str, dict[str, Any]]) -> list[str]:
+  """Returns lines of each collection's accuracy; none where there is one."""
+  if len(per_source) < 2:
+    return []
+  rows = [
+    [
+      source,
+      f'{row["track_accuracy"]:.1%}',
+      '{:.1%} to {:.1%}'.format(*row['track_accuracy_ci95']),
+      row['num_tracks'],
+    ]
+    for source, row in per_source.items()
+  ]
+  return table(['source', 'accuracy', '95 % interval', 'tracks'], rows)
+
+
+def calibration_table(found: dict[str, Any]) -> list[str]:
+  """Returns lines of what `calibration.calibration` found."""
+  names = {
+    'expected calibration error': 'expected_calibration_error',
+    'negative log-likelihood': 'negative_log_likelihood',
+  }
+  rows = [
+    [title, *(f'{found[when][name]:.3f}' for when in ('before', 'after'))]
+    for title, name in names.items()
+  ]
+  title = f'at temperature {found["temperature"]:.2f}'
+  return table([title, 'before', 'after'], rows)

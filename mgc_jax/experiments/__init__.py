@@ -1,0 +1,4 @@
+"""Studies over many runs.
+
+Sweeps, cross-validation, the leakage study, the shipped models.
+"""

@@ -1,0 +1,1 @@
+"""What a leaking split is worth: `python -m mgc_jax.experiments.leakage`."""

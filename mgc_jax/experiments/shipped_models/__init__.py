@@ -1,0 +1,4 @@
+"""Builds the models that come with the package.
+
+`python -m mgc_jax.experiments.shipped_models.build`.
+"""

@@ -1,0 +1,179 @@
+"""Whether collections can be told apart by their sound alone.
+
+Where genres come from different collections, a model may learn the collection:
+its microphone, its codec, its loudness. A linear model is asked which one a
+track is from, given nothing but the mean level of each mel band; what it finds
+over chance is a shortcut that is open to every model. Closing the band at
+`config.features.max_frequency_hz` takes the codec's part away.
+
+Examples:
+  python -m mgc_jax.experiments.source_probe --config=configs/crnn.py \
+    --config.features.max_frequency_hz=8000 --plot=bands.png \
+    /music/a /music/b/manifest.csv
+  python -m mgc_jax.experiments.source_probe --config=configs/crnn.py \
+    --config.data.source=manifest --config.data.manifest=/music/with_source.csv
+"""
+
+import dataclasses
+import logging
+import os
+import pathlib
+
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from mgc_jax.config.schema import validate
+from mgc_jax.datasets.prepare import prepare_tracks
+from mgc_jax.datasets.sources import folder, list_tracks
+from mgc_jax.datasets.track import Track, read_manifest
+from mgc_jax.system import command_line, figure_file, jax_runtime
+from mgc_jax.system.errors import ConfigError, DataError
+from mgc_jax.system.printable_text import printable
+
+# By name: run as a command, this module's own is __main__.
+_logger = logging.getLogger('mgc_jax.experiments.source_probe')
+_NUM_FOLDS = 5
+_NUM_NAMED = 5  # bands, on the screen
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+  """What a linear model found."""
+
+  sources: tuple[str, ...]
+  num_excerpts: tuple[int, ...]  # of each
+  balanced_accuracy: float  # mean of the sources' recalls, on unheard groups
+  weight: np.ndarray  # f64[F], how much each band tells
+
+
+def probe(levels: np.ndarray, source: np.ndarray, group: np.ndarray) -> Probe:
+  """Asks a linear model for the source of each track.
+
+  Logistic regression on standardised levels, by cross-validation over groups;
+  sources weigh alike, so chance is one over their number.
+
+  Args:
+    levels: f[n, F], mean of each band in decibels.
+    source: str[n].
+    group: [n], what must not be on both sides, e.g. an artist.
+
+  Raises:
+    DataError: there are not two sources, or one has too few groups.
+  """
+  from sklearn.linear_model import LogisticRegression
+  from sklearn.metrics import balanced_accuracy_score
+  from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+  from sklearn.pipeline import make_pipeline
+  from sklearn.preprocessing import StandardScaler
+
+  sources, num_excerpts = np.unique(source, return_counts=True)
+  if len(sources) < 2:
+    raise DataError(
+      f'one source only ({sources[0]}); name folders or manifests of two, or '
+      'data with a column source'
+    )
+  for name in sources:
+    if len(set(group[source == name])) < _NUM_FOLDS:
+      raise DataError(f'{name}: under {_NUM_FOLDS} artists or files')
+  model = make_pipeline(
+    StandardScaler(),
+    LogisticRegression(C=0.1, class_weight='balanced', max_iter=2000),
+  )
+  folds = StratifiedGroupKFold(_NUM_FOLDS, shuffle=True, random_state=0)
+  found = cross_val_predict(model, levels, source, groups=group, cv=folds)
+  model.fit(levels, source)
+  return Probe(
+    tuple(map(str, sources)),
+    tuple(map(int, num_excerpts)),
+    float(balanced_accuracy_score(source, found)),
+    np.abs(model.steps[-1][1].coef_).mean(axis=0),
+  )
+
+
+def tracks_of(words: list[str], data: ConfigDict) -> list[Track]:
+  """Lists the tracks of folders and manifests, each a source of its name.
+
+  Args:
+    words: folders `DIR/<genre>/<track>`, and manifests beside their audio. One
+      genre is enough.
+    data: `config.data`, for what else a source wants to know.
+
+  Raises:
+    ConfigError: two of them have the same name.
+    DataError: one cannot be read.
+  """
+  found: dict[str, list[Track]] = {}
+  for word in words:
+    path = pathlib.Path(word).absolute()
+    if path.is_dir():
+      own = data.copy_and_resolve_references()
+      own.root = str(path)
+      name, tracks = path.name, folder.list_tracks(own)
+    else:
+      name, tracks = path.parent.name, read_manifest(path, path.parent)
+    name = printable(os.fsencode(name).decode('utf-8', 'backslashreplace'))
+    if name in found:
+      raise ConfigError(f'{word}: another source is called {name}, too')
+    found[name] = [
+      dataclasses.replace(t, track_id=f'{name}/{t.track_id}', source=name)
+      for t in tracks
+    ]
+  return [track for tracks in found.values() for track in tracks]
+
+
+def main(words: list[str]) -> None:
+  """Prepares, probes, and prints what it found."""
+  jax_runtime.allow_librosa()
+  from librosa import mel_frequencies
+
+  config = _CONFIG.value
+  validate(config)
+  config.data.allow_missing = True  # what is there, is told apart
+  if words:
+    tracks = tracks_of(words, config.data)
+    config.data.source = 'folder'  # names the records
+  else:
+    tracks = list_tracks(config.data)
+  prepared = prepare_tracks(tracks, config)
+  index = prepared.index
+  its = [prepared.tracks[track_id] for track_id in index.track_id]
+  source = np.array([track.source for track in its])
+  # Of one clip the .au and the .wav.
+  group = np.array([t.artist or os.path.splitext(t.path)[0] for t in its])
+  levels = index.band_sums[:, 0] / index.num_frames[:, None]
+  known = source != ''
+  if not known.any():
+    raise DataError('no track has a source')
+  found = probe(levels[known], source[known], group[known])
+  features = config.features
+  middle_hz = mel_frequencies(
+    features.num_bands + 2,
+    fmin=features.min_frequency_hz,
+    fmax=features.max_frequency_hz,
+  )[1:-1]
+  counts = zip(found.sources, found.num_excerpts, strict=True)
+  print(f'sources: {", ".join(f"{name} {n}" for name, n in counts)} excerpts')
+  print(
+    f'told apart by mean levels up to {features.max_frequency_hz:g} Hz: '
+    f'{found.balanced_accuracy:.1%} (chance {1 / len(found.sources):.1%})'
+  )
+  telling = np.argsort(-found.weight)[:_NUM_NAMED]
+  named = ', '.join(f'{middle_hz[i]:.0f}' for i in telling)
+  print(f'bands that tell most: {named} Hz')
+  if flags.FLAGS.plot:
+    path = pathlib.Path(flags.FLAGS.plot)
+    with figure_file.never_stopping(path):
+      from mgc_jax.evaluation import plots
+
+      plots.plot_levels(levels[known], source[known], middle_hz, path)
+      print(f'mean levels: {path}')
+
+
+if __name__ == '__main__':
+  _CONFIG = config_flags.DEFINE_config_file(
+    'config', None, 'The config file, e.g. configs/crnn.py.'
+  )
+  flags.DEFINE_string('plot', None, 'PNG of the mean level of each band.')
+  flags.mark_flag_as_required('config')
+  command_line.run(main, takes_words=True)

@@ -1,0 +1,1 @@
+"""Several seeds of several settings: `python -m mgc_jax.experiments.sweep`."""

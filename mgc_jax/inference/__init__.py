@@ -1,0 +1,1 @@
+"""Predictions for audio files, and models exported as one file."""

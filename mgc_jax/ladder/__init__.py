@@ -1,1 +1,0 @@
-"""What a leaking split is worth: `python -m mgc_jax.ladder`."""

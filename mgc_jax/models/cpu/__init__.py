@@ -1,0 +1,1 @@
+"""Operations that XLA runs slowly on CPUs, in a form that it runs fast."""

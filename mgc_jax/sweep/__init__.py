@@ -1,1 +1,0 @@
-"""Several seeds of several settings: `python -m mgc_jax.sweep`."""

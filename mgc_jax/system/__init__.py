@@ -1,0 +1,4 @@
+"""What every command needs and what knows nothing of music.
+
+Errors, files, locks, terminals, JAX.
+"""

@@ -1,0 +1,1 @@
+"""The training step, the trainer, and the run around it."""

@@ -1,0 +1,133 @@
+"""Counts the statistics of batch normalisation anew, for evaluation.
+
+What training averages as it goes on is of windows that are mixed, masked and
+dropped out, and of weights that have changed since. What is evaluated is
+neither. So once the weights stand, the statistics are taken from training
+windows as they are evaluated (Wu and Johnson 2021, "Rethinking 'Batch' in
+BatchNorm").
+"""
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from mgc_jax.distributed.mesh import (
+  process_part,
+  replicate,
+  replicated,
+  shard_batch,
+)
+from mgc_jax.models import create_model
+from mgc_jax.models.layers import NORM_MOMENTUM
+from mgc_jax.models.windows import grid_windows
+from mgc_jax.training.step import TrainState
+
+if TYPE_CHECKING:  # decoding and tensorflow: not needed with another reader
+  from mgc_jax.datasets.reader import Reader
+  from mgc_jax.datasets.splits import Examples
+
+PyTree = Any
+_MAX_EXAMPLES = 1024  # more would say the same
+
+
+class Recounter:
+  """Turns a state into what is evaluated."""
+
+  def __init__(
+    self, config: ConfigDict, reader: 'Reader', examples: 'Examples', mesh: Mesh
+  ):
+    """Compiles nothing yet.
+
+    Args:
+      config: of the run.
+      reader: of the records.
+      examples: the training side; where it is large, some of it are drawn.
+      mesh: whose devices share each batch.
+    """
+    train = config.train
+    # A frozen body keeps the statistics that came with its weights.
+    self._is_on = train.recount_batch_stats and not train.freeze_body
+    self._batch_size = train.batch_size // train.accumulate_steps
+    self._reader, self._examples, self._mesh = reader, examples, mesh
+    self._of_batch = jax.jit(
+      functools.partial(
+        _batch_stats,
+        model=create_model(_without_noise(config)),
+        settings=FrozenConfigDict(config.windows),
+      ),
+      out_shardings=replicated(mesh),
+    )
+
+  def __call__(self, state: TrainState) -> PyTree:
+    """Returns the variables that a state is evaluated by.
+
+    Args:
+      state: where nothing normalises batches, or config.train says so, its
+        variables are returned as they are.
+
+    Raises:
+      DataError: a record is damaged.
+    """
+    variables = state.variables()
+    if not (self._is_on and state.batch_stats):
+      return variables
+    size = len(self._examples)
+    # Mixed, as batches of training are: the index is in order of genres.
+    chosen = np.random.default_rng(0).permutation(size)[:_MAX_EXAMPLES]
+    batches = self._reader.batches(
+      self._examples, chosen, self._batch_size, part=process_part()
+    )
+    found, count = None, 0
+    for batch in batches:
+      placed = shard_batch(batch, self._mesh)
+      stats = self._of_batch(
+        variables,
+        state.band_mean,
+        state.band_std,
+        placed['frames'],
+        placed['num_frames'],
+      )
+      found = stats if found is None else jax.tree.map(jnp.add, found, stats)
+      count += 1
+    divisor = replicate(np.float32(count), self._mesh)
+    mean = jax.tree.map(lambda x: x / divisor, found)
+    return {**variables, 'batch_stats': mean}
+
+
+def _without_noise(config: ConfigDict) -> ConfigDict:
+  """Returns the configuration of the same model without dropout."""
+  config = ConfigDict(config.to_dict())
+  model = config.model
+  model.cnn.dropout = (0.0,) * len(model.cnn.dropout)
+  model.dense.dropout = (0.0,) * len(model.dense.dropout)
+  for name in model.lstm:
+    if name.endswith('dropout'):
+      model.lstm[name] = 0.0
+  return config
+
+
+def _batch_stats(
+  variables: PyTree,
+  band_mean: jax.Array,
+  band_std: jax.Array,
+  frames: jax.Array,
+  num_frames: jax.Array,
+  *,
+  model: Any,
+  settings: FrozenConfigDict,
+) -> PyTree:
+  windows, _ = grid_windows(frames, num_frames, band_mean, band_std, settings)
+  # From zero averages: what a step adds to them is the batch's own share.
+  nothing = jax.tree.map(jnp.zeros_like, variables['batch_stats'])
+  _, changed = model.apply(
+    {**variables, 'batch_stats': nothing},
+    windows,
+    train=True,
+    mutable=['batch_stats'],
+  )
+  return jax.tree.map(lambda x: x / (1 - NORM_MOMENTUM), changed['batch_stats'])

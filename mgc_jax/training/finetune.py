@@ -1,0 +1,144 @@
+"""Training that starts from the weights of a bundle."""
+
+import dataclasses
+import logging
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from mgc_jax.models import bundle as bundles
+from mgc_jax.models import heads
+from mgc_jax.models.bundle import Bundle
+from mgc_jax.system.errors import ConfigError
+from mgc_jax.training.step import TrainState
+
+_logger = logging.getLogger(__name__)
+
+
+def start_from_bundle(
+  state: TrainState, config: FrozenConfigDict, genres: tuple[str, ...]
+) -> TrainState:
+  """Puts the weights of `config.train.init_from` into a fresh state.
+
+  The body (all but the dense layers) and the band statistics are the bundle's.
+  So is the head where genres and shapes are the same; else it stays new.
+
+  Args:
+    state: at step 0.
+    config: the whole configuration.
+    genres: of the data, in the order of their labels.
+
+  Returns:
+    The state to begin with; `state` where `init_from` is unset.
+
+  Raises:
+    ConfigError: features, model or shapes do not fit; names them.
+    DataError: there is no such bundle, or it is damaged.
+  """
+  bundle, where = check_init_from(config), config.train.init_from
+  if bundle is None:
+    return state
+  params = bundle.variables['params']
+  own, new = heads(params), heads(state.params)
+  if bundle.genres != genres:
+    reason = 'its genres are others'
+  elif _other_head(own, new, bundle.config, config):
+    reason = 'its dense layers are others'
+  else:
+    reason = ''
+  if reason:
+    body = flatten_dict(params)
+    for path in own:
+      del body[path]
+    params = unflatten_dict({**body, **new})
+  _check_shapes(params, state, where)
+  _logger.info(
+    'weights of %s%s', where, f', with a new head: {reason}' if reason else ''
+  )
+  params = jax.tree.map(jnp.asarray, params)
+  return dataclasses.replace(
+    state,
+    params=params,
+    batch_stats=jax.tree.map(jnp.asarray, bundle.variables['batch_stats']),
+    # A copy: both are donated, and a buffer can be donated only once.
+    ema_params=None
+    if state.ema_params is None
+    else jax.tree.map(jnp.copy, params),
+    band_mean=jnp.asarray(bundle.band_mean),
+    band_std=jnp.asarray(bundle.band_std),
+  )
+
+
+def check_init_from(config: ConfigDict) -> Bundle | None:
+  """Loads the bundle to start from, and compares what its weights mean.
+
+  Args:
+    config: the whole configuration.
+
+  Returns:
+    The bundle; None where `config.train.init_from` is unset.
+
+  Raises:
+    ConfigError: features or model do not fit; names the field.
+    DataError: there is no such bundle, or it is damaged.
+  """
+  path = config.train.init_from
+  if not path:
+    return None
+  bundle = bundles.load(path)
+  _check_settings(bundle, config, path)
+  return bundle
+
+
+def _other_head(
+  found: dict, wanted: dict, begun: ConfigDict, config: ConfigDict
+) -> bool:
+  """Returns whether heads differ in shapes, or in what is between them."""
+  activations = (begun.model.dense.activation, config.model.dense.activation)
+  shapes = [{k: v.shape for k, v in flat.items()} for flat in (found, wanted)]
+  return shapes[0] != shapes[1] or len(set(activations)) > 1
+
+
+def _check_settings(bundle: Bundle, config: ConfigDict, path: str) -> None:
+  """Compares what the weights mean, beyond their shapes."""
+  for section in ('features', 'windows', 'model'):
+    wanted = _flat(config[section])
+    for name, value in _flat(bundle.config[section]).items():
+      if section == 'model' and _may_differ(name):
+        continue
+      if section == 'windows' and name != 'standardise':
+        continue
+      if wanted[name] != value:
+        raise ConfigError(
+          f'config.{section}.{name}={wanted[name]}: the bundle that '
+          f'config.train.init_from={path} names has {value}'
+        )
+
+
+def _may_differ(name: str) -> bool:
+  """Returns whether weights stay what they are under another value."""
+  return name in ('dtype', 'num_genres') or (
+    name.startswith('dense.') or name.endswith('dropout')
+  )
+
+
+def _check_shapes(params: Any, state: TrainState, path: str) -> None:
+  found, wanted = _shapes(params), _shapes(state.params)
+  for name in sorted(found.keys() | wanted.keys()):
+    if found.get(name) != wanted.get(name):
+      raise ConfigError(
+        f'config.train.init_from={path}: {name} has the shape '
+        f'{found.get(name)}, in this model {wanted.get(name)}'
+      )
+
+
+def _shapes(params: Any) -> dict[str, tuple[int, ...]]:
+  flat: dict[str, Any] = flatten_dict(params, sep='/')
+  return {k: v.shape for k, v in flat.items()}
+
+
+def _flat(section: ConfigDict | FrozenConfigDict) -> dict[str, Any]:
+  return flatten_dict(ConfigDict(section).to_dict(), sep='.')

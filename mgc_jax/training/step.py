@@ -1,0 +1,285 @@
+"""What training changes, and the step that changes it."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import FrozenConfigDict
+
+from mgc_jax.models.windows import (
+  cut,
+  excerpt_stats,
+  random_starts,
+  scattered_starts,
+  standardise,
+  stretched,
+  window_stats,
+)
+from mgc_jax.training.augment import (
+  augment_windows,
+  gain,
+  random_filter,
+  random_shift,
+  random_speed,
+)
+from mgc_jax.training.window_sums import WindowSums
+
+PyTree = Any
+
+
+@flax.struct.dataclass
+class TrainState:
+  """Arrays only; functions are passed to the step."""
+
+  step: jax.Array  # i32[]
+  params: PyTree
+  batch_stats: PyTree  # empty where nothing normalises batches
+  opt_state: optax.OptState
+  ema_params: PyTree  # None where config.train.ema_decay is 0
+  band_mean: jax.Array  # f32[F], of the training side
+  band_std: jax.Array  # f32[F]
+
+  def variables(self) -> PyTree:
+    """Returns what `model.apply` takes to evaluate: the average if kept."""
+    params = self.params if self.ema_params is None else self.ema_params
+    return {'params': params, 'batch_stats': self.batch_stats}
+
+
+def create_state(
+  model: nn.Module,
+  tx: optax.GradientTransformation,
+  config: FrozenConfigDict,
+  band_mean: np.ndarray,
+  band_std: np.ndarray,
+) -> TrainState:
+  """Initialises a model and its optimiser.
+
+  Args:
+    model: of `create_model`.
+    tx: of `create_optimizer`.
+    config: the whole configuration; `seed` decides the weights.
+    band_mean: f32[F] of the training side.
+    band_std: f32[F] of the training side.
+
+  Returns:
+    The state at step 0.
+  """
+  shape = (1, 1, config.windows.num_frames, len(band_mean))
+  init = jax.jit(model.init)
+  variables = init(jax.random.key(config.seed), jnp.zeros(shape, jnp.float32))
+  params = variables['params']
+  return TrainState(
+    # An array: a Python int would compile the step twice.
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    batch_stats=variables.get('batch_stats', {}),
+    opt_state=tx.init(params),
+    # A copy: both are donated, and a buffer can be donated only once.
+    ema_params=jax.tree.map(jnp.copy, params)
+    if config.train.ema_decay
+    else None,
+    band_mean=jnp.asarray(band_mean),
+    band_std=jnp.asarray(band_std),
+  )
+
+
+def train_step(
+  state: TrainState,
+  batch: dict[str, jax.Array],
+  key: jax.Array,
+  *,
+  model: nn.Module,
+  tx: optax.GradientTransformation,
+  config: FrozenConfigDict,
+) -> tuple[TrainState, WindowSums]:
+  """Cuts windows, augments them, and updates the weights once.
+
+  Args:
+    state: donated by the caller's jit.
+    batch: `frames` f16[B, N, F], `num_frames` i32[B], `label` i32[B], `weight`
+      f32[B].
+    key: of the run; the step's own is folded from it and `state.step`.
+    model: static.
+    tx: static.
+    config: static, the whole configuration.
+
+  Returns:
+    The next state, and sums of loss and accuracy over the step's windows.
+    Under mixup a window is correct if it is answered with its larger part.
+  """
+  window_key, dropout_key = jax.random.split(
+    jax.random.fold_in(key, state.step)
+  )
+  windows, mask, targets = _training_windows(window_key, state, batch, config)
+  weights = mask * batch['weight'][:, None]
+  examples = {
+    'windows': windows,
+    'targets': targets,
+    # Weights that sum to 1 over the whole batch: parts of it can be added.
+    'weights': weights / jnp.maximum(weights.sum(), 1e-6),
+    'label': batch['label'],
+    'mask': mask,
+  }
+  grads, batch_stats, (loss, correct) = _gradients(
+    state,
+    examples,
+    dropout_key,
+    model,
+    config.train.accumulate_steps,
+    config.model.num_members,
+  )
+  updates, opt_state = tx.update(grads, state.opt_state, state.params)
+  params = optax.apply_updates(state.params, updates)
+  count = mask.sum().astype(jnp.float32)
+  return dataclasses.replace(
+    state,
+    step=state.step + 1,
+    params=params,
+    batch_stats=batch_stats,
+    opt_state=opt_state,
+    ema_params=_averaged(state, params, config.train.ema_decay),
+  ), WindowSums(loss * count, correct, count)
+
+
+def _gradients(
+  state: TrainState,
+  examples: dict[str, jax.Array],
+  key: jax.Array,
+  model: nn.Module,
+  num_parts: int,
+  num_members: int,
+) -> tuple[PyTree, PyTree, tuple[jax.Array, jax.Array]]:
+  """Returns gradients, batch_stats, and the loss and correct windows.
+
+  Args:
+    state: whose weights are differentiated.
+    examples: windows f32[B, W, T, F], targets f32[B, C], weights f32[B, W],
+      label i32[B], mask bool[B, W].
+    key: of dropout.
+    model: static.
+    num_parts: the batch is computed in so many parts, one after another; only
+      one part's activations are in memory. Batches are normalised by part, and
+      each part has its own dropout.
+    num_members: of the model; each has the same rows as of a whole batch.
+  """
+
+  def loss_fn(
+    params: PyTree, batch_stats: PyTree, part: PyTree, key: jax.Array
+  ) -> tuple[jax.Array, tuple[PyTree, jax.Array]]:
+    """Returns f32[], the loss; the new statistics and the hits beside it."""
+    logits, changed = model.apply(
+      {'params': params, 'batch_stats': batch_stats},
+      part['windows'],
+      train=True,
+      mutable=['batch_stats'],
+      rngs={'dropout': key},
+    )
+    losses = optax.softmax_cross_entropy(logits, part['targets'][:, None])
+    hits = (logits.argmax(-1) == part['label'][:, None]) & part['mask']
+    correct = hits.sum().astype(jnp.float32)
+    loss = (losses * part['weights']).sum()
+    return loss, (changed.get('batch_stats', {}), correct)
+
+  def of_part(
+    batch_stats: PyTree, part: PyTree, key: jax.Array
+  ) -> tuple[PyTree, PyTree]:
+    """Returns the new statistics; gradients, loss and hits to be summed."""
+    (loss, (batch_stats, correct)), grads = jax.value_and_grad(
+      loss_fn, has_aux=True
+    )(state.params, batch_stats, part, key)
+    return batch_stats, (grads, loss, correct)
+
+  if num_parts == 1:
+    batch_stats, (grads, *sums) = of_part(state.batch_stats, examples, key)
+    return grads, batch_stats, tuple(sums)
+
+  def add_part(carry: PyTree, part: PyTree) -> tuple[PyTree, None]:
+    batch_stats, sums = carry
+    part_key = jax.random.fold_in(key, part.pop('number'))
+    batch_stats, found = of_part(batch_stats, part, part_key)
+    return (batch_stats, jax.tree.map(jnp.add, sums, found)), None
+
+  parts = jax.tree.map(lambda x: _parts(x, num_parts, num_members), examples)
+  parts['number'] = jnp.arange(num_parts)
+  zeros = jax.tree.map(jnp.zeros_like, state.params)
+  nothing = (zeros, jnp.zeros(()), jnp.zeros(()))
+  # A loop with convolutions inside is slow on CPU, and memory is no matter.
+  unroll = num_parts if jax.default_backend() == 'cpu' else 1
+  (batch_stats, (grads, *sums)), _ = jax.lax.scan(
+    add_part, (state.batch_stats, nothing), parts, unroll=unroll
+  )
+  return grads, batch_stats, tuple(sums)
+
+
+def _parts(x: jax.Array, num_parts: int, num_members: int) -> jax.Array:
+  """Turns [B, ...] into [parts, B / parts, ...]; rows stay on their device.
+
+  Row b is of member b % M, in a part as in the batch.
+  """
+  rest = x.shape[1:]
+  x = x.reshape(-1, num_parts, num_members, *rest).swapaxes(0, 1)
+  return x.reshape(num_parts, -1, *rest)
+
+
+def _training_windows(
+  key: jax.Array,
+  state: TrainState,
+  batch: dict[str, jax.Array],
+  config: FrozenConfigDict,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Returns windows f32[B, W, T, F], mask bool[B, W], targets f32[B, C]."""
+  crop_key, gain_key, augment_key, speed_key, filter_key, shift_key = (
+    jax.random.split(key, 6)
+  )
+  settings, augment = config.windows, config.augment
+  frames, num_frames = batch['frames'], batch['num_frames']
+  stats = state.band_mean, state.band_std
+  if settings.standardise == 'excerpt':
+    stats = excerpt_stats(frames, num_frames)
+  speed = random_speed(speed_key, len(frames), augment.max_speed)
+  if speed is not None:
+    num_frames = stretched(num_frames, speed)
+  if augment.crop == 'scattered':
+    starts, mask = scattered_starts(
+      crop_key, num_frames, settings.num_windows, settings.num_frames
+    )
+  else:
+    starts, mask = random_starts(
+      crop_key,
+      num_frames,
+      _num_windows(frames.shape[1], settings),
+      settings.num_frames,
+      settings.hop_frames,
+      shift=augment.crop == 'shifted',
+    )
+  windows = cut(frames, starts, settings.num_frames, speed)
+  if settings.standardise == 'window':
+    stats = window_stats(windows, starts, num_frames)
+  windows = random_shift(shift_key, windows, augment.max_shift_bands)
+  windows = gain(gain_key, windows, augment.gain_db)
+  windows = random_filter(filter_key, windows, augment.filter_db)
+  windows = standardise(windows, starts, num_frames, *stats)
+  targets = jax.nn.one_hot(batch['label'], config.model.num_genres)
+  windows, targets = augment_windows(augment_key, windows, targets, augment)
+  targets = optax.smooth_labels(targets, config.train.label_smoothing)
+  return windows, mask, targets
+
+
+def _num_windows(num_frames: int, settings: FrozenConfigDict) -> int:
+  """Returns as many windows as fit into the longest excerpt, at most W."""
+  room = max(0, num_frames - settings.num_frames)
+  return min(settings.num_windows, 1 + room // settings.hop_frames)
+
+
+def _averaged(state: TrainState, params: PyTree, decay: float) -> PyTree:
+  if state.ema_params is None:
+    return None
+  # Early steps weigh more, or the average would remember the initial weights.
+  step = state.step.astype(jnp.float32)
+  kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+  return optax.incremental_update(params, state.ema_params, 1.0 - kept)
