@@ -64,7 +64,7 @@ def time_epochs(dtype: str, toy: bool, num_epochs: int) -> dict[str, float]:
     `epoch_s`, `whole_run_s` of 100 of them, `windows_per_s`, and `host_share`:
     the part of an epoch in which the host is busy passing on work.
   """
-  config = network_config('seed/crnn', toy)
+  config = network_config('baseline/crnn', toy)
   config.model.dtype = dtype
   size, _, length, bands = batch_shape(config)
   num = 20 if toy else _EPOCH_WINDOWS
@@ -96,7 +96,7 @@ def time_epochs(dtype: str, toy: bool, num_epochs: int) -> dict[str, float]:
     'host_share': float(np.median(host[1:])) / epoch_s,
   }
   print(
-    f'seed/crnn {dtype}, epochs of {order.size} windows on the device: '
+    f'baseline/crnn {dtype}, epochs of {order.size} windows on the device: '
     f'{epoch_s:.3f} s, {_EPOCHS} in {found["whole_run_s"]:.0f} s; the host '
     f'is busy for {found["host_share"]:.1%} of one',
     flush=True,

@@ -1,6 +1,6 @@
 """The input pipeline: windows a second, and what an epoch loses by it.
 
-tf.data alone against the training step; then whole epochs, the training side
+tf.data alone against the training step; then whole epochs, the training split
 streamed from disk and resident on the device, in turn. The host's share is the
 part of an epoch in which no step runs.
 
@@ -119,7 +119,7 @@ def main() -> None:
   with tempfile.TemporaryDirectory() as folder:
     config.data.prepared_dir = folder
     prepared = prepare(config)
-    train = make_splits(prepared, config).sides['train']
+    train = make_splits(prepared, config).examples['train']
     order = np.concatenate(
       [epoch_order(len(train), size, 0, e) for e in range(1 if toy else 20)]
     )

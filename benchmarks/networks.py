@@ -4,7 +4,14 @@ import importlib
 
 from ml_collections import ConfigDict
 
-NAMES = ('seed/cnn', 'seed/lstm', 'seed/crnn', 'cnn', 'lstm', 'crnn')
+NAMES = (
+  'baseline/cnn',
+  'baseline/lstm',
+  'baseline/crnn',
+  'cnn',
+  'lstm',
+  'crnn',
+)
 
 
 def network_config(name: str, toy: bool = False) -> ConfigDict:

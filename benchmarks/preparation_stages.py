@@ -125,7 +125,7 @@ def prepare_s(root: pathlib.Path, num_workers: int) -> float:
   with tempfile.TemporaryDirectory() as folder:
     command = [
       *(sys.executable, '-m', 'mgc_jax.datasets.prepare'),
-      *('--config=configs/seed/cnn.py', '--config.data.source=folder'),
+      *('--config=configs/baseline/cnn.py', '--config.data.source=folder'),
       f'--config.data.root={root}',
       f'--config.data.num_workers={num_workers}',
       f'--config.data.prepared_dir={folder}',

@@ -4,7 +4,7 @@ XLA says when each operation of its compiled program (HLO) ran; the sum may pass
 the step's time, since some run side by side, and falls short of it where an
 operation goes on in other threads.
 
-  python -m benchmarks.profile --network=seed/cnn --what=train
+  python -m benchmarks.profile --network=baseline/cnn --what=train
 """
 
 import collections
@@ -91,7 +91,7 @@ def _operations(program: str) -> dict[str, tuple[str, str]]:
 def main() -> None:
   """Prints the table."""
   flags = parser(__doc__)
-  flags.add_argument('--network', default='seed/cnn')
+  flags.add_argument('--network', default='baseline/cnn')
   flags.add_argument('--what', choices=['train', 'infer'], default='train')
   flags.add_argument('--rows', type=int, default=20)
   args = flags.parse_args()

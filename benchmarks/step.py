@@ -1,13 +1,13 @@
 """A training step and inference, against PyTorch and Keras on TensorFlow.
 
-Six networks: those of the published description in configs/seed/, and ours.
+Six networks: those of the published description in configs/baseline/, and ours.
 All frameworks get the same windows, batch and number of cores; networks are
 checked to have the same number of parameters and, with the same weights, the
 same logits. Ours is the whole step of training, which cuts and standardises
 the windows besides; the others are given them.
 
   python -m benchmarks.step
-  python -m benchmarks.step --networks=seed/cnn --ablation
+  python -m benchmarks.step --networks=baseline/cnn --ablation
 """
 
 import contextlib
@@ -135,7 +135,7 @@ def _report(network: str, allocator: str, found: dict) -> None:
 def main() -> None:
   """Prints a ratio to the fastest peer, then to each."""
   flags = parser(__doc__)
-  flags.add_argument('--networks', help='by default all; in toys seed/crnn')
+  flags.add_argument('--networks', help='by default all; in toys baseline/crnn')
   flags.add_argument('--rounds', type=int, default=3)
   flags.add_argument('--seconds', type=float, default=1.5, help='of a round')
   flags.add_argument(
@@ -155,7 +155,7 @@ def main() -> None:
   elif not args.ablation:
     print('no jemalloc (Debian: libjemalloc2): default allocators only')
   results: dict = {}
-  networks = ('seed/crnn',) if args.toy else NAMES
+  networks = ('baseline/crnn',) if args.toy else NAMES
   if args.networks:
     networks = args.networks.split(',')
   for network in networks:

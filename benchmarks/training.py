@@ -28,7 +28,7 @@ from mgc_jax.audio.log_mel import log_mel
 from mgc_jax.datasets.sources import synthetic
 
 _MAX_EPOCHS = 60
-_NETWORK = 'seed/cnn'
+_NETWORK = 'baseline/cnn'
 
 
 def write_windows(path: pathlib.Path, toy: bool) -> None:
@@ -50,17 +50,17 @@ def write_windows(path: pathlib.Path, toy: bool) -> None:
   for track in tracks:
     waveform = synthetic.render(track.path, config.features.sample_rate_hz)
     frames = log_mel(waveform, config.features)
-    side = 'valid' if artists.index(track.artist) % 4 == 0 else 'train'
+    split = 'valid' if artists.index(track.artist) % 4 == 0 else 'train'
     for start in range(0, len(frames) - size + 1, size):
       row = frames[start : start + size], genres.index(track.genre)
-      arrays[side].append(row)
+      arrays[split].append(row)
   mean = np.mean([x for x, _ in arrays['train']])
   std = np.std([x for x, _ in arrays['train']])
   found = {}
-  for side, rows in arrays.items():
+  for split, rows in arrays.items():
     x = np.stack([x for x, _ in rows])
-    found[f'{side}_x'] = ((x - mean) / std).astype(np.float32)
-    found[f'{side}_y'] = np.array([y for _, y in rows])
+    found[f'{split}_x'] = ((x - mean) / std).astype(np.float32)
+    found[f'{split}_y'] = np.array([y for _, y in rows])
   np.savez(path, **found)
 
 
@@ -116,8 +116,8 @@ def _child(way: str, path: str, wanted: float, seed: int, toy: bool) -> None:
   data = dict(np.load(path))
   config = network_config(_NETWORK, toy)
   config.model.num_genres = len(synthetic.GENRES)
-  for side in ('train', 'valid'):
-    data[f'{side}_x'] = data[f'{side}_x'][:, None]  # one window an example
+  for split in ('train', 'valid'):
+    data[f'{split}_x'] = data[f'{split}_x'][:, None]  # one window an example
   epochs = itertools.islice(_WAYS[way](config, data, seed), _MAX_EPOCHS)
   accuracies = []
   for answers in epochs:

@@ -111,16 +111,16 @@ def gtzan_artist(facts: Facts) -> Iterator[Row]:
 
 
 def gtzan_track(facts: Facts) -> Iterator[Row]:
-  """8:1:1 of each genre, exact replicas on one side."""
+  """8:1:1 of each genre, exact replicas in one split."""
   for genre in sorted({row['genre'] for row in facts.gtzan.values()}):
     tracks = [
       track_id
       for track_id in facts.gtzan_of(genre)
       if not _is_of_another_genre(facts, track_id)
     ]
-    sides = _divide(facts, tracks)
+    splits = _divide(facts, tracks)
     for track_id in sorted(facts.gtzan_of(genre)):
-      yield facts.row(track_id, genre, sides.get(track_id, ''))
+      yield facts.row(track_id, genre, splits.get(track_id, ''))
 
 
 def gtma_track(facts: Facts) -> Iterator[Row]:
@@ -128,24 +128,24 @@ def gtma_track(facts: Facts) -> Iterator[Row]:
   for genre in FMA_GENRES:
     gtzan = facts.gtzan_of(genre)
     fma = facts.fma_of(genre)[: _TRACKS_PER_GENRE - len(gtzan)]
-    sides = {**_divide(facts, gtzan), **_divide(facts, fma)}
-    for track_id in sorted(sides):
-      yield facts.row(track_id, genre, sides[track_id])
+    splits = {**_divide(facts, gtzan), **_divide(facts, fma)}
+    for track_id in sorted(splits):
+      yield facts.row(track_id, genre, splits[track_id])
 
 
 def gtma_artist(facts: Facts) -> Iterator[Row]:
   """180/30/40 of each genre, each source by its artist-disjoint split."""
   for genre in FMA_GENRES:
-    sides = {}
+    splits = {}
     for split, size in _ARTIST_SIZES.items():
       gtzan, fma = facts.gtzan_of(genre, split), facts.fma_of(genre, split)
       # Two of five from GTZAN; where one source has too few, the other fills.
       wanted = max(round(size * _GTZAN_FRACTION), size - len(fma))
       chosen = gtzan[:wanted]
       chosen += fma[: size - len(chosen)]
-      sides.update(dict.fromkeys(chosen, split))
-    for track_id in sorted(sides):
-      yield facts.row(track_id, genre, sides[track_id])
+      splits.update(dict.fromkeys(chosen, split))
+    for track_id in sorted(splits):
+      yield facts.row(track_id, genre, splits[track_id])
 
 
 def gtma_window(facts: Facts) -> Iterator[Row]:
@@ -162,11 +162,11 @@ def gtma_window(facts: Facts) -> Iterator[Row]:
     num_test = len(windows) // 10
     # 9 % of 2,250 is 202.5: every other genre has one more.
     num_valid = (len(windows) * 9 + 99 * (number % 2)) // 100
-    sides = dict.fromkeys(windows, 'train')
-    sides.update(dict.fromkeys(windows[:num_test], 'test'))
-    sides.update(dict.fromkeys(windows[num_test:][:num_valid], 'valid'))
-    for track_id, genre, window in sorted(sides):
-      row = facts.row(track_id, genre, sides[track_id, genre, window])
+    splits = dict.fromkeys(windows, 'train')
+    splits.update(dict.fromkeys(windows[:num_test], 'test'))
+    splits.update(dict.fromkeys(windows[num_test:][:num_valid], 'valid'))
+    for track_id, genre, window in sorted(splits):
+      row = facts.row(track_id, genre, splits[track_id, genre, window])
       yield {**row, 'window': str(window)}
 
 
@@ -212,20 +212,20 @@ def _is_of_another_genre(facts: Facts, track_id: str) -> bool:
 
 
 def _divide(facts: Facts, tracks: list[str]) -> dict[str, str]:
-  """Gives 8:1:1 of some tracks their sides, replicas the same one."""
+  """Gives 8:1:1 of some tracks their splits, replicas the same one."""
   tenth = len(tracks) // 10
-  if len(tracks) % 10:  # one was left out: the training side lacks it
+  if len(tracks) % 10:  # one was left out: the training split lacks it
     tenth += 1
   room = {'test': tenth, 'valid': tenth, 'train': len(tracks) - 2 * tenth}
-  sides: dict[str, str] = {}
+  splits: dict[str, str] = {}
   for track_id in tracks:
-    if track_id in sides:
+    if track_id in splits:
       continue
     unit = [t for t in _replicas(facts, track_id) if t in tracks]
-    side = next(name for name, places in room.items() if places >= len(unit))
-    room[side] -= len(unit)
-    sides.update(dict.fromkeys(unit, side))
-  return sides
+    split = next(name for name, places in room.items() if places >= len(unit))
+    room[split] -= len(unit)
+    splits.update(dict.fromkeys(unit, split))
+  return splits
 
 
 def main() -> None:

@@ -31,10 +31,10 @@ from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.printable_text import printable
 
 if TYPE_CHECKING:  # JAX: --help need not wait for it
-  from mgc_jax.inference.classifier import Answer, Classifier
+  from mgc_jax.inference.classifier import Classifier, Prediction
 
 
-def text_of(answer: 'Answer', top: int, timeline: bool) -> str:
+def text_of(answer: 'Prediction', top: int, timeline: bool) -> str:
   """Returns what a person reads."""
   ranked = [f'{genre} {probability:.0%}' for genre, probability in answer.top]
   rest = ', '.join(ranked[1:top])
@@ -57,7 +57,7 @@ def _clock(seconds: float) -> str:
   return f'{tenths // 600}:{tenths % 600 / 10:04.1f}'
 
 
-def _writer(genres: tuple[str, ...]) -> Callable[['Answer'], None]:
+def _writer(genres: tuple[str, ...]) -> Callable[['Prediction'], None]:
   """Returns what writes an answer in the format that the flags name."""
   top, timeline = flags.FLAGS.top, flags.FLAGS.timeline
   if flags.FLAGS.format == 'json':
@@ -74,7 +74,7 @@ def _writer(genres: tuple[str, ...]) -> Callable[['Answer'], None]:
   spans = ['start_s', 'end_s'] if timeline else []
   writer.writerow(['path', *spans, *names, *genres])
 
-  def write(answer: 'Answer') -> None:
+  def write(answer: 'Prediction') -> None:
     """Writes a row for the file, or one for each moment of it."""
     found = answer.to_json(len(genres), timeline)
     cells = [answer.path]
@@ -121,7 +121,7 @@ def main(words: list[str]) -> None:
     sys.exit(1)
 
 
-def _problem(answer: 'Answer | DataError') -> str:
+def _problem(answer: 'Prediction | DataError') -> str:
   """Returns why there is no answer, or what is wrong with the file."""
   if isinstance(answer, DataError):
     return str(answer)
@@ -130,7 +130,9 @@ def _problem(answer: 'Answer | DataError') -> str:
   return answer.warning
 
 
-def _plot(model: 'Classifier', answer: 'Answer', path: pathlib.Path) -> None:
+def _plot(
+  model: 'Classifier', answer: 'Prediction', path: pathlib.Path
+) -> None:
   from mgc_jax.system import figure_file
 
   try:

@@ -9,7 +9,7 @@ from mgc_jax.datasets.splits import make_splits
 from mgc_jax.distributed.mesh import data_mesh
 from mgc_jax.models import create_model
 from mgc_jax.models.windows import grid_windows
-from mgc_jax.training.batch_norm import Recounter
+from mgc_jax.training.batch_norm import PreciseBatchNorm
 from mgc_jax.training.optimizer import create_optimizer
 from mgc_jax.training.step import create_state
 
@@ -21,7 +21,7 @@ def parts(tiny_config):
   config.model.cnn.dropout = (0.5,) * len(config.model.cnn.filters)
   config.model.cnn.norm = 'batch'
   prepared = prepare(config)
-  examples = make_splits(prepared, config).sides['train']
+  examples = make_splits(prepared, config).examples['train']
   mean, std = prepared.index.band_stats(examples.rows)
   tx = create_optimizer(config.train, 1)
   state = create_state(create_model(config), tx, config, mean, std)
@@ -31,7 +31,7 @@ def parts(tiny_config):
 def test_statistics_are_those_of_the_windows_as_they_are_evaluated(parts):
   config, reader, examples, state = parts
   config.train.batch_size = len(examples)  # one batch: its own statistics
-  found = Recounter(config, reader, examples, data_mesh())(state)
+  found = PreciseBatchNorm(config, reader, examples, data_mesh())(state)
   outputs = {}
 
   def keep_maps(next_fun, args, kwargs, context):
@@ -61,14 +61,14 @@ def test_statistics_are_those_of_the_windows_as_they_are_evaluated(parts):
 def test_the_state_and_its_weights_stay(parts):
   config, reader, examples, state = parts
   before = jax.device_get(state)
-  found = Recounter(config, reader, examples, data_mesh())(state)
+  found = PreciseBatchNorm(config, reader, examples, data_mesh())(state)
   jax.tree.map(np.testing.assert_array_equal, before, jax.device_get(state))
   assert found['params'] is state.variables()['params']
 
 
 def test_it_says_the_same_twice(parts):
   config, reader, examples, state = parts
-  recounter = Recounter(config, reader, examples, data_mesh())
+  recounter = PreciseBatchNorm(config, reader, examples, data_mesh())
   one, two = (jax.device_get(recounter(state)) for _ in range(2))
   jax.tree.map(np.testing.assert_array_equal, one, two)
 
@@ -76,7 +76,7 @@ def test_it_says_the_same_twice(parts):
 def test_it_can_be_switched_off(parts):
   config, reader, examples, state = parts
   config.train.recount_batch_stats = False
-  found = Recounter(config, reader, examples, data_mesh())(state)
+  found = PreciseBatchNorm(config, reader, examples, data_mesh())(state)
   assert found['batch_stats'] is state.batch_stats
 
 
@@ -88,7 +88,7 @@ def test_batches_are_mixed(parts):
 
   def variances(batch_size):
     config.train.batch_size = batch_size
-    found = Recounter(config, reader, examples, data_mesh())(state)
+    found = PreciseBatchNorm(config, reader, examples, data_mesh())(state)
     return found['batch_stats']['ConvStack_0']['ConvBlock_0']['BatchNorm_0'][
       'var'
     ]
@@ -100,5 +100,5 @@ def test_batches_are_mixed(parts):
 def test_a_frozen_body_keeps_its_statistics(parts):
   config, reader, examples, state = parts
   config.train.freeze_body = True
-  found = Recounter(config, reader, examples, data_mesh())(state)
+  found = PreciseBatchNorm(config, reader, examples, data_mesh())(state)
   assert found['batch_stats'] is state.batch_stats

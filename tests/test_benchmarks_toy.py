@@ -47,7 +47,7 @@ def _figures(tmp_path, module, *args, run=run_command):
 
 @needs_torch
 def test_step_against_the_peers(tmp_path):
-  found = _figures(tmp_path, 'step', '--toy')['networks']['seed/crnn']
+  found = _figures(tmp_path, 'step', '--toy')['networks']['baseline/crnn']
   for by_allocator in found.values():
     for what in ('train', 'infer'):
       speeds = by_allocator[what]['windows_per_s']
@@ -69,13 +69,13 @@ def test_peers_compute_the_same():
     'for network in sys.argv[1:]:\n'
     '  check_same(network, {x: Asked(network, x, True) for x in peers})\n'
     "others = {'jax/default': Asked('crnn', 'jax/default', True)}\n"
-    "others['torch/eager'] = Asked('seed/crnn', 'torch/eager', True)\n"
+    "others['torch/eager'] = Asked('baseline/crnn', 'torch/eager', True)\n"
     'try:\n'
     "  check_same('crnn', others)\n"
     'except RuntimeError as error:\n'
     '  print(error)'
   )
-  networks = ('seed/cnn', 'seed/lstm', 'cnn', 'lstm', 'crnn')
+  networks = ('baseline/cnn', 'baseline/lstm', 'cnn', 'lstm', 'crnn')
   said = run_python(code, *networks)
   assert re.fullmatch(
     r'crnn: torch/eager has \d+ parameters, ours \d+', said.strip()
@@ -96,7 +96,7 @@ def test_what_is_left_out_changes_the_program():
     'import sys, numpy as np\n'
     'from benchmarks.networks import batch_shape, network_config\n'
     'from benchmarks.peers.jax_peer import JaxPeer\n'
-    "config = network_config('seed/crnn', True)\n"
+    "config = network_config('baseline/crnn', True)\n"
     'config.train.batch_size = 40\n'
     'shape = batch_shape(config)\n'
     'peer = JaxPeer(config, shape, sys.argv[1])\n'

@@ -36,7 +36,7 @@ def run(tiny_config):
   config.model.name = 'lstm'
   config.model.dense.dropout = (0.3,)
   prepared = prepare(config)
-  train = make_splits(prepared, config).sides['train']
+  train = make_splits(prepared, config).examples['train']
   reader, mesh = Reader(prepared.index), data_mesh()
   model, tx = create_model(config), create_optimizer(config.train, 5)
   frozen = FrozenConfigDict(config)
@@ -93,10 +93,10 @@ def test_a_run_ends_with_the_same_bundle(tiny_config, tmp_path, cache):
   digests = []
   for value in ('none', cache):
     tiny_config.data.cache = value
-    split = make_splits(prepared, tiny_config)
+    splits = make_splits(prepared, tiny_config)
     folder = tmp_path / value
     folder.mkdir()
-    trainer = Trainer(tiny_config, folder, split, Reader(prepared.index))
+    trainer = Trainer(tiny_config, folder, splits, Reader(prepared.index))
     made = trainer._make_feed()
     assert isinstance(made, Streamed if value == 'none' else Resident)
     trainer.run()
@@ -106,7 +106,7 @@ def test_a_run_ends_with_the_same_bundle(tiny_config, tmp_path, cache):
 
 def test_bytes_are_those_of_the_loaded_frames(tiny_config):
   prepared = prepare(tiny_config)
-  train = make_splits(prepared, tiny_config).sides['train']
+  train = make_splits(prepared, tiny_config).examples['train']
   reader = Reader(prepared.index)
   data = feed._load(reader, train, None, data_mesh())
   assert data['frames'].nbytes == resident_bytes(train, 20)

@@ -172,7 +172,11 @@ MANIFESTS = [
   ('link and backslash', _H + r'out\m.csv,t1,jazz,,', 'leads out of'),
   ('drive of Windows', _H + r'C:\m.csv,t1,jazz,,', 'absolute path of Windows'),
   ('Windows out of the root', _H + r'C:\..\m.csv,t1,jazz,,', 'leads out of'),
-  ('unknown side', _H + 'a,t1,jazz,,dev\n', 'line 2: split dev: must be train'),
+  (
+    'unknown split',
+    _H + 'a,t1,jazz,,dev\n',
+    'line 2: split dev: must be train',
+  ),
   (
     'more cells',
     _H + 'a,t1,jazz,,train,9\n',

@@ -39,7 +39,9 @@ def test_only_the_split_differs_between_the_rungs_of_a_network(tmp_path):
 
 def test_networks_differ_in_more_than_their_names(tmp_path):
   planned = _plan(tmp_path)
-  seed_s, ours = (_config(planned[n, 'track'][0]) for n in ('seed/cnn', 'cnn'))
+  seed_s, ours = (
+    _config(planned[n, 'track'][0]) for n in ('baseline/cnn', 'cnn')
+  )
   assert seed_s.model.cnn.padding == 'SAME'
   assert seed_s.model.cnn.pool_bands[-1] == 2
   assert seed_s.model != ours.model
@@ -54,7 +56,9 @@ def test_an_override_is_of_all_runs_and_comes_last(tmp_path):
 
 
 def test_what_is_wrong_is_named(tmp_path):
-  with pytest.raises(ConfigError, match='--networks=vit: must be of seed/cnn'):
+  with pytest.raises(
+    ConfigError, match='--networks=vit: must be of baseline/cnn'
+  ):
     _plan(tmp_path, networks=['cnn', 'vit'])
   with pytest.raises(ConfigError, match='--config.seed: needs a value'):
     _plan(tmp_path, overrides=['--config.seed'])

@@ -35,10 +35,10 @@ def test_nothing_shared_is_no_leak_and_unused_rows_do_not_count():
 @pytest.mark.parametrize(
   ('kind', 'changes', 'rows'),
   [
-    ('track on two sides', {'track_id': 'a,b,c,c,e'}, (2, 3)),
-    ('artist on two sides', {'artist': 'x,,x,y,x'}, (0, 2)),
-    ('exact audio on two sides', {'sha256': '1,1,3,4,3'}, (0, 1)),
-    ('known replica on two sides', {'replica_group': ',,g,g,g'}, (2, 3)),
+    ('track in two splits', {'track_id': 'a,b,c,c,e'}, (2, 3)),
+    ('artist in two splits', {'artist': 'x,,x,y,x'}, (0, 2)),
+    ('exact audio in two splits', {'sha256': '1,1,3,4,3'}, (0, 1)),
+    ('known replica in two splits', {'replica_group': ',,g,g,g'}, (2, 3)),
     ('track under two genres', {'track_id': 'a,b,b,d,e'}, (1, 2)),
     ('exact audio under two genres', {'sha256': '1,2,3,1,3'}, (0, 3)),
     ('known replica under two genres', {'replica_group': 'g,,,g,'}, (0, 3)),
@@ -48,16 +48,16 @@ def test_each_kind_is_found_with_its_rows(kind, changes, rows):
   assert _kinds(_columns(**changes))[kind].rows == rows
 
 
-def test_under_protocol_track_artists_may_be_on_two_sides():
+def test_under_protocol_track_artists_may_be_in_two_splits():
   columns = _columns(artist='x,,x,y,x')
   assert _kinds(columns, 'track') == {}
-  assert list(_kinds(columns, 'artist')) == ['artist on two sides']
+  assert list(_kinds(columns, 'artist')) == ['artist in two splits']
 
 
 def test_dropping_takes_whole_tracks():
   columns = _columns(track_id='a,b,c,a,e', sha256='1,2,3,3,5')
   columns['genre'][:] = 'jazz'
-  with pytest.raises(DataError, match='1 exact audio on two sides:'):
+  with pytest.raises(DataError, match='1 exact audio in two splits:'):
     leaks.check(columns, 'given', 'stop')
   kept = leaks.check(columns, 'given', 'drop')
   assert kept.tolist() == [False, True, True, False, True]
@@ -70,7 +70,7 @@ def _run(*args):
 def test_the_seeds_list_is_caught_with_both_its_faults():
   done = _run(facts.manifest_path('gtma_window'))
   assert done.returncode == 1
-  assert 'track on two sides:' in done.stdout
+  assert 'track in two splits:' in done.stdout
   assert '250 track under two genres:' in done.stdout
   assert '(electronic, train) = fma/' in done.stdout
 
@@ -94,10 +94,10 @@ def test_spellings_of_an_artist_are_one_artist(tmp_path):
   )
   done = _run(path)
   assert done.returncode == 1
-  assert '1 artist on two sides:\n  björk: a (jazz, train) = b' in done.stdout
+  assert '1 artist in two splits:\n  björk: a (jazz, train) = b' in done.stdout
 
 
-def test_nobody_in_particular_is_not_on_two_sides(tmp_path):
+def test_nobody_in_particular_is_not_in_two_splits(tmp_path):
   path = tmp_path / 'mine.csv'
   rows = ('a,jazz,train,Various Artists', 'b,jazz,test,various artists')
   path.write_text('\n'.join(['track_id,genre,split,artist', *rows]))
@@ -128,7 +128,7 @@ def test_known_replicas_are_known_by_their_ids(tmp_path):
     writer.writerow([second, 'jazz', 'test'])
   done = _run(path)
   assert done.returncode == 1
-  assert '1 known replica on two sides:' in done.stdout
+  assert '1 known replica in two splits:' in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -103,27 +103,27 @@ def test_the_track_split_of_gtzan_is_eight_to_one_to_one():
 
 
 @pytest.mark.parametrize('name', ['gtma_artist', 'gtzan_artist'])
-def test_no_artist_is_on_two_sides(name):
-  sides = collections.defaultdict(set)
+def test_no_artist_is_in_two_splits(name):
+  splits = collections.defaultdict(set)
   for row in _rows(name):
     if row['artist'] and row['split']:
-      sides[row['artist']].add(row['split'])
-  assert len(sides) > 100
-  assert not [a for a, found in sides.items() if len(found) > 1]
+      splits[row['artist']].add(row['split'])
+  assert len(splits) > 100
+  assert not [a for a, found in splits.items() if len(found) > 1]
 
 
 @pytest.mark.parametrize('name', ['gtma_track', 'gtzan_track', 'gtzan_artist'])
 def test_exact_replicas_are_on_one_side(name, data_dir):
   facts = data_dir / 'gtma' / 'gtzan_index.csv'
-  side = {row['track_id']: row['split'] for row in _rows(name)}
+  split = {row['track_id']: row['split'] for row in _rows(name)}
   groups = collections.defaultdict(set)
   with facts.open(newline='', encoding='utf-8') as file:
     for row in csv.DictReader(file):
-      found = side.get(f'gtzan/{row["track"]}')
+      found = split.get(f'gtzan/{row["track"]}')
       if row['exact_replica_group'] and found:
         groups[row['exact_replica_group']].add(found)
   assert len(groups) > 3
-  assert all(len(sides) == 1 for sides in groups.values())
+  assert all(len(splits) == 1 for splits in groups.values())
 
 
 def test_the_window_split_is_the_seed_s_with_its_faults():

@@ -62,7 +62,7 @@ def test_interval_covers_the_accuracy_and_narrows_with_tracks():
   few = metrics.bootstrap_ci95(30, 40, 2000, 0)
   many = metrics.bootstrap_ci95(3000, 4000, 2000, 0)
   assert few[0] < 0.75 < few[1] and many[0] < 0.75 < many[1]
-  # The normal approximation: 1.96 sqrt(p (1 - p) / n) to each side.
+  # The normal approximation: 1.96 sqrt(p (1 - p) / n) to each split.
   assert many[1] - many[0] == pytest.approx(0.0268, rel=0.1)
   assert few[1] - few[0] > 5 * (many[1] - many[0])
 

@@ -175,5 +175,5 @@ def test_audio_has_the_genre_of_its_ready_made_frames(name, data_dir):
 
 
 def test_answers_that_are_not_there_are_named(tmp_path):
-  with pytest.raises(DataError, match='known_answers.npz'):
+  with pytest.raises(DataError, match='golden_outputs.npz'):
     golden_outputs.read(tmp_path)

@@ -105,7 +105,7 @@ def test_one_collection_is_nothing_to_tell_apart(collections):
   assert 'another source is called discs, too' in done.stderr
 
 
-def test_an_artist_is_not_on_both_sides_of_the_probe():
+def test_an_artist_is_not_in_both_splits_of_the_probe():
   rng = np.random.default_rng(0)
   source = np.repeat(['a', 'b'], 50)
   group = np.repeat(np.arange(10), 10)  # five artists of each source

@@ -192,12 +192,12 @@ def test_published_sides_are_used_and_folds_are_not_theirs(gtzan_config):
     prepare(config)
   config.data.allow_missing = True
   prepared = prepare(config)
-  split = make_splits(prepared, config)
-  assert split.protocol == 'artist'
+  splits = make_splits(prepared, config)
+  assert splits.protocol == 'artist'
   wanted = {t.track_id: t.split for t in tracks}
-  for side, examples in split.sides.items():
+  for split, examples in splits.examples.items():
     for track in prepared.index.track_id[examples.rows]:
-      assert wanted[track] == side
+      assert wanted[track] == split
 
 
 def test_the_seed_s_list_wants_the_seed_s_windows(gtma_config):
@@ -208,7 +208,9 @@ def test_the_seed_s_list_wants_the_seed_s_windows(gtma_config):
   gtma_config.data.protocol = 'window'
   gtma_config.data.allow_missing = True
   prepared = prepare(gtma_config)
-  with pytest.raises(ConfigError, match='published list has 9; configs/seed'):
+  with pytest.raises(
+    ConfigError, match='published list has 9; configs/baseline'
+  ):
     make_splits(prepared, gtma_config)
 
 

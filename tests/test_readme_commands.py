@@ -84,9 +84,9 @@ def world(tmp_path, mirror):
   with (tmp_path / 'music' / 'tracks.csv').open('w', newline='') as file:
     rows = csv.writer(file)
     rows.writerow(['path', 'track_id', 'genre', 'artist', 'split'])
-    sides = ('train', 'train', 'train', 'train', 'valid', 'test')
+    splits = ('train', 'train', 'train', 'train', 'valid', 'test')
     for i, (path, genre, artist) in enumerate(songs):
-      rows.writerow([path, path, genre, artist, sides[i % 6]])
+      rows.writerow([path, path, genre, artist, splits[i % 6]])
   shutil.copytree(tmp_path / 'music', tmp_path / 'other')
   for name in ('my/genres', 'a', 'b', 'home/Music'):
     folder = tmp_path / name

@@ -19,21 +19,21 @@ def _prepare(root, tmp_path):
   return prepared, make_splits(prepared, config)
 
 
-def _assert_nothing_is_shared(prepared, split):
+def _assert_nothing_is_shared(prepared, splits):
   for column in ('track_id', 'artist', 'sha256'):
     values = getattr(prepared.index, column)
-    sides = [set(values[e.rows]) - {''} for e in split.sides.values()]
-    assert sum(map(len, sides)) == len(set.union(*sides))
+    found = [set(values[e.rows]) - {''} for e in splits.examples.values()]
+    assert sum(map(len, found)) == len(set.union(*found))
 
 
 def test_given_lists_of_ready_made_frames(data_dir, tmp_path):
-  prepared, split = _prepare(data_dir / 'gtzan_logmel', tmp_path)
-  sizes = {side: len(examples) for side, examples in split.sides.items()}
-  assert split.protocol == 'given'
+  prepared, splits = _prepare(data_dir / 'gtzan_logmel', tmp_path)
+  sizes = {split: len(examples) for split, examples in splits.examples.items()}
+  assert splits.protocol == 'given'
   assert sizes == {'train': 442, 'valid': 197, 'test': 0}
-  assert split.eval_examples(None)[0] == 'valid'
+  assert splits.eval_examples(None)[0] == 'valid'
   assert set(prepared.index.num_frames) == {387}
-  _assert_nothing_is_shared(prepared, split)
+  _assert_nothing_is_shared(prepared, splits)
 
 
 def test_frames_of_whole_clips_are_those_ready_made(data_dir):
@@ -58,11 +58,11 @@ def test_frames_of_whole_clips_are_those_ready_made(data_dir):
 
 @pytest.mark.slow
 def test_real_mp3s(data_dir, tmp_path):
-  prepared, split = _prepare(data_dir / 'emotify_mp3', tmp_path)
+  prepared, splits = _prepare(data_dir / 'emotify_mp3', tmp_path)
   assert len(prepared.index) == 207 and prepared.left_out == []
-  assert split.protocol == 'artist'
+  assert splits.protocol == 'artist'
   # Three of the clips are shorter than the rest.
   durations_s = np.sort(prepared.index.duration_s)
   np.testing.assert_allclose(durations_s[:3], [10.8, 15.3, 27.3], atol=0.1)
   np.testing.assert_allclose(durations_s[3:], 30.0, atol=0.1)
-  _assert_nothing_is_shared(prepared, split)
+  _assert_nothing_is_shared(prepared, splits)

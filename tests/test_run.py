@@ -61,10 +61,10 @@ def _evaluation(workdir):
 
 
 @pytest.mark.parametrize(
-  ('sides', 'warned'), [('train,valid,test', True), ('test', False)]
+  ('splits', 'warned'), [('train,valid,test', True), ('test', False)]
 )
 def test_an_evaluation_on_what_was_trained_on_is_called_so(
-  config, workdir, tmp_path, caplog, sides, warned
+  config, workdir, tmp_path, caplog, splits, warned
 ):
   """By what is heard: the same recordings under other names, too."""
   listed = (workdir / 'trained_on.csv').read_text()
@@ -73,7 +73,7 @@ def test_an_evaluation_on_what_was_trained_on_is_called_so(
   if warned:
     for path in (tmp_path / 'music').glob('*/*.wav'):
       path.rename(path.with_name(f'renamed-{path.name}'))
-  config.data.eval_split = sides
+  config.data.eval_split = splits
   caplog.clear()
   experiment.evaluate_only(config, workdir)
   said = [x for x in caplog.messages if 'of the evaluated tracks' in x]

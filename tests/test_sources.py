@@ -65,7 +65,7 @@ def _tag(path, artist):
 
 
 def test_folder_has_its_artists_from_the_tags(tmp_path):
-  """Their songs stay on one side of a split, wherever they lie."""
+  """Their songs stay in one split of a split, wherever they lie."""
   artists = ('Zoë', 'ZOE\u0308 ', '[Unknown]', 'Ann', '', 'Various Artists')
   for i, artist in enumerate(artists):
     path = write_tone(tmp_path / 'jazz' / f'{i}.flac')

@@ -58,64 +58,66 @@ def _config(**data):
   return config
 
 
-def _sizes(split):
-  return {side: len(examples) for side, examples in split.sides.items()}
+def _sizes(splits):
+  return {split: len(examples) for split, examples in splits.examples.items()}
 
 
-def _shared(split, index, column):
-  """Returns the values that are on more than one side, told apart anew."""
-  sides = [set(getattr(index, column)[e.rows]) for e in split.sides.values()]
-  return {v for v in set.union(*sides) if v and sum(v in s for s in sides) > 1}
+def _shared(splits, index, column):
+  """Returns the values that are in more than one split."""
+  found = [
+    set(getattr(index, column)[e.rows]) for e in splits.examples.values()
+  ]
+  return {v for v in set.union(*found) if v and sum(v in s for s in found) > 1}
 
 
 def test_artist_protocol_is_the_default_and_shares_nothing(prepared):
-  split = make_splits(prepared, _config())
-  assert split.protocol == 'artist'
+  splits = make_splits(prepared, _config())
+  assert splits.protocol == 'artist'
   for column in ('track_id', 'artist', 'sha256'):
-    assert not _shared(split, prepared.index, column)
-  sizes = _sizes(split)
+    assert not _shared(splits, prepared.index, column)
+  sizes = _sizes(splits)
   assert sum(sizes.values()) == 90
   assert sizes['train'] == pytest.approx(72, abs=4)
-  for examples in split.sides.values():
+  for examples in splits.examples.values():
     assert set(prepared.index.label[examples.rows]) == {0, 1, 2}
 
 
 def test_track_protocol_shares_no_audio_but_artists(prepared):
-  split = make_splits(prepared, _config(protocol='track'))
-  assert not _shared(split, prepared.index, 'track_id')
-  assert not _shared(split, prepared.index, 'sha256')
-  assert _shared(split, prepared.index, 'artist')
+  splits = make_splits(prepared, _config(protocol='track'))
+  assert not _shared(splits, prepared.index, 'track_id')
+  assert not _shared(splits, prepared.index, 'sha256')
+  assert _shared(splits, prepared.index, 'artist')
 
 
 def test_window_protocol_leaks_and_says_so(prepared, caplog):
-  split = make_splits(prepared, _config(protocol='window'))
+  splits = make_splits(prepared, _config(protocol='window'))
   assert 'LEAK' in caplog.text
-  assert _shared(split, prepared.index, 'track_id')
-  assert sum(_sizes(split).values()) == 90 * 9
+  assert _shared(splits, prepared.index, 'track_id')
+  assert sum(_sizes(splits).values()) == 90 * 9
   everything = [
     (row, start)
-    for examples in split.sides.values()
+    for examples in splits.examples.values()
     for row, start in zip(examples.rows, examples.starts, strict=True)
   ]
   assert len(set(everything)) == 90 * 9
-  assert all(set(e.num_frames) == {20} for e in split.sides.values())
+  assert all(set(e.num_frames) == {20} for e in splits.examples.values())
 
 
 def test_published_sides_of_windows_are_those_of_their_tracks(prepared):
-  sides = ('train', 'valid', 'test', *['train'] * 5, '')
+  splits = ('train', 'valid', 'test', *['train'] * 5, '')
   for name, track in prepared.tracks.items():
-    prepared.tracks[name] = dataclasses.replace(track, window_splits=sides)
-  split = make_splits(prepared, _config(source='gtma', protocol='window'))
-  assert _sizes(split) == {'train': 90 * 6, 'valid': 90, 'test': 90}
-  assert set(split.sides['valid'].starts) == {10}
-  assert set(split.sides['test'].starts) == {20}
+    prepared.tracks[name] = dataclasses.replace(track, window_splits=splits)
+  splits = make_splits(prepared, _config(source='gtma', protocol='window'))
+  assert _sizes(splits) == {'train': 90 * 6, 'valid': 90, 'test': 90}
+  assert set(splits.examples['valid'].starts) == {10}
+  assert set(splits.examples['test'].starts) == {20}
 
 
 def test_examples_may_be_the_windows_of_each_side(prepared):
   whole = make_splits(prepared, _config())
-  split = make_splits(prepared, _config(examples='window'))
-  for side, examples in split.sides.items():
-    rows = whole.sides[side].rows
+  splits = make_splits(prepared, _config(examples='window'))
+  for split, examples in splits.examples.items():
+    rows = whole.examples[split].rows
     assert examples.rows.tolist() == np.repeat(rows, 9).tolist()
     assert examples.starts.tolist() == list(range(0, 81, 10)) * len(rows)
     assert set(examples.num_frames) == {20}
@@ -124,8 +126,8 @@ def test_examples_may_be_the_windows_of_each_side(prepared):
 
 def test_an_excerpt_shorter_than_a_window_is_one_example(prepared):
   prepared.index.num_frames[3] = 7
-  split = make_splits(prepared, _config(examples='window', valid_fraction=0.0))
-  pooled = split.eval_examples('train,test')[1]
+  splits = make_splits(prepared, _config(examples='window', valid_fraction=0.0))
+  pooled = splits.eval_examples('train,test')[1]
   short = pooled.take(pooled.rows == 3)
   assert (short.starts.tolist(), short.num_frames.tolist()) == ([0], [7])
 
@@ -133,8 +135,8 @@ def test_an_excerpt_shorter_than_a_window_is_one_example(prepared):
 @pytest.mark.parametrize('protocol', ['artist', 'track', 'window'])
 def test_split_is_a_function_of_its_seed_alone(prepared, protocol):
   def rows(**data):
-    split = make_splits(prepared, _config(protocol=protocol, **data))
-    return split.sides['test'].rows.tolist()
+    splits = make_splits(prepared, _config(protocol=protocol, **data))
+    return splits.examples['test'].rows.tolist()
 
   assert rows() == rows()
   assert rows() != rows(split_seed=1)
@@ -145,12 +147,12 @@ def test_folds_test_every_track_once_and_share_nothing(prepared, protocol):
   tested = []
   for fold in range(5):
     config = _config(protocol=protocol, num_folds=5, fold=fold)
-    split = make_splits(prepared, config)
-    assert not _shared(split, prepared.index, 'sha256')
+    splits = make_splits(prepared, config)
+    assert not _shared(splits, prepared.index, 'sha256')
     if protocol == 'artist':
-      assert not _shared(split, prepared.index, 'artist')
-    assert sum(_sizes(split).values()) == 90
-    tested += split.sides['test'].rows.tolist()
+      assert not _shared(splits, prepared.index, 'artist')
+    assert sum(_sizes(splits).values()) == 90
+    tested += splits.examples['test'].rows.tolist()
   assert sorted(tested) == list(range(90))
 
 
@@ -168,32 +170,32 @@ def test_more_folds_than_groups(prepared):
 def _given(tmp_path, **changes):
   # Artists have three successive tracks, and replicas are 80 tracks apart.
   splits = ['train'] * 30 + ['test'] * 30 + [''] * 30
-  for i, side in changes.items():
-    splits[int(i[1:])] = side
+  for i, split in changes.items():
+    splits[int(i[1:])] = split
   return _prepared(tmp_path, 90, splits)
 
 
 def test_given_splits_are_the_default_where_there_are_any(tmp_path):
-  split = make_splits(_given(tmp_path), _config())
-  assert split.protocol == 'given'
-  assert _sizes(split) == {'train': 30, 'valid': 0, 'test': 30}
+  splits = make_splits(_given(tmp_path), _config())
+  assert splits.protocol == 'given'
+  assert _sizes(splits) == {'train': 30, 'valid': 0, 'test': 30}
 
 
 def test_explicit_protocol_overrides_given_splits(tmp_path):
-  split = make_splits(_given(tmp_path), _config(protocol='artist'))
-  assert sum(_sizes(split).values()) == 90
+  splits = make_splits(_given(tmp_path), _config(protocol='artist'))
+  assert sum(_sizes(splits).values()) == 90
 
 
-def test_given_split_with_an_artist_on_two_sides_stops(tmp_path):
+def test_given_split_with_an_artist_in_two_splits_stops(tmp_path):
   prepared = _given(tmp_path, t31='train')
-  message = r'1 artist on two sides:\n  artist10: t031 .* = t032 '
+  message = r'1 artist in two splits:\n  artist10: t031 .* = t032 '
   with pytest.raises(DataError, match=message):
     make_splits(prepared, _config())
 
 
-def test_given_split_with_audio_on_two_sides_stops(tmp_path):
+def test_given_split_with_audio_in_two_splits_stops(tmp_path):
   prepared = _given(tmp_path, t81='test')
-  message = r'1 exact audio on two sides:\n  t000 .* = t081 '
+  message = r'1 exact audio in two splits:\n  t000 .* = t081 '
   with pytest.raises(DataError, match=message):
     make_splits(prepared, _config())
 
@@ -211,16 +213,16 @@ def test_audio_under_two_genres_stops(tmp_path, protocol):
 
 def test_what_leaks_is_dropped_away_from_the_test(tmp_path):
   prepared = _given(tmp_path, t31='train', t81='test')
-  split = make_splits(prepared, _config(on_leak='drop'))
-  rows = {side: set(e.rows) for side, e in split.sides.items()}
+  splits = make_splits(prepared, _config(on_leak='drop'))
+  rows = {split: set(e.rows) for split, e in splits.examples.items()}
   assert rows['train'] == set(range(30)) - {0}  # t000 = t081
   assert rows['test'] == {*range(30, 60), 81} - {31}
 
 
 def test_what_leaks_can_be_only_said(tmp_path, caplog):
   prepared = _given(tmp_path, t31='train')
-  split = make_splits(prepared, _config(on_leak='warn'))
-  assert _sizes(split) == {'train': 31, 'valid': 0, 'test': 29}
+  splits = make_splits(prepared, _config(on_leak='warn'))
+  assert _sizes(splits) == {'train': 31, 'valid': 0, 'test': 29}
   assert 'LEAK' in caplog.text and 'artist10' in caplog.text
 
 
@@ -230,10 +232,10 @@ def test_given_protocol_without_given_splits(prepared):
 
 
 def test_eval_split_defaults_to_test_else_valid_and_pools(tmp_path, prepared):
-  split = make_splits(prepared, _config())
-  assert split.eval_examples(None)[0] == 'test'
-  name, pooled = split.eval_examples('valid,test')
-  sizes = _sizes(split)
+  splits = make_splits(prepared, _config())
+  assert splits.eval_examples(None)[0] == 'test'
+  name, pooled = splits.eval_examples('valid,test')
+  sizes = _sizes(splits)
   assert name == 'valid,test'
   assert len(pooled) == sizes['valid'] + sizes['test']
   given = make_splits(_given(tmp_path), _config())
@@ -269,10 +271,10 @@ def test_one_artist_per_genre_leaves_sides_empty_and_it_is_said(
   tmp_path, caplog
 ):
   prepared = _few(tmp_path, (['Miles'] * 6, ['Queen'] * 6))
-  split = make_splits(prepared, _config())
-  assert _sizes(split) == {'train': 12, 'valid': 0, 'test': 0}
+  splits = make_splits(prepared, _config())
+  assert _sizes(splits) == {'train': 12, 'valid': 0, 'test': 0}
   assert (
-    'no tracks in valid or test: tracks of one artist stay on one side, and '
+    'no tracks in valid or test: tracks of one artist stay in one split, and '
     'there are too few such groups, 2 in all and at most 1 in a genre. Add '
     'tracks by other artists, or set config.data.protocol=track'
   ) in caplog.text
@@ -292,7 +294,7 @@ def test_enough_artists_leave_no_side_empty(prepared, caplog):
 SPELLINGS = ('Björk', 'BJÖRK', 'Bjo\u0308rk ', 'björk')
 
 
-def _spelled(config, music_folder, artists, sides=()):
+def _spelled(config, music_folder, artists, splits=()):
   """Prepares a manifest of the twelve tracks with these artists."""
   path = music_folder / 'm.csv'
   with path.open('w', newline='', encoding='utf-8') as file:
@@ -300,8 +302,8 @@ def _spelled(config, music_folder, artists, sides=()):
     writer.writerow(['path', 'track_id', 'genre', 'artist', 'split'])
     for i, audio in enumerate(sorted(music_folder.glob('*/*.wav'))):
       name = audio.relative_to(music_folder)
-      side = sides[i] if sides else ''
-      writer.writerow([name, f't{i}', audio.parent.name, artists[i], side])
+      split = splits[i] if splits else ''
+      writer.writerow([name, f't{i}', audio.parent.name, artists[i], split])
   config.data.source, config.data.manifest = 'manifest', str(path)
   return prepare(config)
 
@@ -312,20 +314,20 @@ def test_spellings_of_one_artist_stay_on_one_side(folder_config, music_folder):
   assert set(prepared.index.artist) == {'björk', *others}
   for seed in range(5):
     folder_config.data.split_seed = seed
-    split = make_splits(prepared, folder_config)
+    splits = make_splits(prepared, folder_config)
     tracks = [
-      set(prepared.index.track_id[e.rows]) for e in split.sides.values()
+      set(prepared.index.track_id[e.rows]) for e in splits.examples.values()
     ]
-    assert sum(bool({'t0', 't1', 't2', 't3'} & side) for side in tracks) == 1
+    assert sum(bool({'t0', 't1', 't2', 't3'} & split) for split in tracks) == 1
 
 
 def test_spellings_of_one_artist_on_two_given_sides_stop(
   folder_config, music_folder
 ):
-  sides = ['train', 'valid', 'test'] * 4
+  splits = ['train', 'valid', 'test'] * 4
   artists = [*SPELLINGS, *(f'a{i}' for i in range(8))]
-  prepared = _spelled(folder_config, music_folder, artists, sides)
-  with pytest.raises(DataError, match='1 artist on two sides:\n  björk: '):
+  prepared = _spelled(folder_config, music_folder, artists, splits)
+  with pytest.raises(DataError, match='1 artist in two splits:\n  björk: '):
     make_splits(prepared, folder_config)
 
 
@@ -334,23 +336,23 @@ def test_various_artists_are_nobody_and_fill_all_sides(
 ):
   artists = ['Various Artists', 'various artists', 'VA', '<unknown>'] * 3
   prepared = _spelled(folder_config, music_folder, artists)
-  split = make_splits(prepared, folder_config)
-  assert all(_sizes(split).values())
+  splits = make_splits(prepared, folder_config)
+  assert all(_sizes(splits).values())
   assert 'the artist of 12 tracks is unknown' in caplog.text
 
 
 def test_under_protocol_track_too_few_tracks_are_said(tmp_path, caplog):
   prepared = _few(tmp_path, (['a'], ['b']))
   make_splits(prepared, _config(protocol='track'))
-  assert 'tracks with the same audio stay on one side' in caplog.text
+  assert 'tracks with the same audio stay in one split' in caplog.text
 
 
 def test_split_is_written_beside_the_records(prepared, tmp_path):
   config = _config(split_seed=3)
-  split = make_splits(prepared, config)
-  write_split(split, prepared.index, config.data)
+  splits = make_splits(prepared, config)
+  write_split(splits, prepared.index, config.data)
   with open(tmp_path / 'split-artist-seed3.csv') as file:
     rows = list(csv.DictReader(file))
   assert len(rows) == 90
   found = {row['excerpt_id'] for row in rows if row['split'] == 'test'}
-  assert found == set(prepared.index.excerpt_id[split.sides['test'].rows])
+  assert found == set(prepared.index.excerpt_id[splits.examples['test'].rows])

@@ -22,10 +22,10 @@ def trainer(tiny_config, tmp_path):
   def build(workdir='run', **overrides):
     config = tiny_config.copy_and_resolve_references()
     config.update_from_flattened_dict(overrides)
-    split = make_splits(prepared, config)
+    splits = make_splits(prepared, config)
     (tmp_path / workdir).mkdir(exist_ok=True)
     reader = Reader(prepared.index)
-    return Trainer(config, tmp_path / workdir, split, reader)
+    return Trainer(config, tmp_path / workdir, splits, reader)
 
   return build
 
@@ -96,7 +96,7 @@ def test_band_statistics_are_those_of_the_training_side(
 ):
   trainer().run()
   prepared = prepare(tiny_config)
-  rows = make_splits(prepared, tiny_config).sides['train'].rows
+  rows = make_splits(prepared, tiny_config).examples['train'].rows
   mean, std = prepared.index.band_stats(rows)
   bundle = bundles.load(tmp_path / 'run' / 'bundle')
   np.testing.assert_array_equal(bundle.band_mean, mean)
@@ -164,7 +164,7 @@ def test_one_window_at_a_time_is_trained_on(
   ('overrides', 'message'),
   [
     ({'windows.num_frames': 95}, 'config.windows.num_frames=95: longer than'),
-    ({'data.valid_fraction': 0.0}, 'select=best: the split has no validation'),
+    ({'data.valid_fraction': 0.0}, 'select=best: there is no validation split'),
   ],
 )
 def test_what_cannot_be_trained_is_said_before(trainer, overrides, message):
@@ -173,7 +173,7 @@ def test_what_cannot_be_trained_is_said_before(trainer, overrides, message):
 
 
 def test_empty_training_side(trainer):
-  with pytest.raises(DataError, match='training side of the split is empty'):
+  with pytest.raises(DataError, match='training split is empty'):
     run = trainer()
     empty = run._train.__class__(*(np.zeros(0, int),) * 3)
     run._train = empty

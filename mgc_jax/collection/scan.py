@@ -22,7 +22,7 @@ from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.printable_text import printable
 
 if TYPE_CHECKING:  # JAX: not for --help
-  from mgc_jax.inference.classifier import Answer, Classifier
+  from mgc_jax.inference.classifier import Classifier, Prediction
 
 _COMMIT_EVERY_S = 1.0  # what a killed process may have to do again
 
@@ -168,7 +168,7 @@ class _Scan:
       self._index.commit()
 
   def _put(
-    self, path: str, before: os.stat_result, answer: 'Answer | DataError'
+    self, path: str, before: os.stat_result, answer: 'Prediction | DataError'
   ) -> None:
     """Writes what was found out about a file."""
     facts = (path, self._root, before.st_size, before.st_mtime_ns)

@@ -36,7 +36,7 @@ def recipe_config() -> ConfigDict:
   return config
 
 
-def seed_config() -> ConfigDict:
+def baseline_config() -> ConfigDict:
   """Returns what the seed's three networks share: signal, blocks, training.
 
   Windows are the seed's, and an epoch has each of them once; its input was raw

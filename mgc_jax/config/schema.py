@@ -88,14 +88,14 @@ def _data() -> ConfigDict:
   data.fma_root = placeholder(str)
   data.manifest = placeholder(str)  # CSV; absolute, or relative to data.root
   data.genres = ()  # that may occur, as strings; empty: any
-  # given: the manifest's split column; artist: no artist on two sides; track;
+  # given: the manifest's split column; artist: no artist in two splits; track;
   # window: the seed's leaking split. Unset: given where there is a split
   # column and no fold, artist elsewhere, and for gtzan and gtma.
   data.protocol = placeholder(str)
-  # Where two sides share a track, an artist or audio, or audio stands under two
-  # genres: stop; drop leaves those tracks out of all sides but the one nearest
-  # to the test, and audio under two genres out of all; warn. Under protocol
-  # window it is only said.
+  # What to do if two splits share a track, an artist or audio, or if the same
+  # audio has two genres. stop: raise an error; drop: keep a shared track only
+  # in the split nearest to the test, and drop audio with two genres; warn.
+  # With protocol window it is only reported.
   data.on_leak = 'stop'
   # What a row of a batch is. excerpt: windows are cut from it when training;
   # window: one of its grid alone, as the seed had it (and protocol window has).
@@ -105,13 +105,13 @@ def _data() -> ConfigDict:
   data.test_fraction = 0.1  # of the tracks
   data.num_folds = 0  # 0: fractions; K >= 2: fold data.fold of K is the test
   data.fold = 0  # 0 .. num_folds - 1
-  # Which side is evaluated at the end; several are pooled: 'valid,test'.
+  # Which split is evaluated at the end; several are pooled: 'valid,test'.
   # Unset: test where there is one, else valid.
   data.eval_split = placeholder(str)
   # Folder under which records lie, each set in a sub-folder named after the
   # fingerprint of its source, files and features. Unset: the user's cache.
   data.prepared_dir = placeholder(str)
-  # Where the training side lies: none streams it from disk; device holds it in
+  # Where the training split lies: none streams it from disk; device holds it in
   # the device's memory, float16; auto does that where it fits easily.
   data.cache = 'auto'
   data.allow_missing = False  # go on with over 10 % of the tracks left out
@@ -157,7 +157,7 @@ def _windows() -> ConfigDict:
   )
   windows.hop_frames = 128  # between the starts of successive windows
   # What brings decibels to mean 0 and deviation 1: bands, those of each band
-  # over the training side; excerpt, each excerpt's own over all its bands;
+  # over the training split; excerpt, each excerpt's own over all its bands;
   # window, each window's. Where examples are windows the last two are one.
   windows.standardise = 'bands'
   windows.num_windows = 3  # W of an excerpt in a training step, in order

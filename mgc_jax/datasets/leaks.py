@@ -1,4 +1,4 @@
-"""Finds what two sides of a split share, and audio that has two genres.
+"""Finds what two splits share, and audio that has two genres.
 
 Example, on any manifest, published or your own:
   python -m mgc_jax.datasets.leaks data/manifests/gtma_window.csv
@@ -38,7 +38,7 @@ _MAX_NAMED = 5  # of a kind, on the screen
 
 @dataclasses.dataclass(frozen=True)
 class Leak:
-  """A value that rows on two sides, or of two genres, share."""
+  """A value that rows in two splits, or of two genres, share."""
 
   key: str  # of `_KEYS`
   value: str
@@ -47,7 +47,7 @@ class Leak:
 
   def kind(self) -> str:
     """Returns what is said of all leaks of this kind."""
-    where = 'on two sides' if self.apart == 'split' else 'under two genres'
+    where = 'in two splits' if self.apart == 'split' else 'under two genres'
     return f'{_KEYS[self.key]} {where}'
 
 
@@ -56,9 +56,9 @@ def find_leaks(columns: dict[str, np.ndarray], protocol: str) -> list[Leak]:
 
   Args:
     columns: arrays str[n] `track_id`, `genre`, `split` (rows of '' are on no
-      side), and those of `artist`, `sha256` (of decoded samples) and
+      split), and those of `artist`, `sha256` (of decoded samples) and
       `replica_group` that are known; '' equals no other.
-    protocol: under `track` artists may be on two sides.
+    protocol: under `track` artists may be in two splits.
   """
   found = []
   for apart in ('split', 'genre'):
@@ -117,7 +117,7 @@ def check(
   Args:
     columns: of `find_leaks`.
     protocol: window leaks by its nature, so there it is only said.
-    on_leak: stop; drop leaves a row out of the sides further from the test,
+    on_leak: stop; drop leaves a row out of the splits further from the test,
       and audio under two genres out of all; warn says it only.
 
   Returns:
@@ -158,8 +158,8 @@ def check(
 def _rows_to_drop(leak: Leak, split: np.ndarray) -> list[int]:
   if leak.apart == 'genre':
     return list(leak.rows)
-  sides = {split[row] for row in leak.rows}
-  kept = next(side for side in _NEAREST_TO_THE_TEST if side in sides)
+  shared_by = {split[row] for row in leak.rows}
+  kept = next(name for name in _NEAREST_TO_THE_TEST if name in shared_by)
   return [row for row in leak.rows if split[row] != kept]
 
 
@@ -230,6 +230,6 @@ if __name__ == '__main__':
     'protocol',
     'given',
     ['given', 'artist', 'track', 'window'],
-    'Under track, artists may be on two sides.',
+    'Under track, artists may be in two splits.',
   )
   command_line.run(main, takes_words=True)

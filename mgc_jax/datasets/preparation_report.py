@@ -7,46 +7,46 @@ import numpy as np
 from mgc_jax.config.rules import SPLITS
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.records import Prepared
-from mgc_jax.datasets.splits import Split
+from mgc_jax.datasets.splits import Splits
 from mgc_jax.system.tables import table
 
 
-def genre_counts(index: ExcerptIndex, split: Split) -> dict[str, np.ndarray]:
-  """Returns i64[C] tracks of each genre, by side.
+def genre_counts(index: ExcerptIndex, splits: Splits) -> dict[str, np.ndarray]:
+  """Returns i64[C] tracks of each genre, by split.
 
-  Under the window protocol a track counts on every side it has windows on.
+  Under the window protocol a track counts in every split it has windows on.
 
   Args:
     index: of the excerpts.
-    split: of the index.
+    splits: of the index.
   """
   counts = {}
-  for side, examples in split.sides.items():
+  for split, examples in splits.examples.items():
     _, first = np.unique(index.track_id[examples.rows], return_index=True)
     label = index.label[examples.rows[first]]
-    counts[side] = np.bincount(label, minlength=len(index.genres))
+    counts[split] = np.bincount(label, minlength=len(index.genres))
   return counts
 
 
-def preparation_report(prepared: Prepared, split: Split) -> str:
-  """Returns the table of genres and sides, hours, and what was left out.
+def preparation_report(prepared: Prepared, splits: Splits) -> str:
+  """Returns the table of genres and splits, hours, and what was left out.
 
   Args:
     prepared: the records.
-    split: of the records.
+    splits: of the records.
   """
-  index, counts = prepared.index, genre_counts(prepared.index, split)
+  index, counts = prepared.index, genre_counts(prepared.index, splits)
   hours = np.zeros(len(index.genres))
   np.add.at(hours, index.label, index.duration_s / 3600)
   rows = [
-    [genre, *(counts[side][i] for side in SPLITS), f'{hours[i]:.2f}']
+    [genre, *(counts[split][i] for split in SPLITS), f'{hours[i]:.2f}']
     for i, genre in enumerate(index.genres)
   ]
-  totals = [counts[side].sum() for side in SPLITS]
+  totals = [counts[split].sum() for split in SPLITS]
   rows.append(['all', *totals, f'{hours.sum():.2f}'])
   lines = [
     f'Records: {index.directory}',
-    f'Protocol: {split.protocol}. Tracks per genre and side:',
+    f'Protocol: {splits.protocol}. Tracks per genre and split:',
     *table(['genre', *SPLITS, 'hours'], rows),
   ]
   reasons = collections.Counter(

@@ -243,9 +243,9 @@ def main() -> None:
   config = _CONFIG.value
   validate(config)
   prepared = prepare(config, flags.FLAGS.beam_pipeline_options)
-  split = make_splits(prepared, config)
-  write_split(split, prepared.index, config.data)
-  print(preparation_report(prepared, split))
+  splits = make_splits(prepared, config)
+  write_split(splits, prepared.index, config.data)
+  print(preparation_report(prepared, splits))
 
 
 if __name__ == '__main__':

@@ -9,30 +9,30 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
-from mgc_jax.datasets.splits import Split
+from mgc_jax.datasets.splits import Splits
 
 _logger = logging.getLogger(__name__)
 
 
-def write_split(split: Split, index: ExcerptIndex, data: ConfigDict) -> None:
+def write_split(splits: Splits, index: ExcerptIndex, data: ConfigDict) -> None:
   """Writes a CSV beside the records, for people; where it can.
 
   Args:
-    split: of the index.
-    index: of the records; the file has its excerpts with their sides.
+    splits: of the index.
+    index: of the records; the file has its excerpts with their splits.
     data: `config.data`, which names the file.
   """
-  name = f'split-{split.protocol}-seed{data.split_seed}'
+  name = f'split-{splits.protocol}-seed{data.split_seed}'
   if data.num_folds:
     name += f'-fold{data.fold}of{data.num_folds}'
   file = io.StringIO(newline='')
   writer = csv.writer(file)
   writer.writerow(['excerpt_id', 'start_frame', 'num_frames', 'split'])
-  for side, examples in split.sides.items():
+  for split, examples in splits.examples.items():
     for row, start, length in zip(
       examples.rows, examples.starts, examples.num_frames, strict=True
     ):
-      writer.writerow([index.excerpt_id[row], start, length, side])
+      writer.writerow([index.excerpt_id[row], start, length, split])
   path = epath.Path(index.directory) / f'{name}.csv'
   partial = path.with_suffix(f'.{os.getpid()}')
   try:

@@ -29,7 +29,7 @@ _ADVICE = (
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-  """What one side of a split consists of: whole excerpts, or windows."""
+  """The examples of one split: whole excerpts, or windows."""
 
   rows: np.ndarray  # i64[n] into the index
   starts: np.ndarray  # i64[n], first frame of the example in its excerpt
@@ -47,14 +47,14 @@ class Examples:
 
 
 @dataclasses.dataclass(frozen=True)
-class Split:
-  """The sides of a split; a side may be empty."""
+class Splits:
+  """The examples of each split; a split may be empty."""
 
   protocol: str
-  sides: dict[str, Examples]  # by train, valid, test
+  examples: dict[str, Examples]  # by train, valid, test
 
   def eval_examples(self, eval_split: str | None) -> tuple[str, Examples]:
-    """Returns the name and examples of the evaluated sides, pooled.
+    """Returns the name and examples of the evaluated splits, pooled.
 
     Args:
       eval_split: `config.data.eval_split`, validated.
@@ -63,12 +63,12 @@ class Split:
       DataError: there is nothing to evaluate.
     """
     if not eval_split:
-      eval_split = 'test' if len(self.sides['test']) else 'valid'
-    pooled = [self.sides[name] for name in eval_split.split(',')]
+      eval_split = 'test' if len(self.examples['test']) else 'valid'
+    pooled = [self.examples[name] for name in eval_split.split(',')]
     if not sum(map(len, pooled)):
       raise DataError(
         f'config.data.eval_split={eval_split}: no track there; present: '
-        + ', '.join(f'{k} {len(v)}' for k, v in self.sides.items())
+        + ', '.join(f'{k} {len(v)}' for k, v in self.examples.items())
         + self._advice()
       )
     fields = [f.name for f in dataclasses.fields(Examples)]
@@ -79,23 +79,23 @@ class Split:
   def _advice(self) -> str:
     if self.protocol != 'artist':
       return ''
-    return f'. All tracks of an artist stay on one side{_ADVICE}'
+    return f'. All tracks of an artist stay in one split{_ADVICE}'
 
   def fingerprint(self, index: ExcerptIndex) -> str:
-    """Hashes what the split consists of: audio, genre, place, and side."""
+    """Returns a hash of each example's audio, genre, position and split."""
     digest = hashlib.sha256()
-    for side, examples in self.sides.items():
+    for split, examples in self.examples.items():
       for row, start, length in zip(
         examples.rows, examples.starts, examples.num_frames, strict=True
       ):
         genre = index.genres[index.label[row]]
         fact = (index.excerpt_id[row], index.sha256[row], genre, start, length)
-        line = '\t'.join([*map(str, fact), side])
+        line = '\t'.join([*map(str, fact), split])
         digest.update(f'{line}\n'.encode())
     return digest.hexdigest()[:16]
 
 
-def make_splits(prepared: Prepared, config: ConfigDict) -> Split:
+def make_splits(prepared: Prepared, config: ConfigDict) -> Splits:
   """Divides the prepared excerpts by `config.data.protocol`.
 
   Args:
@@ -103,12 +103,12 @@ def make_splits(prepared: Prepared, config: ConfigDict) -> Split:
     config: `data`, and where examples are windows `windows`.
 
   Returns:
-    The split, checked for leaks.
+    The splits, checked for leaks.
 
   Raises:
     ConfigError: the protocol does not fit the source, or more folds were
       asked for than there are groups.
-    DataError: sides share what they must not, or audio stands under two
+    DataError: splits share what they must not, or audio stands under two
       genres; `config.data.on_leak` says what else is done.
   """
   index, data = prepared.index, config.data
@@ -122,10 +122,10 @@ def make_splits(prepared: Prepared, config: ConfigDict) -> Split:
       "gtma's list, so folds of it would share them; set it to 0"
     )
   if protocol == 'window':
-    split = _window_split(prepared, data, config.windows, published)
+    splits = _window_split(prepared, data, config.windows, published)
   else:
     if protocol == 'given' or published:
-      side = given
+      split = given
       unused = len(set(index.track_id[given == '']))
       if unused:
         _logger.warning('%d tracks have no split; they are not used', unused)
@@ -134,12 +134,14 @@ def make_splits(prepared: Prepared, config: ConfigDict) -> Split:
           'config.data.protocol=given: the source gives no splits; use artist'
         )
     else:
-      side = _grouped(index, protocol, data)
-    sides = {name: _excerpts(index, side == name) for name in SPLITS}
+      split = _grouped(index, protocol, data)
+    examples = {name: _excerpts(index, split == name) for name in SPLITS}
     if data.examples == 'window':
-      sides = {k: _windows_of(v, config.windows) for k, v in sides.items()}
-    split = Split(protocol, sides)
-  return _checked(split, index, data)
+      examples = {
+        k: _windows_of(v, config.windows) for k, v in examples.items()
+      }
+    splits = Splits(protocol, examples)
+  return _checked(splits, index, data)
 
 
 def _default_protocol(given: np.ndarray, data: ConfigDict) -> str:
@@ -157,7 +159,7 @@ def _excerpts(index: ExcerptIndex, chosen: np.ndarray) -> Examples:
 def _grouped(
   index: ExcerptIndex, protocol: str, data: ConfigDict
 ) -> np.ndarray:
-  """Returns str[n], the side of each excerpt; groups stay whole."""
+  """Returns str[n], the split of each excerpt; groups stay whole."""
   keys = [index.track_id, index.sha256, leaks.replica_groups(index.track_id)]
   if protocol == 'artist':
     keys.append(index.artist)
@@ -165,7 +167,7 @@ def _grouped(
   tracks, first = np.unique(index.track_id, return_index=True)
   counts = np.zeros((groups.max() + 1, len(index.genres)), int)
   np.add.at(counts, (groups[first], index.label[first]), 1)
-  side = _sides_of_groups(counts, protocol, data)
+  split = _splits_of_groups(counts, protocol, data)
   _logger.info(
     'protocol %s: %d tracks in %d groups', protocol, len(tracks), len(counts)
   )
@@ -175,17 +177,17 @@ def _grouped(
       'the artist of %d tracks is unknown; each counts as an artist of its own',
       num_unknown,
     )
-  _warn_of_empty_sides(side, counts, protocol, data)
-  return np.array(SPLITS)[side[groups]]
+  _warn_of_empty_splits(split, counts, protocol, data)
+  return np.array(SPLITS)[split[groups]]
 
 
-def _warn_of_empty_sides(
-  side: np.ndarray, counts: np.ndarray, protocol: str, data: ConfigDict
+def _warn_of_empty_splits(
+  split: np.ndarray, counts: np.ndarray, protocol: str, data: ConfigDict
 ) -> None:
-  """Says which sides should have tracks but have none, and why.
+  """Says which splits should have tracks but have none, and why.
 
   Args:
-    side: i64[G], of each group, into `SPLITS`.
+    split: i64[G], of each group, into `SPLITS`.
     counts: i64[G, C], tracks of each genre in each group.
     protocol: artist or track.
     data: `config.data`.
@@ -195,12 +197,12 @@ def _warn_of_empty_sides(
   empty = [
     name
     for i, name in enumerate(SPLITS)
-    if fractions[i] > 0 and not (side == i).any()
+    if fractions[i] > 0 and not (split == i).any()
   ]
   if not empty:
     return
   _logger.warning(
-    'no tracks in %s: tracks %s stay on one side, and there are too few such '
+    'no tracks in %s: tracks %s stay in one split, and there are too few such '
     'groups, %d in all and at most %d in a genre%s',
     ' or '.join(empty),
     'of one artist' if protocol == 'artist' else 'with the same audio',
@@ -210,7 +212,7 @@ def _warn_of_empty_sides(
   )
 
 
-def _sides_of_groups(
+def _splits_of_groups(
   counts: np.ndarray, protocol: str, data: ConfigDict
 ) -> np.ndarray:
   """Returns i64[G]: 0 train, 1 valid, 2 test."""
@@ -225,18 +227,18 @@ def _sides_of_groups(
       f'protocol {protocol}'
     )
   fold = assign_groups(counts, [1 / folds] * folds, rng)
-  side = np.full(len(counts), 2)
+  split = np.full(len(counts), 2)
   rest = fold != data.fold
   # Another stream per fold: the validation groups of folds are independent.
   rng = np.random.default_rng([data.split_seed, 1, data.fold])
-  side[rest] = assign_groups(counts[rest], [1 - valid, valid], rng)
-  return side
+  split[rest] = assign_groups(counts[rest], [1 - valid, valid], rng)
+  return split
 
 
 def _window_split(
   prepared: Prepared, data: ConfigDict, windows: ConfigDict, published: bool
-) -> Split:
-  """The seed's protocol: windows of one track fall on all sides."""
+) -> Splits:
+  """The seed's protocol: windows of one track fall in all splits."""
   index = prepared.index
   _logger.warning(
     'LEAK: config.data.protocol=window puts overlapping windows of one track '
@@ -251,21 +253,21 @@ def _window_split(
     if most != listed:
       raise ConfigError(
         f'config.windows: {most} windows of a track, and the published list '
-        f'has {listed}; configs/seed/ has the windows that it is of'
+        f'has {listed}; configs/baseline/ has the windows that it is of'
       )
-    side = np.array(
+    split = np.array(
       [
         lists[row][number] if number < len(lists[row]) else ''
         for row, number in zip(examples.rows, numbers, strict=True)
       ]
     )
-    return Split(
-      'window', {name: examples.take(side == name) for name in SPLITS}
+    return Splits(
+      'window', {name: examples.take(split == name) for name in SPLITS}
     )
   counts = np.eye(len(index.genres), dtype=int)[index.label[examples.rows]]
-  side = _sides_of_groups(counts, 'window', data)
-  return Split(
-    'window', {name: examples.take(side == i) for i, name in enumerate(SPLITS)}
+  split = _splits_of_groups(counts, 'window', data)
+  return Splits(
+    'window', {name: examples.take(split == i) for i, name in enumerate(SPLITS)}
   )
 
 
@@ -281,11 +283,11 @@ def _windows_of(excerpts: Examples, windows: ConfigDict) -> Examples:
   return Examples(*np.array(found, int).reshape(-1, 3).T)
 
 
-def _checked(split: Split, index: ExcerptIndex, data: ConfigDict) -> Split:
-  """Returns the split without what leaks, or stops."""
-  rows = np.concatenate([np.unique(e.rows) for e in split.sides.values()])
-  side = np.concatenate(
-    [np.full(len(np.unique(e.rows)), k) for k, e in split.sides.items()]
+def _checked(splits: Splits, index: ExcerptIndex, data: ConfigDict) -> Splits:
+  """Returns the splits without leaking tracks, or raises."""
+  rows = np.concatenate([np.unique(e.rows) for e in splits.examples.values()])
+  split = np.concatenate(
+    [np.full(len(np.unique(e.rows)), k) for k, e in splits.examples.items()]
   )
   columns = {
     'track_id': index.track_id[rows],
@@ -293,19 +295,19 @@ def _checked(split: Split, index: ExcerptIndex, data: ConfigDict) -> Split:
     'sha256': index.sha256[rows],
     'genre': np.array(index.genres)[index.label[rows]],
     'replica_group': leaks.replica_groups(index.track_id[rows]),
-    'split': side,
+    'split': split,
   }
-  keep = leaks.check(columns, split.protocol, data.on_leak)
+  keep = leaks.check(columns, splits.protocol, data.on_leak)
   if not keep.all():
-    sides = {
-      name: examples.take(np.isin(examples.rows, rows[keep & (side == name)]))
-      for name, examples in split.sides.items()
+    kept = {
+      name: examples.take(np.isin(examples.rows, rows[keep & (split == name)]))
+      for name, examples in splits.examples.items()
     }
-    split = Split(split.protocol, sides)
+    splits = Splits(splits.protocol, kept)
   present = set(index.label)
-  for name, examples in split.sides.items():
+  for name, examples in splits.examples.items():
     missing = present - set(index.label[examples.rows])
     if missing and len(examples):
       genres = ', '.join(index.genres[i] for i in sorted(missing))
       _logger.warning('no track of %s in %s', genres, name)
-  return split
+  return splits

@@ -12,7 +12,7 @@ import pathlib
 from mgc_jax.collection import similar
 from mgc_jax.collection.entry import Answered
 from mgc_jax.collection.index import Index
-from mgc_jax.inference.classifier import Answer, Classifier, DecodedExcerpts
+from mgc_jax.inference.classifier import Classifier, DecodedExcerpts, Prediction
 from mgc_jax.inference.timeline import draw_bare, genre_colors
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.printable_text import printable
@@ -79,14 +79,14 @@ def _name(path: str) -> str:
   return _text(os.path.basename(path))
 
 
-def _headline(answer: Answer) -> str:
+def _headline(answer: Prediction) -> str:
   ranked = [f'{_text(g)} {p:.0%}' for g, p in answer.top[:_NUM_TOP]]
   if answer.uncertain:
     return f'Uncertain: {", ".join(ranked)}'
   return f'{ranked[0]} <small>({", ".join(ranked[1:])})</small>'
 
 
-def _key(answer: Answer) -> str:
+def _key(answer: Prediction) -> str:
   """Says which colour is which genre."""
   keys = [
     f'<span class="mgc-key"><i style="background:{color}"></i>'
@@ -97,7 +97,7 @@ def _key(answer: Answer) -> str:
 
 
 def _similar(
-  model: Classifier, answer: Answer, index_path: pathlib.Path
+  model: Classifier, answer: Prediction, index_path: pathlib.Path
 ) -> str:
   """Lists similar songs, where there is an index of the same model."""
   try:

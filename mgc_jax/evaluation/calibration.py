@@ -70,7 +70,7 @@ def cross_calibration(folds: list[Predictions]) -> dict:
   """Returns what temperature scaling is worth on tracks that are new to it.
 
   Args:
-    folds: at least two; of each fold's model, on its test side.
+    folds: at least two; of each fold's model, in its test split.
 
   Returns:
     As `calibration`. `temperature` is fitted on all folds, for a model trained

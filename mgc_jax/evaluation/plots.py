@@ -113,21 +113,21 @@ def _set_mel_ticks(axis: Axes, features: ConfigDict) -> None:
 def plot_distribution(
   counts: dict[str, np.ndarray], genres: tuple[str, ...], path: pathlib.Path
 ) -> None:
-  """Draws the number of tracks of each genre on each side.
+  """Draws the number of tracks of each genre in each split.
 
   Args:
-    counts: i64[C] by side.
+    counts: i64[C] by split.
     genres: names of the C genres.
     path: of the PNG.
   """
   figure = Figure(figsize=(2 + 0.8 * len(genres), 3.5))
   axis = figure.subplots()
   bottom = np.zeros(len(genres))
-  for side, count in counts.items():
+  for split, count in counts.items():
     if count.any():
-      axis.bar(genres, count, bottom=bottom, label=side)
+      axis.bar(genres, count, bottom=bottom, label=split)
       bottom += count
-  axis.set(ylabel='tracks', title='tracks per genre and side')
+  axis.set(ylabel='tracks', title='tracks per genre and split')
   axis.tick_params(axis='x', rotation=45)
   axis.legend()
   _save(figure, path)

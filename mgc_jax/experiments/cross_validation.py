@@ -38,7 +38,7 @@ def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
   """Returns the pooled result.
 
   Args:
-    workdirs: of the folds, each trained and evaluated on its test side.
+    workdirs: of the folds, each trained and evaluated in its test split.
 
   Returns:
     The track-level fields of `results.json` over all folds,

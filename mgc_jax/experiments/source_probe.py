@@ -56,7 +56,7 @@ def probe(levels: np.ndarray, source: np.ndarray, group: np.ndarray) -> Probe:
   Args:
     levels: f[n, F], mean of each band in decibels.
     source: str[n].
-    group: [n], what must not be on both sides, e.g. an artist.
+    group: [n], what must not be in both splits, e.g. an artist.
 
   Raises:
     DataError: there are not two sources, or one has too few groups.

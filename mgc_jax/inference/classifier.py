@@ -22,7 +22,7 @@ MIN_DURATION_S = 1.0  # as config.data.min_duration_s
 
 
 @dataclasses.dataclass(frozen=True)
-class Moment:
+class WindowPrediction:
   """A window of a track."""
 
   start_s: float
@@ -31,7 +31,7 @@ class Moment:
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
+class Prediction:
   """What a model says of a track."""
 
   path: str
@@ -43,7 +43,7 @@ class Answer:
   duration_s: float  # of what was decoded
   windows: int
   warning: str  # what is wrong with the file; empty where it is whole
-  timeline: tuple[Moment, ...] = dataclasses.field(repr=False)
+  timeline: tuple[WindowPrediction, ...] = dataclasses.field(repr=False)
   embedding: np.ndarray = dataclasses.field(repr=False)  # f32[D]
 
   def to_json(self, top: int, timeline: bool = False) -> dict:
@@ -131,7 +131,7 @@ class Classifier:
     self.genres = model.genres
     self.digest = model.digest  # of the weights and of all settings
 
-  def predict(self, path: str | os.PathLike) -> Answer:
+  def predict(self, path: str | os.PathLike) -> Prediction:
     """Classifies a file, whatever its length, rate and channels.
 
     Args:
@@ -155,7 +155,7 @@ class Classifier:
     """
     return _FileExcerpts(path, self._program.config)
 
-  def answer(self, path: str | os.PathLike, excerpts: Excerpts) -> Answer:
+  def answer(self, path: str | os.PathLike, excerpts: Excerpts) -> Prediction:
     """Answers from the frames of a track, one excerpt in memory at a time.
 
     Args:
@@ -180,7 +180,7 @@ class Classifier:
     )
     order = np.argsort(-probabilities, kind='stable')
     top = tuple((self.genres[i], float(probabilities[i])) for i in order)
-    return Answer(
+    return Prediction(
       path=os.fspath(path),
       genres=self.genres,
       genre=top[0][0],
@@ -219,7 +219,9 @@ class Classifier:
       raise DataError('the model has no answer to it')
     return logits, embedding
 
-  def _moments(self, excerpt: Excerpt, logits: np.ndarray) -> list[Moment]:
+  def _moments(
+    self, excerpt: Excerpt, logits: np.ndarray
+  ) -> list[WindowPrediction]:
     """Places the windows of an excerpt in its track."""
     config = self._program.config
     windows, num_frames = config.windows, len(excerpt.frames)
@@ -235,7 +237,7 @@ class Classifier:
       start_s = start / rate_hz
       end_s = min((start + windows.num_frames) / rate_hz, excerpt.duration_s)
       found.append(
-        Moment(
+        WindowPrediction(
           excerpt.start_s + start_s,
           excerpt.start_s + end_s,
           tuple(map(float, row)),

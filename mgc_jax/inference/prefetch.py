@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Iterator
 
-from mgc_jax.inference.classifier import Answer, Classifier, Excerpt
+from mgc_jax.inference.classifier import Classifier, Excerpt, Prediction
 from mgc_jax.system.errors import DataError
 
 _MAX_EXCERPTS_AHEAD = 8  # of a file: 100 kB each
@@ -17,7 +17,7 @@ _POLL_S = 0.1
 @contextlib.contextmanager
 def ahead(
   model: Classifier, paths: list[str], num_threads: int = 0
-) -> Iterator[Iterator[tuple[str, Answer | DataError]]]:
+) -> Iterator[Iterator[tuple[str, Prediction | DataError]]]:
   """Yields what yields each file with its answer, or with why it has none.
 
   Args:
@@ -41,7 +41,7 @@ def _answers(
   pool: concurrent.futures.Executor,
   num_ahead: int,
   stop: threading.Event,
-) -> Iterator[tuple[str, Answer | DataError]]:
+) -> Iterator[tuple[str, Prediction | DataError]]:
   begun: list[_Decoding] = []
   for i, path in enumerate(paths):
     while len(begun) < min(num_ahead, len(paths) - i):

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure  # no pyplot: pages draw in threads
 
-from mgc_jax.inference.classifier import Answer, Excerpt
+from mgc_jax.inference.classifier import Excerpt, Prediction
 from mgc_jax.system import figure_file
 from mgc_jax.system.printable_text import printable
 
@@ -20,7 +20,7 @@ _RATIOS = (3, 2)  # of the heights of the spectrogram and the probabilities
 
 
 def plot_timeline(
-  answer: Answer, excerpts: Sequence[Excerpt], path: pathlib.Path
+  answer: Prediction, excerpts: Sequence[Excerpt], path: pathlib.Path
 ) -> None:
   """Draws an answer.
 
@@ -50,7 +50,7 @@ def plot_timeline(
 
 
 def draw_bare(
-  answer: Answer, excerpts: Sequence[Excerpt], file: BinaryIO
+  answer: Prediction, excerpts: Sequence[Excerpt], file: BinaryIO
 ) -> None:
   """Draws an answer from edge to edge: the width is the track's length.
 
@@ -70,13 +70,13 @@ def draw_bare(
   figure.savefig(file, dpi=90, format='png')
 
 
-def genre_colors(answer: Answer) -> list[tuple[str, str]]:
+def genre_colors(answer: Prediction) -> list[tuple[str, str]]:
   """Returns names and `#rrggbb`, as in the pictures, from the bottom up."""
   return [(name, to_hex(color)) for name, color, _ in _levels(answer)]
 
 
 def _draw(
-  top: Axes, bottom: Axes, answer: Answer, excerpts: Sequence[Excerpt]
+  top: Axes, bottom: Axes, answer: Prediction, excerpts: Sequence[Excerpt]
 ) -> None:
   num_frames = sum(len(excerpt.frames) for excerpt in excerpts)
   step = max(1, num_frames // _MAX_FRAMES)
@@ -102,7 +102,7 @@ def _draw(
   bottom.set(ylim=(0, 1), xlim=(0, max(answer.duration_s, 1e-3)))
 
 
-def _levels(answer: Answer) -> Iterator[tuple[str, str, np.ndarray]]:
+def _levels(answer: Prediction) -> Iterator[tuple[str, str, np.ndarray]]:
   """Yields names, colours and f64[windows], the most probable genre first."""
   rows = np.array([moment.probabilities for moment in answer.timeline])
   order = np.argsort(-rows.mean(axis=0))

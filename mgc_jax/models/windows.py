@@ -192,7 +192,7 @@ def standardise(
     windows: f32[B, W, T, F] in dB.
     starts: i32[B, W], first frame of each window.
     num_frames: i32[B], real frames of each excerpt.
-    mean: f32[F] over the training side, or of `excerpt_stats` or
+    mean: f32[F] over the training split, or of `excerpt_stats` or
       `window_stats`.
     std: likewise.
 
@@ -220,7 +220,7 @@ def grid_windows(
   Args:
     frames: f[B, N, F] in dB.
     num_frames: i32[B], real frames of each excerpt.
-    band_mean: f32[F] over the training side.
+    band_mean: f32[F] over the training split.
     band_std: likewise.
     settings: `config.windows`.
     cut: as `cut`, for who has no such slices.

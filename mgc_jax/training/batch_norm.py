@@ -35,7 +35,7 @@ PyTree = Any
 _MAX_EXAMPLES = 1024  # more would say the same
 
 
-class Recounter:
+class PreciseBatchNorm:
   """Turns a state into what is evaluated."""
 
   def __init__(
@@ -46,7 +46,7 @@ class Recounter:
     Args:
       config: of the run.
       reader: of the records.
-      examples: the training side; where it is large, some of it are drawn.
+      examples: the training split; where it is large, some of it are drawn.
       mesh: whose devices share each batch.
     """
     train = config.train

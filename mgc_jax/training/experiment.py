@@ -17,7 +17,7 @@ from mgc_jax.datasets.preparation_report import preparation_report
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.records import Prepared
 from mgc_jax.datasets.split_file import write_split
-from mgc_jax.datasets.splits import Examples, Split, make_splits
+from mgc_jax.datasets.splits import Examples, Splits, make_splits
 from mgc_jax.distributed.mesh import (
   check_same,
   is_writer,
@@ -54,45 +54,45 @@ def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
   check_init_from(config)  # before hours of preparing
   with locked_workdir(workdir):
     check_workdir(config, workdir)
-    prepared, split = _prepared(config)
+    prepared, splits = _prepared(config)
     config.model.num_genres = len(prepared.index.genres)
     # Fails before hours of training where there is nothing to evaluate.
-    eval_split, _ = split.eval_examples(config.data.eval_split)
+    eval_split, _ = splits.eval_examples(config.data.eval_split)
     _warn_of_optimism(eval_split.split(','), config.train)
     from mgc_jax.datasets.reader import Reader  # tensorflow: seconds to import
     from mgc_jax.training.trainer import Trainer
 
     reader = Reader(prepared.index)
-    trainer = Trainer(config, workdir, split, reader)
+    trainer = Trainer(config, workdir, splits, reader)
     # Only now: a run that cannot begin must not bind its folder to settings.
     if is_writer() and not (workdir / CONFIG_FILE).exists():
       report.write_json(workdir / CONFIG_FILE, config.to_dict())
     if is_writer() and not (workdir / trained_on.FILE).exists():
-      trained_on.write(workdir, prepared.index, split.sides['train'])
+      trained_on.write(workdir, prepared.index, splits.examples['train'])
     trainer.run()
     wait_for_all('the bundle')
-    results = evaluate_bundle(config, workdir, prepared, split, workdir)
+    results = evaluate_bundle(config, workdir, prepared, splits, workdir)
     if is_writer():
-      run_plots.plot_data(workdir, config, reader, split)
+      run_plots.plot_data(workdir, config, reader, splits)
       run_plots.plot_training(workdir)
       _finish(results, workdir)
 
 
-def _prepared(config: ConfigDict) -> tuple[Prepared, Split]:
+def _prepared(config: ConfigDict) -> tuple[Prepared, Splits]:
   """Prepares in one process after another, and prints the report in one."""
   if not is_writer():
     wait_for_all('records of the first process')
   prepared = prepare(config)
   if is_writer():
     wait_for_all('records of the first process')
-  split = make_splits(prepared, config)
+  splits = make_splits(prepared, config)
   if is_writer():
-    write_split(split, prepared.index, config.data)
-    print(preparation_report(prepared, split))
+    write_split(splits, prepared.index, config.data)
+    print(preparation_report(prepared, splits))
   # Nobody trains while another still prepares on a disk of its own.
   wait_for_all('records of all processes')
-  check_same('data', split.fingerprint(prepared.index))
-  return prepared, split
+  check_same('data', splits.fingerprint(prepared.index))
+  return prepared, splits
 
 
 def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -100,7 +100,7 @@ def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> None:
 
   Features, windows and model come from the bundle, genres are matched by
   name. The run's own results stay: these are in a folder of `evaluations`,
-  named by the data and the sides.
+  named by the data and the splits.
 
   Args:
     config: `data` and `eval` are read.
@@ -116,9 +116,11 @@ def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> None:
   validate(config)
   config.data.genres = bundle.genres  # refused before anything is decoded
   with locked_workdir(workdir):
-    prepared, split = _prepared(config)
-    sides, examples = split.eval_examples(config.data.eval_split)
-    num_heard = trained_on.count_heard(workdir, prepared.index, examples)
+    prepared, splits = _prepared(config)
+    evaluated, examples = splits.eval_examples(config.data.eval_split)
+    num_heard = trained_on.count_seen_in_training(
+      workdir, prepared.index, examples
+    )
     if num_heard is None:
       _logger.warning(
         '%s: keeps no list of what was trained on, so the evaluated tracks may '
@@ -127,11 +129,11 @@ def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> None:
       )
     elif num_heard:
       _logger.warning('%d of the evaluated tracks were trained on', num_heard)
-    data = split.fingerprint(prepared.index)[:12]
-    to = workdir / 'evaluations' / f'{data}-{sides.replace(",", "+")}'
+    data = splits.fingerprint(prepared.index)[:12]
+    to = workdir / 'evaluations' / f'{data}-{evaluated.replace(",", "+")}'
     if is_writer():
       to.mkdir(parents=True, exist_ok=True)
-    results = evaluate_bundle(config, workdir, prepared, split, to)
+    results = evaluate_bundle(config, workdir, prepared, splits, to)
     if is_writer():
       _finish(results, to)
 
@@ -147,7 +149,7 @@ def evaluate_bundle(
   config: ConfigDict,
   workdir: pathlib.Path,
   prepared: Prepared,
-  split: Split,
+  splits: Splits,
   to: pathlib.Path,
 ) -> dict[str, Any]:
   """Scores a bundle, and writes predictions and results.
@@ -158,7 +160,7 @@ def evaluate_bundle(
     config: `data.eval_split` and `eval` are read.
     workdir: of the run; has a bundle.
     prepared: the records.
-    split: of the records.
+    splits: of the records.
     to: folder of the results; one of the same question is not made anew.
 
   Returns:
@@ -167,9 +169,9 @@ def evaluate_bundle(
   from mgc_jax.evaluation.evaluate import score, source_scores
 
   bundle = bundles.load(workdir / 'bundle')
-  eval_split, examples = split.eval_examples(config.data.eval_split)
+  eval_split, examples = splits.eval_examples(config.data.eval_split)
   key = {
-    'protocol': split.protocol,
+    'protocol': splits.protocol,
     'split': eval_split,
     'seed': bundle.info.get('seed'),
     'num_params': bundle.num_params,
@@ -177,7 +179,7 @@ def evaluate_bundle(
     **_about_artists(prepared.index, examples),
     'temperature': bundle.temperature,
     'num_bootstrap': config.eval.num_bootstrap,
-    'data_fingerprint': split.fingerprint(prepared.index),
+    'data_fingerprint': splits.fingerprint(prepared.index),
     'weights_sha256': bundles.digest(workdir / 'bundle'),
     'versions': report.versions(),
   }
@@ -230,11 +232,11 @@ def _with_labels_of(
   )
 
 
-def _warn_of_optimism(sides: list[str], train: ConfigDict) -> None:
+def _warn_of_optimism(splits: list[str], train: ConfigDict) -> None:
   """Says so where a result will be better than on unheard tracks."""
-  if 'train' in sides:
+  if 'train' in splits:
     _logger.warning('the evaluated tracks are trained on')
-  if 'valid' in sides and (train.select == 'best' or train.patience_epochs):
+  if 'valid' in splits and (train.select == 'best' or train.patience_epochs):
     _logger.warning(
       'the best epoch is chosen on tracks that are evaluated, so the result '
       'is too good; config.train.select=last without patience is honest'

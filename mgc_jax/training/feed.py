@@ -97,7 +97,7 @@ class Streamed:
     Args:
       step: `train_state.train_step`, static arguments bound.
       reader: of the records.
-      examples: the training side.
+      examples: the training split.
       genre_weights: f64[C], or None for ones.
       mesh: of `data_mesh`.
     """
@@ -207,7 +207,7 @@ def resident_bytes(examples: 'Examples', num_bands: int) -> int:
 
 
 def is_resident(cache: str, needed: int) -> bool:
-  """Decides where the training side lies.
+  """Decides where the training split lies.
 
   Args:
     cache: `config.data.cache`.
@@ -231,7 +231,7 @@ def is_resident(cache: str, needed: int) -> bool:
     return needed <= free * _AUTO_SHARE
   if needed > free * _MAX_SHARE:
     raise ConfigError(
-      'config.data.cache=device: to load the training side takes '
+      'config.data.cache=device: to load the training split takes '
       f'{needed / 2**30:.2f} GiB, and of the {free / 2**30:.2f} GiB free '
       f'{_MAX_SHARE:.0%} may be used; set config.data.cache=none to stream it'
     )

@@ -15,7 +15,7 @@ def learning_rate(train: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
 
   Args:
     train: `config.train`.
-    steps_per_epoch: of the training side.
+    steps_per_epoch: of the training split.
 
   Returns:
     A function of the step.
@@ -39,7 +39,7 @@ def create_optimizer(
 
   Args:
     train: `config.train`.
-    steps_per_epoch: of the training side.
+    steps_per_epoch: of the training split.
   """
   rate = learning_rate(train, steps_per_epoch)
   if train.optimizer == 'adamw':

@@ -51,7 +51,7 @@ class Progress:
     """Returns the progress at the end of the epoch that follows.
 
     Args:
-      valid: its `track_accuracy` and `track_loss` on the validation side;
+      valid: its `track_accuracy` and `track_loss` on the validation split;
         empty where there is none, and then every epoch is the best so far;
         None where it was not evaluated.
     """

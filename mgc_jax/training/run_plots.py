@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mgc_jax.datasets.preparation_report import genre_counts
-from mgc_jax.datasets.splits import Split
+from mgc_jax.datasets.splits import Splits
 from mgc_jax.evaluation import report
 from mgc_jax.system.figure_file import never_stopping
 
@@ -23,7 +23,7 @@ _FOLDER = 'plots'
 
 
 def plot_data(
-  workdir: pathlib.Path, config: ConfigDict, reader: 'Reader', split: Split
+  workdir: pathlib.Path, config: ConfigDict, reader: 'Reader', splits: Splits
 ) -> None:
   """Draws the data once: distribution, and a training excerpt per genre.
 
@@ -31,7 +31,7 @@ def plot_data(
     workdir: of the run.
     config: `features` says what bands and frames are.
     reader: of the records.
-    split: of the reader's index.
+    splits: of the reader's index.
   """
   index = reader.index
   path = workdir / _FOLDER / 'distribution.png'
@@ -39,7 +39,7 @@ def plot_data(
     if not path.exists():
       from mgc_jax.evaluation import plots
 
-      counts = genre_counts(index, split)
+      counts = genre_counts(index, splits)
       plots.plot_distribution(counts, index.genres, path)
   path = workdir / _FOLDER / 'spectrograms.png'
   with never_stopping(path):
@@ -47,12 +47,12 @@ def plot_data(
       from mgc_jax.evaluation import plots
 
       features = FrozenConfigDict(config.features)
-      plots.plot_spectrograms(_first_excerpts(reader, split), features, path)
+      plots.plot_spectrograms(_first_excerpts(reader, splits), features, path)
 
 
-def _first_excerpts(reader: 'Reader', split: Split) -> dict[str, np.ndarray]:
+def _first_excerpts(reader: 'Reader', splits: Splits) -> dict[str, np.ndarray]:
   """Returns f16[N, F] frames of the first training excerpt of each genre."""
-  index, examples = reader.index, split.sides['train']
+  index, examples = reader.index, splits.examples['train']
   present, first = np.unique(index.label[examples.rows], return_index=True)
   excerpts = {}
   for batch in reader.batches(examples, first, len(first)):

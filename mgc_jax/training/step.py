@@ -41,7 +41,7 @@ class TrainState:
   batch_stats: PyTree  # empty where nothing normalises batches
   opt_state: optax.OptState
   ema_params: PyTree  # None where config.train.ema_decay is 0
-  band_mean: jax.Array  # f32[F], of the training side
+  band_mean: jax.Array  # f32[F], of the training split
   band_std: jax.Array  # f32[F]
 
   def variables(self) -> PyTree:
@@ -63,8 +63,8 @@ def create_state(
     model: of `create_model`.
     tx: of `create_optimizer`.
     config: the whole configuration; `seed` decides the weights.
-    band_mean: f32[F] of the training side.
-    band_std: f32[F] of the training side.
+    band_mean: f32[F] of the training split.
+    band_std: f32[F] of the training split.
 
   Returns:
     The state at step 0.

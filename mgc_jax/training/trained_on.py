@@ -17,12 +17,12 @@ _HEADER = ['track_id', 'sha256']  # the latter of decoded samples
 def write(
   workdir: pathlib.Path, index: ExcerptIndex, examples: Examples
 ) -> None:
-  """Writes the list of the training side, whole or not at all.
+  """Writes the list of the training split, whole or not at all.
 
   Args:
     workdir: of the run.
     index: of the excerpts.
-    examples: of the training side.
+    examples: of the training split.
   """
   rows = np.unique(examples.rows)
   with (
@@ -34,7 +34,7 @@ def write(
     writer.writerows(zip(index.track_id[rows], index.sha256[rows], strict=True))
 
 
-def count_heard(
+def count_seen_in_training(
   workdir: pathlib.Path, index: ExcerptIndex, examples: Examples
 ) -> int | None:
   """Returns how many of the examples' tracks the run was trained on.

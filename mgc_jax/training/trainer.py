@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 from tqdm import tqdm
 
-from mgc_jax.datasets.splits import Split
+from mgc_jax.datasets.splits import Splits
 from mgc_jax.distributed.mesh import (
   check_batch_size,
   data_mesh,
@@ -24,7 +24,7 @@ from mgc_jax.evaluation.evaluate import make_forward, predict_examples, score
 from mgc_jax.models import bundle as bundles
 from mgc_jax.models import create_model
 from mgc_jax.system.errors import ConfigError, DataError
-from mgc_jax.training.batch_norm import Recounter
+from mgc_jax.training.batch_norm import PreciseBatchNorm
 from mgc_jax.training.checkpoint import Checkpoints
 from mgc_jax.training.feed import (
   Resident,
@@ -57,7 +57,7 @@ class Trainer:
     self,
     config: ConfigDict,
     workdir: pathlib.Path,
-    split: Split,
+    splits: Splits,
     reader: 'Reader',
   ):
     """Builds everything; nothing is trained yet.
@@ -65,7 +65,7 @@ class Trainer:
     Args:
       config: valid; `model.num_genres` is that of the data.
       workdir: receives checkpoints, bundle and metrics.
-      split: of the reader's index.
+      splits: of the reader's index.
       reader: of the records.
 
     Raises:
@@ -77,8 +77,9 @@ class Trainer:
     self._config = FrozenConfigDict(config)
     self._workdir = workdir
     self._index = reader.index
-    self._split = split
-    self._train, self._valid = split.sides['train'], split.sides['valid']
+    self._splits = splits
+    self._train = splits.examples['train']
+    self._valid = splits.examples['valid']
     self._mesh = data_mesh()
     self._check()
     train = config.train
@@ -90,7 +91,7 @@ class Trainer:
     rate = learning_rate(train, self._steps_per_epoch)
     # The rate of the last step, computed on the device that has the step count.
     self._learning_rate = jax.jit(lambda step: rate(step - 1))
-    self._evaluated = Recounter(config, reader, self._train, self._mesh)
+    self._evaluated = PreciseBatchNorm(config, reader, self._train, self._mesh)
     self._forward = make_forward(self._model, config.windows, self._mesh)
     # Computed there: a key of this process's device could not be put on all.
     make_key = jax.jit(
@@ -105,7 +106,7 @@ class Trainer:
     """Trains to the end, from the latest checkpoint where there is one.
 
     Raises:
-      ConfigError: the training side is to lie on the device, and does not fit.
+      ConfigError: the training split is to lie on the device, and does not fit.
       DataError: a record is damaged, or what is to be saved cannot be written.
     """
     checkpoints, state, progress = self._checkpoints, *self._begun
@@ -128,7 +129,7 @@ class Trainer:
     """Returns state and progress of the run, or those of one not begun."""
     mean, std = self._index.band_stats(self._train.rows)
     initial = create_state(self._model, self._tx, self._config, mean, std)
-    fingerprint = self._split.fingerprint(self._index)
+    fingerprint = self._splits.fingerprint(self._index)
     found = checkpoints.restore(replicate(initial, self._mesh))
     if found is None:
       initial = start_from_bundle(initial, self._config, self._index.genres)
@@ -159,13 +160,13 @@ class Trainer:
       )
     check_batch_size('eval.batch_size', config.eval.batch_size, self._mesh)
     if not len(self._train):
-      raise DataError('the training side of the split is empty')
+      raise DataError('the training split is empty')
     untrained = set(self._index.label) - set(
       self._index.label[self._train.rows]
     )
     if untrained:
       names = ', '.join(self._index.genres[i] for i in sorted(untrained))
-      raise DataError(f'no track of {names} on the training side of the split')
+      raise DataError(f'no track of {names} in the training split')
     longest = int(self._train.num_frames.max())
     if config.windows.num_frames > longest:
       raise ConfigError(
@@ -175,7 +176,7 @@ class Trainer:
     chooses = config.train.select == 'best' or config.train.patience_epochs
     if chooses and not len(self._valid):
       raise ConfigError(
-        'config.train.select=best: the split has no validation side to choose '
+        'config.train.select=best: there is no validation split to choose '
         'by; set config.train.select=last and config.train.patience_epochs=0'
       )
 
@@ -227,7 +228,7 @@ class Trainer:
     }
 
   def _make_feed(self) -> Streamed | Resident:
-    """Puts the training side where `config.data.cache` says."""
+    """Puts the training split where `config.data.cache` says."""
     weights = None
     if self._config.train.class_weights:
       label = self._index.label[self._train.rows]
@@ -238,7 +239,7 @@ class Trainer:
     where = (
       f'on the device, {needed / 2**20:.0f} MiB' if resident else 'streamed'
     )
-    _logger.info('training side: %s', where)
+    _logger.info('training split: %s', where)
     step = functools.partial(
       train_step, model=self._model, tx=self._tx, config=self._config
     )
@@ -264,7 +265,7 @@ class Trainer:
     return progress
 
   def _validate(self, state: TrainState, variables: PyTree) -> dict[str, float]:
-    """Scores the validation side; nothing where it is empty."""
+    """Scores the validation split; nothing where it is empty."""
     if not len(self._valid):
       return {}
     forward = functools.partial(
@@ -284,7 +285,7 @@ class Trainer:
   ) -> None:
     if not is_writer():
       return
-    config = bundles.as_trained(self._config, self._split.protocol)
+    config = bundles.as_trained(self._config, self._splits.protocol)
     bundle = bundles.Bundle(
       config=config,
       genres=self._index.genres,

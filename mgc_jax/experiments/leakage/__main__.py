@@ -1,11 +1,12 @@
-"""Measures what a split that leaks is worth: six networks, three protocols.
+"""Measures how much a leaking split inflates accuracy.
 
-The seed's three networks and ours are trained alike under protocol window
-(windows of one track on both sides, as the seed had it), track (artists on both
-sides) and artist (neither), each with several seeds; only the split differs.
-The random splits test as large a part as --test_fraction; with
---artist_split=given the last rung is the manifest's own split, evaluated on its
-test side, or on valid where that is all there is.
+The three baseline networks and ours are trained in the same way under three
+protocols: window (windows of one track in both splits, as in the baseline),
+track (tracks are kept whole, but artists are in both splits) and artist (no
+artist is in both). Each is trained with several seeds, and only the split
+differs. --test_fraction sets the size of random test splits. With
+--artist_split=given, the artist protocol uses the manifest's own split and is
+evaluated on its test split, or on valid if it has no test split.
 
 Stopped and started again it goes on. It writes ladder.md, ladder.json and
 ladder.png.

@@ -8,7 +8,14 @@ from mgc_jax.system.errors import ConfigError
 
 PROTOCOLS = ('window', 'track', 'artist')
 # By their config files.
-NETWORKS = ('seed/cnn', 'seed/lstm', 'seed/crnn', 'cnn', 'lstm', 'crnn')
+NETWORKS = (
+  'baseline/cnn',
+  'baseline/lstm',
+  'baseline/crnn',
+  'cnn',
+  'lstm',
+  'crnn',
+)
 # Windows of 6 s, half overlapping, as the seed's; frames as those ready-made.
 _ALL = {
   'data.examples': 'window',
@@ -79,7 +86,7 @@ def plan_ladder(
     leads_to_given = protocol == 'artist' and artist_split == 'given'
     fields = {
       **_ALL,
-      **(_SEED_S if network.startswith('seed/') else _OURS),
+      **(_SEED_S if network.startswith('baseline/') else _OURS),
       'data.protocol': 'given' if leads_to_given else protocol,
       'data.test_fraction': str(test_fraction),
     }

@@ -44,7 +44,7 @@ test list was not used.
 
 **How good.** Track accuracy
 {report.accuracy_text(found)},
-in {found['num_folds']}-fold cross-validation with no artist on two sides: each
+in {found['num_folds']}-fold cross-validation with no artist in two splits: each
 track was answered by a model that had heard neither it nor its artist.
 {_unknown(found)}Features, network and training were chosen by these same folds:
 expect less of other music. The model here was then trained on all tracks, with

@@ -1,4 +1,4 @@
-"""What a bundle answered where it was made: `known_answers.npz` beside it.
+"""What a bundle answered where it was made: `golden_outputs.npz` beside it.
 
 Another machine, another version of a library or another bundle format should
 answer alike; a test compares. The frames are of the synthetic corpus, which
@@ -19,7 +19,7 @@ from mgc_jax.models import create_model
 from mgc_jax.models.bundle import Bundle
 from mgc_jax.system.errors import DataError
 
-FILE = 'known_answers.npz'
+FILE = 'golden_outputs.npz'
 _DURATION_S = 12.0
 _NUM_TRACKS = 2
 

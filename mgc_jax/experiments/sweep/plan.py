@@ -146,7 +146,7 @@ def check_folds(runs: list[Run], configs: list[ConfigDict]) -> None:
     if config.data.eval_split not in (None, 'test'):
       raise ConfigError(
         f'config.data.eval_split={config.data.eval_split}: folds are added up '
-        'on their test sides'
+        'in their test splits'
       )
 
 

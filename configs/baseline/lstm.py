@@ -4,16 +4,16 @@ Its steps are the 128 bands, and the 258 frames their features: the axes are
 swapped, here as there, and nowhere else. The seed reports 68.66 % of windows
 right, under a split that leaks (`--config.data.protocol=window`).
 
-python -m mgc_jax.main --config=configs/seed/lstm.py
+python -m mgc_jax.main --config=configs/baseline/lstm.py
 """
 
 from mgc_jax.config import ConfigDict
-from mgc_jax.config.recipes import seed_config
+from mgc_jax.config.recipes import baseline_config
 
 
 def get_config() -> ConfigDict:
   """Returns the configuration."""
-  config = seed_config()
+  config = baseline_config()
   config.model.name = 'lstm'
   config.model.lstm.bands_as_steps = True
   config.model.lstm.input_dropout = 0.5

@@ -4,16 +4,16 @@ Its LSTM runs over the 4 time steps that pooling leaves of a window, not over
 windows. The seed reports 77.2 % of windows right, under a split that leaks
 (`--config.data.protocol=window`).
 
-python -m mgc_jax.main --config=configs/seed/crnn.py
+python -m mgc_jax.main --config=configs/baseline/crnn.py
 """
 
 from mgc_jax.config import ConfigDict
-from mgc_jax.config.recipes import seed_config
+from mgc_jax.config.recipes import baseline_config
 
 
 def get_config() -> ConfigDict:
   """Returns the configuration."""
-  config = seed_config()
+  config = baseline_config()
   config.model.name = 'crnn'
   config.model.cnn.readout = 'steps'
   config.model.lstm.hidden_size = 256

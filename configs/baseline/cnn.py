@@ -3,16 +3,16 @@
 The seed reports 73.0 % of windows right, under a split that leaks
 (`--config.data.protocol=window`).
 
-python -m mgc_jax.main --config=configs/seed/cnn.py
+python -m mgc_jax.main --config=configs/baseline/cnn.py
 """
 
 from mgc_jax.config import ConfigDict
-from mgc_jax.config.recipes import seed_config
+from mgc_jax.config.recipes import baseline_config
 
 
 def get_config() -> ConfigDict:
   """Returns the configuration."""
-  config = seed_config()
+  config = baseline_config()
   config.model.name = 'cnn'
   config.train.batch_size = 32
   return config
