@@ -120,8 +120,11 @@ def train_here(monkeypatch):
     done = run_command('mgc_jax.main', *words, cwd=os.getcwd())
     assert done.returncode == 0, done.stderr
 
-  for module in ('sweep.runner', 'pretrained.build'):
-    monkeypatch.setattr(f'mgc_jax.{module}.train', train)
+  for module in (
+    'experiments.sweep.runner',
+    'experiments.shipped_models.build',
+  ):
+    monkeypatch.setattr(f'mgc_jax.experiments.{module}.train', train)
 
 
 @contextlib.contextmanager

@@ -29,9 +29,9 @@ TRACE_NETWORKS = {
   'test_ensemble',
   'test_finetune',
   'test_models',
-  'test_recurrence',
-  'test_train',
-  'test_train_state',
+  'test_lstm_vjp',
+  'test_trainer',
+  'test_step',
 }
 
 

@@ -122,7 +122,7 @@ def test_convolution(tmp_path):
   assert found['both']['ms']['ours']['median'] > 0
 
 
-def test_input_pipeline(tmp_path):
+def test_reader(tmp_path):
   found = _figures(tmp_path, 'input_pipeline', '--toy')
   assert found['pipeline_windows_per_s'] > 0
   assert 0 < found['models']['crnn']['host_share']['resident']['median'] < 1

@@ -44,8 +44,8 @@ def test_every_config_builds_validates_and_initialises(path):
   ('name', 'num_params'),
   [('cnn', 347_834), ('lstm', 2_676_554), ('crnn', 818_874)],
 )
-def test_seed_networks_have_the_seed_s_parameters(name, num_params):
-  config = _load(ROOT / 'configs' / 'seed' / f'{name}.py').get_config()
+def test_baseline_networks_have_the_published_parameters(name, num_params):
+  config = _load(ROOT / 'configs' / 'baseline' / f'{name}.py').get_config()
   assert (config.windows.num_frames, config.features.num_bands) == (258, 128)
   assert _num_params(config) == num_params
 

@@ -37,10 +37,10 @@ ELSEWHERE = {
     'tests/test_benchmarks_toy.py'
   ),
   'python -m mgc_jax.experiments.cross_validation --workdirs=a,b,c,d,e': (
-    'tests/test_pool.py'
+    'tests/test_cross_validation.py'
   ),
   'python -m mgc_jax.experiments.comparison --workdirs=a,b --against=c,d': (
-    'tests/test_compare.py'
+    'tests/test_comparison.py'
   ),
 }
 # A copy of three tracks is not whole, and that is what it says.

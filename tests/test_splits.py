@@ -121,7 +121,7 @@ def test_examples_may_be_the_windows_of_each_side(prepared):
     assert examples.rows.tolist() == np.repeat(rows, 9).tolist()
     assert examples.starts.tolist() == list(range(0, 81, 10)) * len(rows)
     assert set(examples.num_frames) == {20}
-  assert not _shared(split, prepared.index, 'artist')
+  assert not _shared(splits, prepared.index, 'artist')
 
 
 def test_an_excerpt_shorter_than_a_window_is_one_example(prepared):

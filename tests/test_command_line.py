@@ -14,7 +14,7 @@ COMMAND = """
 import json
 from absl import flags
 from ml_collections import config_flags
-from mgc_jax import cli
+from mgc_jax.system import command_line
 
 def main(words):
   names = ('to', 'list', 'multi', 'number')
@@ -27,7 +27,7 @@ flags.DEFINE_string('to', '~/default', '')
 flags.DEFINE_list('list', None, '')
 flags.DEFINE_multi_string('multi', None, '')
 flags.DEFINE_integer('number', 3, '')
-cli.run(main, takes_words=True)
+command_line.run(main, takes_words=True)
 """
 CONFIG = """
 from ml_collections import ConfigDict
@@ -129,14 +129,14 @@ def test_nothing_lands_in_a_folder_named_tilde(tmp_path):
 
 PRINTING = """
 import sys
-from mgc_jax import cli
-from mgc_jax.errors import DataError
+from mgc_jax.system import command_line
+from mgc_jax.system.errors import DataError
 
 def main():
   print('x' * {size})
   {end}
 
-cli.run(main)
+command_line.run(main)
 """
 
 
@@ -205,13 +205,13 @@ def test_closed_streams_lose_their_output_only(streams, stdout, stderr):
 
 OPENING = """
 import os
-from mgc_jax import cli
+from mgc_jax.system import command_line
 
 def main():
   with open('mine', 'w'):
     os.write(1, b'what a C library prints')
 
-cli.run(main)
+command_line.run(main)
 """
 
 
@@ -244,7 +244,8 @@ HEAVY = (
 
 
 @pytest.mark.parametrize(
-  'name', ['main', 'predict', 'collection', 'datasets.prepare', 'sweep']
+  'name',
+  ['main', 'predict', 'collection', 'datasets.prepare', 'experiments.sweep'],
 )
 def test_help_does_not_wait_for_imports(name):
   code = (

@@ -14,9 +14,9 @@ from tests.processes import ROOT, environment, unprivileged
 _CACHE = 'JAX_COMPILATION_CACHE_DIR'
 STEP = """
 import json, resource, sys, time
-from mgc_jax import runtime
+from mgc_jax.system import jax_runtime
 if sys.argv[1] == 'set_up':
-  runtime.set_up()
+  jax_runtime.set_up()
 import jax, jax.numpy as jnp
 
 def memory(name):
@@ -76,8 +76,8 @@ def test_memory_is_kept_and_does_not_grow():
 
 
 COMPILE = """
-from mgc_jax import runtime
-runtime.set_up()
+from mgc_jax.system import jax_runtime
+jax_runtime.set_up()
 import jax, jax.numpy as jnp
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 found = []
@@ -107,8 +107,8 @@ def test_compiled_code_is_kept_in_the_users_cache(tmp_path):
 
 MANY = """
 import pathlib, sys, time
-from mgc_jax import runtime
-runtime.set_up()
+from mgc_jax.system import jax_runtime
+jax_runtime.set_up()
 import jax, jax.numpy as jnp
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 jax.config.update('jax_raise_persistent_cache_errors', True)
@@ -206,9 +206,9 @@ def test_a_model_answers_without_a_cache_in_silence(make, bundle, tmp_path):
 NO_PLACE = {'NUMBA_CACHE_LOCATOR_CLASSES': 'UserProvidedCacheLocator'}
 LIBROSA = """
 import os, sys
-from mgc_jax import runtime
+from mgc_jax.system import jax_runtime
 if sys.argv[1] == 'allowed':
-  runtime.allow_librosa()
+  jax_runtime.allow_librosa()
 print(os.environ.get('NUMBA_CACHE_DIR'))
 import librosa
 print(librosa.mel_frequencies(2, fmax=8000)[-1])
@@ -242,10 +242,10 @@ def test_librosa_keeps_what_it_compiles_in_the_users_cache(tmp_path):
 
 
 DEVICE = """
-from mgc_jax import runtime
-from mgc_jax.errors import ConfigError
+from mgc_jax.system import jax_runtime
+from mgc_jax.system.errors import ConfigError
 try:
-  runtime.check_device()
+  jax_runtime.check_device()
 except ConfigError as error:
   print(error)
 else:
@@ -296,16 +296,16 @@ def test_commands_say_in_one_line_that_the_platform_is_not_there(
 HOMELESS = """
 import os
 import jax
-from mgc_jax import runtime
-from mgc_jax.errors import ConfigError
+from mgc_jax.system import jax_runtime, user_dirs
+from mgc_jax.system.errors import ConfigError
 
 os.setuid(54321)  # as in a container: a user that is in no list
-for folder in (runtime.user_cache_dir, runtime.user_data_dir):
+for folder in (user_dirs.user_cache_dir, user_dirs.user_data_dir):
   try:
     folder()
   except ConfigError as error:
     print(error)
-runtime.keep_compiled()  # nowhere
+jax_runtime.keep_compiled()  # nowhere
 """
 
 

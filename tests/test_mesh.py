@@ -15,9 +15,9 @@ import jax, numpy as np
 from ml_collections import FrozenConfigDict
 from tests.conftest import tiny
 from mgc_jax.models import create_model
-from mgc_jax.optim import create_optimizer
-from mgc_jax.partition import data_mesh, replicated, shard_batch
-from mgc_jax.train_state import create_state, train_step
+from mgc_jax.training.optimizer import create_optimizer
+from mgc_jax.distributed.mesh import data_mesh, replicated, shard_batch
+from mgc_jax.training.step import create_state, train_step
 import functools
 
 config = tiny()

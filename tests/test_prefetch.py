@@ -14,10 +14,10 @@ from tests.processes import ROOT, environment
 CODE = """
 import sys
 import mgc_jax
-from mgc_jax import decoding
+from mgc_jax.inference import prefetch
 
 model, paths = mgc_jax.load(sys.argv[1]), sys.argv[2:]
-with decoding.ahead(model, paths, num_threads=1) as answers:
+with prefetch.ahead(model, paths, num_threads=1) as answers:
   for path, answer in answers:
     print(path, answer)
 """

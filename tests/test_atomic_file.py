@@ -9,9 +9,9 @@ from tests.processes import Process
 
 SLOW = """
 import sys, time
-from mgc_jax import whole_file
+from mgc_jax.system import atomic_file
 
-with whole_file.writing(sys.argv[1]) as partial:
+with atomic_file.writing(sys.argv[1]) as partial:
   partial.write_text('half')
   print('half', flush=True)
   time.sleep(60)

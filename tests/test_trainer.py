@@ -137,7 +137,7 @@ def test_a_genre_with_nothing_to_train_on_is_named(trainer):
   rows = run._train.rows
   kept = rows[run._index.label[rows] != 3]
   run._train = dataclasses.replace(run._train, rows=kept)
-  with pytest.raises(DataError, match='no track of experimental on the train'):
+  with pytest.raises(DataError, match='no track of experimental in the train'):
     run._check()
 
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from mgc_jax.audio import log_mel
+from mgc_jax.config.rules import frame_rate_hz
 from mgc_jax.config.schema import base_config
 
 
@@ -60,7 +61,7 @@ def test_evenly_spaced_frames_are_kept():
   every = log_mel.log_mel(_noise(30.0), settings)
   settings.frames_per_s = 12.9
   kept = log_mel.log_mel(_noise(30.0), settings)
-  assert log_mel.frame_rate_hz(settings) == 12.9 and len(kept) == 387
+  assert frame_rate_hz(settings) == 12.9 and len(kept) == 387
   places = [int((c + 0.55) * (len(every) - 2) / 387) for c in range(387)]
   np.testing.assert_array_equal(kept, every[places])
   settings.max_frames = 387
@@ -77,7 +78,7 @@ def test_no_more_frames_are_kept_than_there_are(num_samples):
   assert len(kept) == max(1, round(num_samples / 22050 * 12.9))
   settings.frames_per_s = 1000.0
   assert len(log_mel.log_mel(waveform, settings)) == 1 + num_samples // 1024
-  assert log_mel.frame_rate_hz(settings) == 22050 / 1024
+  assert frame_rate_hz(settings) == 22050 / 1024
 
 
 def test_scaling_by_range_forgets_the_level():
