@@ -120,10 +120,7 @@ def train_here(monkeypatch):
     done = run_command('mgc_jax.main', *words, cwd=os.getcwd())
     assert done.returncode == 0, done.stderr
 
-  for module in (
-    'experiments.sweep.runner',
-    'experiments.shipped_models.build',
-  ):
+  for module in ('sweep.runner', 'shipped_models.build'):
     monkeypatch.setattr(f'mgc_jax.experiments.{module}.train', train)
 
 
