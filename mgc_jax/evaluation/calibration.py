@@ -1,62 +1,28 @@
-"""How far a model's probabilities can be believed, and the mending of that.
+"""Measures and corrects the calibration of a model's probabilities.
 
 One number, the temperature, divides all logits (Guo et al. 2017, "On
-calibration of modern neural networks"). It is fitted on tracks that the model,
-or its siblings of a cross-validation, have not been trained on.
+calibration of modern neural networks"). It is fitted on tracks that were not
+used to train the model: those of another split, or the test tracks of all folds
+of a cross-validation with the same settings.
 """
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
+from mgc_jax.evaluation import metrics
 from mgc_jax.evaluation.predictions import Predictions
 
-_NUM_BINS = 15
 _MAX_TEMPERATURE = 20.0
 
 
-def expected_calibration_error(
-  probabilities: np.ndarray, label: np.ndarray, num_bins: int = _NUM_BINS
-) -> float:
-  """Returns the mean gap of confidence and accuracy (Guo et al. 2017).
-
-  Args:
-    probabilities: f64[tracks, C].
-    label: i64[tracks].
-    num_bins: tracks are binned by the probability of their answer, in bins of
-      equal width; each bin's gap weighs as much as it has tracks.
-
-  Returns:
-    From 0, probabilities that hold what they promise, to 1.
-  """
-  confidence = probabilities.max(axis=1)
-  right = probabilities.argmax(axis=1) == label
-  bins = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
-  gaps = np.bincount(bins, right - confidence, num_bins)
-  return float(np.abs(gaps).sum() / len(label))
-
-
-def negative_log_likelihood(
-  probabilities: np.ndarray, label: np.ndarray
-) -> float:
-  """Returns the mean of -log p(genre), natural logarithm.
-
-  Args:
-    probabilities: f64[tracks, C].
-    label: i64[tracks].
-  """
-  chosen = probabilities[np.arange(len(label)), label]
-  return float(-np.log(np.maximum(chosen, 1e-12)).mean())
-
-
 def calibration(predictions: Predictions, temperature: float) -> dict:
-  """Returns what a temperature does to the probabilities of tracks.
+  """Scores the probabilities of tracks with and without a temperature.
 
   Args:
-    predictions: of a model, raw.
+    predictions: the uncalibrated predictions of a model.
     temperature: the logits are divided by it.
 
   Returns:
-    `temperature`, and `before` and `after` it, each with
+    `temperature`, and the scores `before` and `after` it is applied, each with
     `expected_calibration_error` and `negative_log_likelihood`.
   """
   return {
@@ -67,14 +33,15 @@ def calibration(predictions: Predictions, temperature: float) -> dict:
 
 
 def cross_calibration(folds: list[Predictions]) -> dict:
-  """Returns what temperature scaling is worth on tracks that are new to it.
+  """Scores temperature scaling on tracks that the temperature has not seen.
 
   Args:
-    folds: at least two; of each fold's model, in its test split.
+    folds: at least two; the predictions of each fold's model on its test split.
 
   Returns:
-    As `calibration`. `temperature` is fitted on all folds, for a model trained
-    on all tracks; for `after` each fold's is fitted on the other folds.
+    The same fields as `calibration`. `temperature` is fitted on all folds, for
+    a model trained on all tracks. For `after`, each fold is scored at the
+    temperature that is fitted on the other folds.
   """
   others = [folds[:k] + folds[k + 1 :] for k in range(len(folds))]
   return {
@@ -85,14 +52,15 @@ def cross_calibration(folds: list[Predictions]) -> dict:
 
 
 def fit_temperature(parts: list[Predictions]) -> float:
-  """Returns the temperature at which the tracks' genres are likeliest.
+  """Returns the temperature that maximises the likelihood of the true genres.
 
   Args:
-    parts: of tracks that the model they are of was not trained on.
+    parts: predictions on tracks that the respective model was not trained on.
 
   Returns:
     Between 1/20 and 20.
   """
+  from scipy.optimize import minimize_scalar
 
   def loss(log_temperature: float) -> float:
     temperatures = [float(np.exp(log_temperature))] * len(parts)
@@ -112,9 +80,10 @@ def _scores(parts: list[Predictions], temperatures: list[float]) -> dict:
     ]
   )
   label = np.concatenate([part.track_label() for part in parts])
+  losses = metrics.negative_log_likelihood(probabilities, label)
   return {
-    'expected_calibration_error': expected_calibration_error(
+    'expected_calibration_error': metrics.expected_calibration_error(
       probabilities, label
     ),
-    'negative_log_likelihood': negative_log_likelihood(probabilities, label),
+    'negative_log_likelihood': float(losses.mean()),
   }

@@ -1,4 +1,4 @@
-"""Evaluates a model: every window and every track exactly once."""
+"""Evaluates a model on every window and every track exactly once."""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -14,28 +14,28 @@ from tqdm import tqdm
 from mgc_jax.datasets.splits import Examples
 from mgc_jax.distributed.mesh import process_part, replicated, shard_batch
 from mgc_jax.evaluation import metrics
-from mgc_jax.evaluation.calibration import negative_log_likelihood
 from mgc_jax.evaluation.predictions import Predictions
 from mgc_jax.models.windows import grid_windows
 
-if TYPE_CHECKING:  # tensorflow: not needed to evaluate from another reader
+if TYPE_CHECKING:  # imports TensorFlow, which other readers do not need
   from mgc_jax.datasets.reader import Reader
 
 Forward = Callable[..., tuple[jax.Array, jax.Array]]
 
 
 def make_forward(model: nn.Module, windows: ConfigDict, mesh: Mesh) -> Forward:
-  """Returns the jitted way from frames to logits.
+  """Returns a jitted function from frames to logits.
 
   Args:
-    model: of `create_model`.
-    windows: `config.windows`, whose grid is cut.
-    mesh: whose devices share each batch; all get all its logits.
+    model: made by `create_model`.
+    windows: `config.windows`, which defines the grid of windows.
+    mesh: each batch is sharded over its devices, and all logits are replicated
+      to all of them.
 
   Returns:
     A function of (variables, band_mean f32[F], band_std f32[F], frames
     f16[B, N, F], num_frames i32[B]) that returns f32[B, W, C] logits and
-    bool[B, W], True where a window is real.
+    bool[B, W], True where the window is real.
   """
   settings = FrozenConfigDict(windows)
   return jax.jit(
@@ -57,7 +57,7 @@ def _forward(
   windows, mask = grid_windows(
     frames, num_frames, band_mean, band_std, settings
   )
-  # One value, as no collection is mutable.
+  # `apply` returns one value because no collection is mutable.
   return cast(jax.Array, model.apply(variables, windows)), mask
 
 
@@ -67,17 +67,18 @@ def window_logits(
   num_examples: int,
   mesh: Mesh,
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Runs a model over batches.
+  """Computes the logits of all windows in some batches.
 
   Args:
-    forward: of `make_forward`, variables and bands bound.
-    batches: of the input pipeline, this process's rows of each.
-    num_examples: E of all batches; rows behind them are padding.
-    mesh: whose devices share each batch.
+    forward: made by `make_forward`, with variables and band statistics bound.
+    batches: this process's rows of each batch.
+    num_examples: E, the examples in all batches; the rows after them are
+      padding.
+    mesh: each batch is sharded over its devices.
 
   Returns:
-    f32[E, W, C] logits and bool[E, W] mask of the examples, in the batches'
-    order; the same in every process.
+    f32[E, W, C] logits and bool[E, W] mask of the examples, in the order of
+    the batches; the same in every process.
   """
   found: list[tuple[np.ndarray, ...]] = []
   for batch in batches:
@@ -93,25 +94,27 @@ def score(
   temperature: float = 1.0,
   num_bootstrap: int = 2000,
 ) -> dict:
-  """Scores windows and tracks.
+  """Scores the windows and tracks of predictions.
 
   Args:
-    predictions: of the examples.
+    predictions: uncalibrated.
     temperature: the logits are divided by it.
-    num_bootstrap: resamplings for the interval.
+    num_bootstrap: number of bootstrap samples for the interval.
 
   Returns:
-    `metrics.window_scores` and `metrics.track_scores`, and `track_loss`.
+    The fields of `metrics.window_scores` and `metrics.track_scores`, and
+    `track_loss`, the mean negative log-likelihood of the tracks.
   """
   probabilities = predictions.track_probabilities(temperature)
   label = predictions.track_label()
   logits = predictions.logits / temperature
+  losses = metrics.negative_log_likelihood(probabilities, label)
   return {
     **metrics.window_scores(logits, predictions.mask, predictions.label),
     **metrics.track_scores(
       probabilities, label, predictions.genres, num_bootstrap
     ),
-    'track_loss': negative_log_likelihood(probabilities, label),
+    'track_loss': float(losses.mean()),
   }
 
 
@@ -121,19 +124,19 @@ def source_scores(
   temperature: float = 1.0,
   num_bootstrap: int = 2000,
 ) -> dict[str, dict]:
-  """Scores the tracks of each collection by themselves.
+  """Scores the tracks of each source separately.
 
-  A mix of collections can be told apart by its sound; a model that is good on
-  one alone has perhaps learnt that.
+  The sources of a mixed data set differ in sound. A model that is good on only
+  one of them may have learnt to recognise the source.
 
   Args:
-    predictions: of the examples.
-    source: collection by `track_id`, '' where unknown.
+    predictions: uncalibrated.
+    source: maps each `track_id` to its source, '' if unknown.
     temperature: the logits are divided by it.
-    num_bootstrap: resamplings for the interval.
+    num_bootstrap: number of bootstrap samples for the interval.
 
   Returns:
-    By source: `num_tracks`, `track_accuracy`, `track_accuracy_ci95`.
+    Maps each source to `num_tracks`, `track_accuracy`, `track_accuracy_ci95`.
   """
   probabilities = predictions.track_probabilities(temperature)
   label = predictions.track_label()
@@ -158,17 +161,17 @@ def predict_examples(
   config: ConfigDict,
   mesh: Mesh,
 ) -> Predictions:
-  """Runs a model over examples.
+  """Runs a model on examples, each exactly once.
 
   Args:
-    forward: of `make_forward`, variables and bands bound.
-    reader: of the examples' index.
-    examples: each is counted once.
-    config: `config.eval` is read.
-    mesh: whose devices share each batch.
+    forward: made by `make_forward`, with variables and band statistics bound.
+    reader: reads the records that `examples` refers to.
+    examples: the excerpts or windows to predict.
+    config: only `config.eval` is read.
+    mesh: each batch is sharded over its devices.
 
   Returns:
-    What it answers; the same in every process.
+    Uncalibrated predictions; the same in every process.
   """
   order = np.arange(len(examples))
   size = config.eval.batch_size

@@ -1,24 +1,32 @@
-"""Measures; a track's answer in one function.
+"""Scores of windows and tracks, and their confidence intervals.
 
-In numpy, from the logits of all windows; what training adds up on the device
-is in `window_sums`.
+Everything here is computed in numpy from the logits of all windows. The sums
+that training accumulates on the device are in `training.window_sums`. SciPy and
+scikit-learn take up to a second to import, so they are imported where they are
+used.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-UNCERTAIN_UNDER = 0.5  # a track's answer, by its probability
+# A track's prediction is uncertain if its probability is lower than this.
+UNCERTAIN_UNDER = 0.5
+_NUM_CALIBRATION_BINS = 15
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-  """Returns f[..., C] log probabilities, over the last axis.
+  """Returns the log probabilities over the last axis.
 
   Args:
     logits: f[..., C], finite.
+
+  Returns:
+    f[..., C].
   """
-  shifted = logits - logits.max(axis=-1, keepdims=True)
-  return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+  from scipy import special
+
+  return special.log_softmax(logits, axis=-1)
 
 
 def track_probabilities(
@@ -27,12 +35,12 @@ def track_probabilities(
   track: np.ndarray,
   temperature: float = 1.0,
 ) -> np.ndarray:
-  """The answer for each track: its windows' probabilities, averaged.
+  """Predicts each track by averaging the probabilities of its windows.
 
   Args:
     logits: f32[E, W, C] of the windows of E excerpts.
     mask: bool[E, W], True where the window is real.
-    track: i64[E], number of each excerpt's track, from 0 on.
+    track: i64[E], the index of each excerpt's track, starting at 0.
     temperature: the logits are divided by it.
 
   Returns:
@@ -49,12 +57,12 @@ def track_probabilities(
 def window_scores(
   logits: np.ndarray, mask: np.ndarray, label: np.ndarray
 ) -> dict[str, float]:
-  """Scores windows, each counted once.
+  """Scores windows, counting each real one once.
 
   Args:
     logits: f32[E, W, C].
     mask: bool[E, W], True where the window is real.
-    label: i64[E].
+    label: i64[E], the true genre of each excerpt.
 
   Returns:
     `loss` (cross entropy, natural logarithm), `window_accuracy`,
@@ -76,22 +84,24 @@ def track_scores(
   num_bootstrap: int = 2000,
   seed: int = 0,
 ) -> dict:
-  """Scores tracks, each counted once.
+  """Scores tracks, counting each one once.
 
   Args:
     probabilities: f64[tracks, C].
-    label: i64[tracks].
+    label: i64[tracks], the true genre of each track.
     genres: names of the C genres.
-    num_bootstrap: resamplings of the tracks for the interval.
-    seed: of the resampling.
+    num_bootstrap: number of bootstrap samples for the interval.
+    seed: random seed of the bootstrap.
 
   Returns:
     `num_tracks`, `track_accuracy`, `track_accuracy_ci95` [lo, hi],
-    `top3_track_accuracy`, `macro_f1` (over genres that occur or are
-    answered), `per_genre`, and `confusion_matrix` (rows: true genres).
+    `top3_track_accuracy`, `macro_f1` (over the genres that occur or are
+    predicted), `per_genre`, and `confusion_matrix` (rows: true genres).
   """
-  confusion = np.zeros((len(genres), len(genres)), int)
-  np.add.at(confusion, (label, probabilities.argmax(axis=1)), 1)
+  from sklearn.metrics import confusion_matrix
+
+  predicted = probabilities.argmax(axis=1)
+  confusion = confusion_matrix(label, predicted, labels=range(len(genres)))
   top3 = np.argsort(-probabilities, axis=1)[:, :3]
   return {
     **confusion_scores(confusion, genres, num_bootstrap, seed),
@@ -105,21 +115,30 @@ def confusion_scores(
   num_bootstrap: int = 2000,
   seed: int = 0,
 ) -> dict:
-  """Scores tracks by their confusion matrix.
+  """Scores tracks from their confusion matrix.
 
   Args:
-    confusion: i64[C, C], rows: true genres, columns: answers.
+    confusion: i64[C, C], rows: true genres, columns: predicted genres.
     genres: names of the C genres.
-    num_bootstrap: resamplings of the tracks for the interval.
-    seed: of the resampling.
+    num_bootstrap: number of bootstrap samples for the interval.
+    seed: random seed of the bootstrap.
 
   Returns:
-    What `track_scores` does but for `top3_track_accuracy`.
+    The same fields as `track_scores`, without `top3_track_accuracy`.
   """
+  from sklearn.metrics import precision_recall_fscore_support
+
   num_tracks, correct = int(confusion.sum()), int(np.trace(confusion))
-  per_genre = _per_genre(confusion, genres)
+  # Every cell is one sample, weighted by its count.
+  truth, predicted = np.indices(confusion.shape).reshape(2, -1)
+  precision, recall, f1, support = precision_recall_fscore_support(
+    truth,
+    predicted,
+    labels=range(len(genres)),
+    sample_weight=confusion.ravel(),
+    zero_division=0,
+  )
   occurring = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
-  f1 = np.array([per_genre[genre]['f1'] for genre in genres])
   return {
     'num_tracks': num_tracks,
     'track_accuracy': correct / num_tracks,
@@ -127,52 +146,100 @@ def confusion_scores(
       correct, num_tracks, num_bootstrap, seed
     ),
     'macro_f1': float(f1[occurring].mean()),
-    'per_genre': per_genre,
+    'per_genre': {
+      genre: {
+        'precision': float(precision[i]),
+        'recall': float(recall[i]),
+        'f1': float(f1[i]),
+        'support': int(support[i]),
+      }
+      for i, genre in enumerate(genres)
+    },
     'confusion_matrix': confusion.tolist(),
   }
+
+
+def negative_log_likelihood(
+  probabilities: np.ndarray, label: np.ndarray
+) -> np.ndarray:
+  """Returns -log p(true genre) of each track, natural logarithm.
+
+  Args:
+    probabilities: f64[tracks, C].
+    label: i64[tracks], the true genre of each track.
+
+  Returns:
+    f64[tracks], finite.
+  """
+  chosen = probabilities[np.arange(len(label)), label]
+  return -np.log(np.maximum(chosen, 1e-12))
+
+
+def expected_calibration_error(
+  probabilities: np.ndarray,
+  label: np.ndarray,
+  num_bins: int = _NUM_CALIBRATION_BINS,
+) -> float:
+  """Returns the mean gap between confidence and accuracy (Guo et al. 2017).
+
+  Args:
+    probabilities: f64[tracks, C].
+    label: i64[tracks], the true genre of each track.
+    num_bins: tracks are binned by the probability of their predicted genre, in
+      bins of equal width; the gap of a bin is weighted by its tracks.
+
+  Returns:
+    From 0 (perfectly calibrated) to 1.
+  """
+  confidence = probabilities.max(axis=1)
+  correct = probabilities.argmax(axis=1) == label
+  bins = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
+  gaps = np.bincount(bins, correct - confidence, num_bins)
+  return float(np.abs(gaps).sum() / len(label))
 
 
 def bootstrap_ci95(
   correct: int, num_tracks: int, num_bootstrap: int, seed: int
 ) -> list[float]:
-  """Returns the percentile bootstrap's 95 % interval of an accuracy.
+  """Returns the 95 % percentile bootstrap interval of an accuracy.
 
-  Resampling n right or wrong answers with replacement gives a number of right
-  ones that is binomial, so that is drawn directly.
+  If n correct or wrong predictions are resampled with replacement, the number
+  of correct ones is binomial, so it is drawn directly.
 
   Args:
-    correct: tracks answered right.
-    num_tracks: n.
-    num_bootstrap: resamplings.
-    seed: of the resampling.
+    correct: number of correctly predicted tracks.
+    num_tracks: number of all tracks, n.
+    num_bootstrap: number of bootstrap samples.
+    seed: random seed.
 
   Returns:
     The 2.5 and 97.5 percentiles of the accuracy.
   """
   rng = np.random.default_rng(seed)
   count = rng.binomial(num_tracks, correct / num_tracks, num_bootstrap)
-  bounds = np.percentile(count / num_tracks, [2.5, 97.5])
-  return [float(bound) for bound in bounds]
+  return _percentiles(count / num_tracks)
 
 
 def grouped_bootstrap_ci95(
   values: np.ndarray, group: np.ndarray, num_bootstrap: int, seed: int = 0
 ) -> list[float] | None:
-  """Returns the interval of a mean over tracks whose groups are drawn.
+  """Returns the 95 % interval of a mean when whole groups are resampled.
 
-  Tracks of one artist are answered right or wrong together, so what other
-  artists would give is less sure than what other tracks of these would (the
-  cluster bootstrap: Davison and Hinkley 1997, section 3.8).
+  A model tends to be right or wrong on all tracks of an artist together, so
+  the accuracy on other artists is less certain than the accuracy on other
+  tracks of these artists (the cluster bootstrap: Davison and Hinkley 1997,
+  section 3.8).
 
   Args:
-    values: f64[tracks], or bool.
-    group: str[tracks], of each its artist.
-    num_bootstrap: resamplings; each draws as many groups as there are, whole.
-    seed: of the resampling.
+    values: f64[n] or bool[n], e.g. whether each track is predicted correctly.
+    group: [n], the group of each value, e.g. its artist.
+    num_bootstrap: number of bootstrap samples; each draws as many whole groups
+      as there are.
+    seed: random seed.
 
   Returns:
-    The 2.5 and 97.5 percentiles of the mean; None of one group, which says
-    nothing of others.
+    The 2.5 and 97.5 percentiles of the mean; None if there is only one group,
+    which says nothing about others.
   """
   number = np.unique(group, return_inverse=True)[1]
   sums, counts = np.bincount(number, values), np.bincount(number)
@@ -180,42 +247,31 @@ def grouped_bootstrap_ci95(
     return None
   rng = np.random.default_rng(seed)
   means = np.empty(num_bootstrap)
-  for i in range(num_bootstrap):  # not all at once: memory stays flat
+  for i in range(num_bootstrap):  # one at a time, which bounds the memory
     drawn = rng.integers(0, len(sums), len(sums))
     means[i] = sums[drawn].sum() / counts[drawn].sum()
-  return [float(bound) for bound in np.percentile(means, [2.5, 97.5])]
+  return _percentiles(means)
 
 
-def _per_genre(confusion: np.ndarray, genres: tuple[str, ...]) -> dict:
-  """Returns precision, recall, F1 and support; 0 where undefined."""
-  result = {}
-  for i, genre in enumerate(genres):
-    hits, support = int(confusion[i, i]), int(confusion[i].sum())
-    answered = int(confusion[:, i].sum())
-    result[genre] = {
-      'precision': hits / answered if answered else 0.0,
-      'recall': hits / support if support else 0.0,
-      'f1': 2 * hits / (answered + support) if answered + support else 0.0,
-      'support': support,
-    }
-  return result
+def _percentiles(values: np.ndarray) -> list[float]:
+  return [float(bound) for bound in np.percentile(values, [2.5, 97.5])]
 
 
 def mean_ci95(values: Sequence[float]) -> dict:
-  """Returns the mean of repeated measurements and how sure it is.
+  """Returns the mean of repeated measurements with its uncertainty.
 
   Args:
-    values: at least one, each of its own seed.
+    values: at least one measurement, each from a different random seed.
 
   Returns:
     `mean`; `std`, with n - 1 degrees of freedom; `ci95`, [lo, hi] by Student's
-    t distribution. The latter two are None for one value.
+    t distribution. `std` and `ci95` are None if there is only one value.
   """
   array = np.asarray(values, np.float64)
   mean, count = float(array.mean()), len(array)
   if count < 2:
     return {'mean': mean, 'std': None, 'ci95': None}
-  from scipy.special import stdtrit  # a third of a second; only here
+  from scipy.special import stdtrit
 
   std = float(array.std(ddof=1))
   half = float(stdtrit(count - 1, 0.975)) * std / np.sqrt(count)

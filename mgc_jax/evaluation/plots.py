@@ -1,11 +1,11 @@
-"""Pictures of a run: curves, confusion, spectrograms, distribution."""
+"""Plots of runs and studies, as PNG files."""
 
 import pathlib
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure  # no pyplot: files only
+from matplotlib.figure import Figure  # pyplot is not needed for files
 from ml_collections import ConfigDict
 
 from mgc_jax.audio.log_mel import mel_filterbank
@@ -17,8 +17,8 @@ _CURVES = (
   ('window accuracy', ('train_window_accuracy', 'valid_window_accuracy')),
   ('track accuracy', ('valid_track_accuracy',)),
 )
-# From the split that leaks most to the honest one.
-_LADDER_COLORS = ('tab:red', 'tab:orange', 'tab:green')
+# From the protocol that leaks most to the one that does not leak.
+_PROTOCOL_COLORS = ('tab:red', 'tab:orange', 'tab:green')
 _MEL_TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 16000)
 _FINE_FFT_SAMPLES = 1 << 14  # bins about 1 Hz apart
 
@@ -29,7 +29,8 @@ def plot_curves(lines: list[dict[str, Any]], path: pathlib.Path) -> None:
   axes = figure.subplots(1, len(_CURVES))
   for axis, (title, names) in zip(axes, _CURVES, strict=True):
     for name in names:
-      found = [line for line in lines if name in line]  # not all are evaluated
+      # Not every epoch is evaluated.
+      found = [line for line in lines if name in line]
       if found:
         epochs = [line['epoch'] + 1 for line in found]
         values = [line[name] for line in found]
@@ -42,7 +43,7 @@ def plot_curves(lines: list[dict[str, Any]], path: pathlib.Path) -> None:
 
 
 def plot_confusion(results: dict[str, Any], path: pathlib.Path) -> None:
-  """Draws the confusion matrix, true genres as rows."""
+  """Draws the confusion matrix of tracks; its rows are the true genres."""
   counts, genres = np.array(results['confusion_matrix']), results['genres']
   size = 2.5 + 0.5 * len(genres)
   figure = Figure(figsize=(size, size))
@@ -57,7 +58,7 @@ def plot_confusion(results: dict[str, Any], path: pathlib.Path) -> None:
   axis.set_xticks(ticks, genres, rotation=45, ha='right')
   axis.set_yticks(ticks, genres)
   axis.set(
-    xlabel='answered genre',
+    xlabel='predicted genre',
     ylabel='true genre',
     title=f'{results["split"]} tracks, protocol {results["protocol"]}',
   )
@@ -67,12 +68,12 @@ def plot_confusion(results: dict[str, Any], path: pathlib.Path) -> None:
 def plot_spectrograms(
   excerpts: dict[str, np.ndarray], features: ConfigDict, path: pathlib.Path
 ) -> None:
-  """Draws one excerpt of each genre.
+  """Draws the spectrogram of one excerpt of each genre.
 
   Args:
-    excerpts: f[N, F] log-mel frames in dB, by genre.
-    features: `config.features`, for the axes.
-    path: of the PNG.
+    excerpts: maps each genre to f[N, F] log-mel frames in dB.
+    features: `config.features`, which defines the axes.
+    path: the PNG to write.
   """
   columns = min(5, len(excerpts))
   rows = -(-len(excerpts) // columns)
@@ -95,7 +96,7 @@ def plot_spectrograms(
 
 
 def _set_mel_ticks(axis: Axes, features: ConfigDict) -> None:
-  """Marks frequencies on an axis of mel bands."""
+  """Labels the axis of mel bands with frequencies."""
   filters = mel_filterbank(
     features.sample_rate_hz,
     _FINE_FFT_SAMPLES,
@@ -116,9 +117,9 @@ def plot_distribution(
   """Draws the number of tracks of each genre in each split.
 
   Args:
-    counts: i64[C] by split.
+    counts: maps each split to i64[C].
     genres: names of the C genres.
-    path: of the PNG.
+    path: the PNG to write.
   """
   figure = Figure(figsize=(2 + 0.8 * len(genres), 3.5))
   axis = figure.subplots()
@@ -139,33 +140,34 @@ def plot_levels(
   middle_hz: np.ndarray,
   path: pathlib.Path,
 ) -> None:
-  """Draws the level of each band by source, with a standard deviation around.
+  """Draws each source's level by frequency, mean and standard deviation.
 
   Args:
-    levels: f[n, F] of each track, in decibels.
-    source: str[n].
-    middle_hz: f[F], of the bands.
-    path: of the PNG.
+    levels: f[n, F], the level of each track in each band, in decibels.
+    source: str[n], the source of each track.
+    middle_hz: f[F], the centre frequency of each band.
+    path: the PNG to write.
   """
   figure = Figure(figsize=(8, 4))
   axis = figure.subplots()
   for name in np.unique(source):
-    its = levels[source == name]
-    mean, deviation = its.mean(axis=0), its.std(axis=0)
-    axis.plot(middle_hz, mean, label=f'{name} ({len(its)} tracks)')
+    own = levels[source == name]
+    mean, deviation = own.mean(axis=0), own.std(axis=0)
+    axis.plot(middle_hz, mean, label=f'{name} ({len(own)} tracks)')
     axis.fill_between(middle_hz, mean - deviation, mean + deviation, alpha=0.2)
   axis.set(xlabel='Hz', ylabel='mean level, dB', title='Level by source')
   axis.grid(alpha=0.3)
-  axis.legend(handles=axis.lines)  # also of names that begin with _
+  # By default a legend omits names that start with an underscore.
+  axis.legend(handles=axis.lines)
   _save(figure, path)
 
 
-def plot_ladder(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
-  """Draws track accuracy by network and protocol, with its intervals.
+def plot_leakage(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
+  """Draws track accuracy by network and protocol, with 95 % intervals.
 
   Args:
-    rows: of `ladder.table.summarise`.
-    path: of the PNG.
+    rows: made by `leakage.table.summarise`.
+    path: the PNG to write.
   """
   networks = list(dict.fromkeys(row['network'] for row in rows))
   protocols = list(dict.fromkeys(row['protocol'] for row in rows))
@@ -183,14 +185,14 @@ def plot_ladder(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
       mean,
       width,
       yerr=np.maximum(0, [mean - ends[0], ends[1] - mean]),
-      color=_LADDER_COLORS[i % len(_LADDER_COLORS)],
+      color=_PROTOCOL_COLORS[i % len(_PROTOCOL_COLORS)],
       ecolor='gray',
       label=f'split by {protocol}',
     )
     axis.bar_label(bars, fmt='%.0f', label_type='center', color='white')
   axis.set_xticks(range(len(networks)), networks)
-  axis.set(ylabel='tracks right, %', ylim=(0, 100))
-  axis.set_title('The same networks under three splits')
+  axis.set(ylabel='track accuracy, %', ylim=(0, 100))
+  axis.set_title('The same networks under three protocols')
   axis.legend(loc='upper center', bbox_to_anchor=(0.5, -0.08), ncols=3)
   _save(figure, path)
 

@@ -1,4 +1,4 @@
-"""What a model answered: logits of all windows, kept beside a run's results."""
+"""A model's predictions: the logits of all windows, saved in the run folder."""
 
 import csv
 import dataclasses
@@ -16,7 +16,7 @@ from mgc_jax.system import atomic_file
 from mgc_jax.system.errors import DataError
 from mgc_jax.system.printable_text import printable
 
-# What numpy raises for an archive that somebody made up, or that was cut.
+# What numpy raises for a forged or truncated archive.
 _DAMAGES = (
   ArithmeticError,
   AttributeError,
@@ -38,27 +38,28 @@ CSV_FILE = 'predictions.csv'
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-  """Logits of E examples: excerpts, or windows, of tracks."""
+  """Logits of E examples, which are excerpts or windows of tracks."""
 
-  logits: np.ndarray  # f32[E, W, C], of no temperature
-  mask: np.ndarray  # bool[E, W], True where a window is real
+  logits: np.ndarray  # f32[E, W, C], before temperature scaling
+  mask: np.ndarray  # bool[E, W], True where the window is real
   label: np.ndarray  # i64[E]
   track_id: np.ndarray  # str[E]
   genres: tuple[str, ...]  # names of the C genres
-  artist: np.ndarray | None = None  # str[E], '' where unknown; None: none known
+  artist: np.ndarray | None = None  # str[E], '' if unknown; None: not saved
 
   def tracks(self) -> np.ndarray:
-    """Returns str[tracks], the ids in the order of all that is per track."""
+    """Returns str[tracks], the ids in the order of all per-track arrays."""
     return np.unique(self.track_id)
 
   def track_label(self) -> np.ndarray:
-    """Returns i64[tracks]."""
+    """Returns i64[tracks], the true genre of each track."""
     return self.label[np.unique(self.track_id, return_index=True)[1]]
 
   def track_artist(self) -> np.ndarray | None:
-    """Returns str[tracks]; where one is not known the track's own id.
+    """Returns str[tracks], or the track's own id if its artist is unknown.
 
-    None where none is known, as in answers of before artists were kept.
+    None if no artist is known, as in predictions of versions that did not save
+    artists.
     """
     tracks, first = np.unique(self.track_id, return_index=True)
     if self.artist is None or not (self.artist != '').any():
@@ -67,7 +68,7 @@ class Predictions:
     return np.where(artist == '', tracks, artist)
 
   def track_probabilities(self, temperature: float = 1.0) -> np.ndarray:
-    """Returns f64[tracks, C]: `metrics.track_probabilities`.
+    """Returns f64[tracks, C], see `metrics.track_probabilities`.
 
     Args:
       temperature: the logits are divided by it.
@@ -83,39 +84,40 @@ def artist_ci95(
   num_bootstrap: int,
   temperature: float = 1.0,
 ) -> list[float] | None:
-  """Returns the interval of the track accuracy where artists are drawn.
+  """Returns the interval of the track accuracy when artists are resampled.
 
   Args:
-    parts: of one model, or of all folds of one; no track is in two.
-    num_bootstrap: resamplings.
+    parts: the predictions of one model, or of each fold of a cross-validation;
+      no track is in two of them.
+    num_bootstrap: number of bootstrap samples.
     temperature: the logits are divided by it.
 
   Returns:
-    [lo, hi], 95 %; None where of some part no artist is known, or all tracks
-    are of one.
+    [lo, hi], 95 %; None if a part has no known artist, or if all tracks are by
+    one artist.
   """
   found = [part.track_artist() for part in parts]
   artists = [artist for artist in found if artist is not None]
   if len(artists) < len(parts):
     return None
-  right = [
+  correct = [
     part.track_probabilities(temperature).argmax(axis=1) == part.track_label()
     for part in parts
   ]
   return metrics.grouped_bootstrap_ci95(
-    np.concatenate(right), np.concatenate(artists), num_bootstrap
+    np.concatenate(correct), np.concatenate(artists), num_bootstrap
   )
 
 
 def write(
   predictions: Predictions, workdir: pathlib.Path, temperature: float
 ) -> None:
-  """Writes `logits.npz`, and `predictions.csv` for people.
+  """Writes `logits.npz`, and a readable table `predictions.csv`.
 
   Args:
-    predictions: raw.
-    workdir: of the run.
-    temperature: of the probabilities in the table.
+    predictions: uncalibrated.
+    workdir: folder of the run.
+    temperature: applied to the probabilities in the table.
   """
   columns = dataclasses.asdict(predictions)
   columns['genres'] = np.array(columns['genres'], dtype=str)
@@ -146,19 +148,20 @@ def write(
 
 
 def read(workdir: str | os.PathLike) -> Predictions:
-  """Reads `logits.npz` of a run.
+  """Reads the `logits.npz` of a run.
 
   Args:
-    workdir: of the run, evaluated.
+    workdir: folder of a run that has been evaluated.
 
   Raises:
-    DataError: there is none, or it is damaged.
+    DataError: the file is missing or damaged.
   """
   path = pathlib.Path(workdir) / LOGITS_FILE
-  if path.exists() and not path.is_file():  # a pipe waits, a device never ends
+  # Reading a pipe would wait, and reading a device might never end.
+  if path.exists() and not path.is_file():
     raise DataError(f'{path}: not a file')
   try:
-    # numpy does not close a damaged file that it opened itself.
+    # If numpy opens a damaged file itself, it does not close it.
     with path.open('rb') as file, np.load(file, allow_pickle=False) as columns:
       found = {name: columns[name] for name in columns}
     found['genres'] = tuple(map(str, found['genres']))
@@ -172,7 +175,7 @@ def read(workdir: str | os.PathLike) -> Predictions:
 
 
 def _check(predictions: Predictions) -> None:
-  """Raises `ValueError` where columns do not fit together."""
+  """Raises `ValueError` if shapes, types or values are inconsistent."""
   num, width = predictions.mask.shape
   artist = predictions.artist
   columns = [predictions.label, predictions.track_id]
@@ -190,4 +193,4 @@ def _check(predictions: Predictions) -> None:
     and predictions.mask.any(axis=1).all()
     and 0 <= predictions.label.min() <= predictions.label.max() < count
   ):
-    raise ValueError('its columns do not fit together')
+    raise ValueError('its arrays are inconsistent')

@@ -1,4 +1,4 @@
-"""Results for people and for machines: tables, `results.json`."""
+"""Writes results as JSON, and formats them as text tables."""
 
 import json
 import pathlib
@@ -14,7 +14,7 @@ _PACKAGES = ('mgc_jax', 'jax', 'flax', 'optax', 'numpy')
 
 
 def versions() -> dict[str, str]:
-  """Returns the versions of what a result depends on."""
+  """Returns the versions of Python and of the packages that affect results."""
   found = {'python': platform.python_version()}
   for name in _PACKAGES:
     try:
@@ -25,13 +25,13 @@ def versions() -> dict[str, str]:
 
 
 def write_json(path: pathlib.Path, content: dict[str, Any]) -> None:
-  """Writes a file that is whole or absent."""
+  """Writes a JSON file atomically."""
   with atomic_file.writing(path) as partial:
     partial.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
 
 
 def result_table(results: dict[str, Any]) -> str:
-  """Returns what a person wants to know of `results.json`."""
+  """Returns a readable summary of `results.json`."""
   return '\n'.join(
     [
       f'Protocol {results["protocol"]}, split {results["split"]}: '
@@ -50,10 +50,10 @@ def result_table(results: dict[str, Any]) -> str:
 
 
 def accuracy_text(found: dict[str, Any]) -> str:
-  """Returns a track accuracy with its intervals.
+  """Formats a track accuracy with its intervals.
 
   Args:
-    found: with `track_accuracy`, `track_accuracy_ci95`, and
+    found: has `track_accuracy`, `track_accuracy_ci95`, and
       `track_accuracy_ci95_artists`, which may be None.
   """
   low, high = found['track_accuracy_ci95']
@@ -65,20 +65,20 @@ def accuracy_text(found: dict[str, Any]) -> str:
 
 
 def artists_line(found: dict[str, Any]) -> list[str]:
-  """Returns a line that says of how many tracks no artist is known, if any.
+  """Returns a line with the number of tracks without a known artist, if any.
 
   Args:
-    found: with `num_tracks` and `num_tracks_without_artist`.
+    found: has `num_tracks` and `num_tracks_without_artist`.
   """
   number = found['num_tracks_without_artist']
   if not number:
     return []
-  of = f'{number} of {found["num_tracks"]} tracks'
-  return [f'artist unknown   {of}; each counts as one of its own']
+  tracks = f'{number} of {found["num_tracks"]} tracks'
+  return [f'artist unknown   {tracks}; each counts as a separate artist']
 
 
 def genre_table(per_genre: dict[str, dict[str, Any]]) -> list[str]:
-  """Returns lines of precision, recall, F1 and tracks of each genre."""
+  """Returns a table with precision, recall, F1 and tracks of each genre."""
   rows = [
     [
       genre,
@@ -91,7 +91,7 @@ def genre_table(per_genre: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def source_table(per_source: dict[str, dict[str, Any]]) -> list[str]:
-  """Returns lines of each collection's accuracy; none where there is one."""
+  """Returns a table with each source's accuracy; no lines for one source."""
   if len(per_source) < 2:
     return []
   rows = [
@@ -107,7 +107,7 @@ def source_table(per_source: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def calibration_table(found: dict[str, Any]) -> list[str]:
-  """Returns lines of what `calibration.calibration` found."""
+  """Returns a table of the scores of `calibration.calibration`."""
   names = {
     'expected calibration error': 'expected_calibration_error',
     'negative log-likelihood': 'negative_log_likelihood',
