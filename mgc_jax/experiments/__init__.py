@@ -1,4 +1,4 @@
-"""Studies over many runs.
+"""Studies that need many runs.
 
-Sweeps, cross-validation, the leakage study, the shipped models.
+Sweeps, cross-validation, the leakage study, and the shipped models.
 """

@@ -1,11 +1,12 @@
-"""Compares two models, track by track, on tracks that both were tested on.
+"""Compares two models on the same test tracks.
 
-Two intervals that overlap say little of two models that were asked the same:
-most of what makes a track hard is hard for both. The differences of single
-tracks are what is resampled here (the paired bootstrap, Efron and Tibshirani
-1993), and those of whole artists, whose tracks are not independent.
+Overlapping confidence intervals say little about two models that were tested
+on the same tracks, because a track that is hard for one of them is mostly hard
+for both. So this resamples the differences of single tracks (the paired
+bootstrap, Efron and Tibshirani 1993), and also those of whole artists, whose
+tracks are not independent.
 
-Example, of a sweep with --workdir=runs/sweep over folds and
+Example for a sweep with --workdir=runs/sweep over folds and
 --config.augment.filter_db=0.0,6.0:
   python -m mgc_jax.experiments.comparison \
     --workdirs=$(echo runs/sweep/augment.filter_db=6.0/seed0-fold? | tr ' ' ,) \
@@ -24,7 +25,7 @@ from mgc_jax.system import command_line
 from mgc_jax.system.errors import ConfigError
 
 _NUM_BOOTSTRAP = 4000
-# How each is shown: title, scale, digits.
+# How each score is printed: title, scale, digits.
 _MEASURES = {
   'track_accuracy': ('track accuracy, %', 100, 1),
   'negative_log_likelihood': ('negative log-likelihood', 1, 3),
@@ -34,47 +35,49 @@ _MEASURES = {
 def compare(
   workdirs: Sequence[pathlib.Path], against: Sequence[pathlib.Path]
 ) -> dict:
-  """Returns how a model differs from another one.
+  """Compares the scores of two models, track by track.
 
   Args:
-    workdirs: of the one, evaluated: a run, or all folds of one.
-    against: of the other, likewise.
+    workdirs: folders of the first model: one run, or all folds of a
+      cross-validation.
+    against: folders of the second model: one run, or all folds.
 
   Returns:
-    `num_tracks`, and for `track_accuracy` and `negative_log_likelihood` (of
-    tracks, before calibration) `of` the one, `against` the other, the mean
-    `difference`, and of that `ci95`, where tracks are drawn, and
-    `ci95_artists`, where artists are (None where none is known).
+    `num_tracks`, and for each of `track_accuracy` and
+    `negative_log_likelihood` (before calibration) the mean of the first
+    `model`, of the one `against` it, and of their `difference`, with the
+    intervals of the difference: `ci95` if tracks are resampled, `ci95_artists`
+    if artists are (None if no artist is known).
 
   Raises:
-    ConfigError: the two were not tested on the same tracks; or two runs of one
-      model were, so that they are no folds.
-    DataError: a run has no answers, or damaged ones.
+    ConfigError: the models were not tested on the same tracks, or two runs of
+      one model were tested on the same track, so they are not folds.
+    DataError: the predictions of a run are missing or damaged.
   """
   if not workdirs or not against:
-    raise ConfigError('--workdirs, --against: one of them names no run')
-  of, other = _read(workdirs), _read(against)
-  alone = np.setxor1d(of.track_id, other.track_id)
+    raise ConfigError('--workdirs and --against: each must name a run')
+  model, other = _read(workdirs), _read(against)
+  alone = np.setxor1d(model.track_id, other.track_id)
   if len(alone):
     raise ConfigError(
       f'{workdirs[0]} and {against[0]} were tested on different tracks: '
-      f'{len(alone)} are of one only, {alone[0]} among them'
+      f'{len(alone)} were tested by only one, e.g. {alone[0]}'
     )
-  if (of.genre != other.genre).any():
+  if (model.genre != other.genre).any():
     raise ConfigError(
-      f'{workdirs[0]} and {against[0]} were told different genres'
+      f'{workdirs[0]} and {against[0]} have different genres for some tracks'
     )
-  # A run of before artists were kept has none.
-  artist = other.artist if of.artist is None else of.artist
-  found: dict = {'num_tracks': len(of.track_id)}
+  # Versions that did not save artists have none.
+  artist = other.artist if model.artist is None else model.artist
+  found: dict = {'num_tracks': len(model.track_id)}
   for name in _MEASURES:
-    ours, theirs = getattr(of, name), getattr(other, name)
+    ours, theirs = getattr(model, name), getattr(other, name)
     differences = ours - theirs
     found[name] = {
-      'of': float(ours.mean()),
+      'model': float(ours.mean()),
       'against': float(theirs.mean()),
       'difference': float(differences.mean()),
-      'ci95': _ci95(differences, of.track_id),
+      'ci95': _ci95(differences, model.track_id),
       'ci95_artists': None if artist is None else _ci95(differences, artist),
     }
   return found
@@ -85,50 +88,54 @@ def _ci95(differences: np.ndarray, group: np.ndarray) -> list[float] | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Tested:
-  """Tracks that a model was tested on, n of them, by their ids."""
+class _TrackScores:
+  """Scores of the n tracks that a model was tested on, sorted by track id."""
 
   track_id: np.ndarray  # str[n]
   genre: np.ndarray  # str[n]
-  track_accuracy: np.ndarray  # f64[n], 1 where the genre was found
+  track_accuracy: np.ndarray  # f64[n], 1 if the genre is predicted correctly
   negative_log_likelihood: np.ndarray  # f64[n]
-  artist: np.ndarray | None  # str[n]
+  artist: np.ndarray | None = None  # str[n], None if no artist is known
 
 
-def _read(workdirs: Sequence[pathlib.Path]) -> _Tested:
-  parts = [predictions.read(workdir) for workdir in workdirs]
-  label = [part.track_label() for part in parts]
-  rows = [part.track_probabilities() for part in parts]
-  chosen = [p[np.arange(len(y)), y] for p, y in zip(rows, label, strict=True)]
-  columns = {
-    'track_id': [part.tracks() for part in parts],
-    'genre': [np.array(x.genres)[y] for x, y in zip(parts, label, strict=True)],
-    'track_accuracy': [
-      (p.argmax(axis=1) == y) * 1.0 for p, y in zip(rows, label, strict=True)
-    ],
-    'negative_log_likelihood': [-np.log(np.maximum(x, 1e-12)) for x in chosen],
-    'artist': [part.track_artist() for part in parts],
-  }
-  track_id = np.concatenate(columns['track_id'])
+def _read(workdirs: Sequence[pathlib.Path]) -> _TrackScores:
+  parts = [_track_scores(predictions.read(workdir)) for workdir in workdirs]
+  track_id = np.concatenate([part.track_id for part in parts])
   order = np.argsort(track_id, kind='stable')
-  again = track_id[order][1:] == track_id[order][:-1]
-  if again.any():
+  repeated = track_id[order][1:] == track_id[order][:-1]
+  if repeated.any():
     raise ConfigError(
-      f'{workdirs[0]} and the others: {track_id[order][1:][again][0]} was '
-      'tested by two of them; name the folds of one seed'
+      f'{workdirs[0]} and the others: {track_id[order][1:][repeated][0]} was '
+      'tested by two of them; name the folds of one random seed'
     )
-  if any(artist is None for artist in columns['artist']):
-    columns.pop('artist')
-  joined = {name: np.concatenate(x)[order] for name, x in columns.items()}
-  return _Tested(**{'artist': None, **joined})
+  columns: dict[str, np.ndarray] = {}
+  for field in dataclasses.fields(_TrackScores):
+    values = [getattr(part, field.name) for part in parts]
+    if not any(value is None for value in values):
+      columns[field.name] = np.concatenate(values)[order]
+  return _TrackScores(**columns)
+
+
+def _track_scores(found: predictions.Predictions) -> _TrackScores:
+  probabilities, label = found.track_probabilities(), found.track_label()
+  return _TrackScores(
+    track_id=found.tracks(),
+    genre=np.array(found.genres)[label],
+    track_accuracy=(probabilities.argmax(axis=1) == label).astype(float),
+    negative_log_likelihood=metrics.negative_log_likelihood(
+      probabilities, label
+    ),
+    artist=found.track_artist(),
+  )
 
 
 def _text(found: dict) -> str:
+  """Formats the result of `compare`, one line per score."""
   lines = [f'{found["num_tracks"]} tracks; differences with 95 % intervals']
   for name, (title, scale, digits) in _MEASURES.items():
     row = found[name]
-    of, against, difference = (
-      scale * row[x] for x in ('of', 'against', 'difference')
+    model, against, difference = (
+      scale * row[x] for x in ('model', 'against', 'difference')
     )
     bounds = [
       f'{over} {scale * ends[0]:+.{digits}f} to {scale * ends[1]:+.{digits}f}'
@@ -139,7 +146,7 @@ def _text(found: dict) -> str:
       if ends
     ]
     lines.append(
-      f'{title}: {of:.{digits}f} against {against:.{digits}f}, '
+      f'{title}: {model:.{digits}f} against {against:.{digits}f}, '
       f'{difference:+.{digits}f} ({", ".join(bounds)})'
     )
   return '\n'.join(lines)

@@ -1,8 +1,9 @@
-"""Pools the folds of a cross-validation into one result.
+"""Combines the folds of a cross-validation into one result.
 
-Each track is tested in one fold, so the folds' confusion matrices add up to
-that of the whole set. How well the probabilities hold is measured likewise:
-each fold with the temperature that suits the others.
+Each track is tested in exactly one fold, so the sum of the folds' confusion
+matrices is the confusion matrix of the whole data set. The calibration of the
+probabilities is measured with each fold at the temperature that is fitted on
+the other folds.
 
 Example:
   for k in 0 1 2 3 4; do
@@ -12,8 +13,8 @@ Example:
   python -m mgc_jax.experiments.cross_validation \
     --workdirs=$(echo runs/fold? | tr ' ' ,)
 
-With --calibrate=runs/all/bundle that model, trained on all tracks, is given the
-temperature at which the folds' answers are likeliest.
+--calibrate=runs/all/bundle sets the temperature of that model, which is trained
+on all tracks, to the value fitted on the held-out folds.
 """
 
 import dataclasses
@@ -34,18 +35,18 @@ from mgc_jax.training.workdir import CONFIG_FILE, FREE_FIELDS
 _NUM_BOOTSTRAP = 2000
 
 
-def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
-  """Returns the pooled result.
+def combine_folds(workdirs: list[pathlib.Path]) -> dict[str, Any]:
+  """Computes the scores of a cross-validation from the results of its folds.
 
   Args:
-    workdirs: of the folds, each trained and evaluated in its test split.
+    workdirs: folders of all folds, each evaluated on its test split.
 
   Returns:
     The track-level fields of `results.json` over all folds,
     `num_tracks_without_artist`, `num_folds`, and `fold_track_accuracies`.
 
   Raises:
-    ConfigError: they are not all the folds of one cross-validation.
+    ConfigError: the runs are not exactly the folds of one cross-validation.
     DataError: a run has no result.
   """
   if not workdirs:
@@ -59,7 +60,8 @@ def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
       _ = result['genres'], result['split'], result['confusion_matrix']
   except (LookupError, TypeError, AttributeError) as error:
     raise DataError(
-      f'{workdirs[0].parent}: a damaged result (no {error}); run them again'
+      f'{workdirs[0].parent}: a result is damaged (no {error}); '
+      'run the folds again'
     ) from error
   if sorted(folds) != list(range(num_folds)):
     raise ConfigError(
@@ -67,12 +69,14 @@ def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
     )
   for folder, config, result in zip(workdirs, configs, results, strict=True):
     if config != configs[0] or result['genres'] != results[0]['genres']:
-      raise ConfigError(f'{folder}: other settings than {workdirs[0]}')
+      raise ConfigError(
+        f'{folder}: its settings differ from those of {workdirs[0]}'
+      )
     if result['split'] != 'test':
       raise ConfigError(f'{folder}: evaluated on {result["split"]}, not test')
   confusion = np.sum([result['confusion_matrix'] for result in results], axis=0)
   genres = results[0]['genres']
-  # None of a run of before they were counted.
+  # None for a run of a version that did not count them.
   unknown: list[Any] = [
     result.get('num_tracks_without_artist') for result in results
   ]
@@ -87,7 +91,7 @@ def pool(workdirs: list[pathlib.Path]) -> dict[str, Any]:
 
 
 def _settings(path: pathlib.Path) -> dict[str, Any]:
-  """Reads a configuration, less what changes no result."""
+  """Reads a configuration without the fields that cannot change a result."""
   config = _read(path)
   for name in FREE_FIELDS:
     section, _, field = name.partition('.')
@@ -100,32 +104,35 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
   try:
     return dict(json.loads(path.read_text(encoding='utf-8')))
   except (OSError, TypeError, ValueError) as error:
-    raise DataError(f'{path}: {error}; run this fold to its end') from error
+    raise DataError(
+      f'{path}: {error}; finish the training of this fold'
+    ) from error
 
 
-def pool_with_calibration(workdirs: list[pathlib.Path]) -> dict[str, Any]:
-  """Returns what `pool` does, and what the tracks' answers tell.
+def evaluate_folds(workdirs: list[pathlib.Path]) -> dict[str, Any]:
+  """Scores a cross-validation from the results and predictions of its folds.
 
   Args:
-    workdirs: as of `pool`.
+    workdirs: folders of all folds, each evaluated on its test split.
 
   Returns:
-    That of `pool`, `track_accuracy_ci95_artists`, where artists are drawn and
-    not tracks, and `calibration`, of `calibration.cross_calibration`.
+    The fields of `combine_folds`; `track_accuracy_ci95_artists`, for which
+    artists are resampled instead of tracks; and `calibration`, made by
+    `calibration.cross_calibration`.
 
   Raises:
-    ConfigError: as `pool`.
-    DataError: as `pool`, or the answers of a run are missing.
+    ConfigError: the runs are not exactly the folds of one cross-validation.
+    DataError: the result or the predictions of a run are missing.
   """
-  found = pool(workdirs)
+  found = combine_folds(workdirs)
   folds = [predictions.read(folder) for folder in workdirs]
   tracks, counts = np.unique(
-    np.concatenate([answers.tracks() for answers in folds]), return_counts=True
+    np.concatenate([fold.tracks() for fold in folds]), return_counts=True
   )
   if counts.max() > 1:
     raise ConfigError(
-      f'{tracks[counts.argmax()]}: tested in {counts.max()} folds; they are '
-      'not of the same data'
+      f'{tracks[counts.argmax()]}: tested in {counts.max()} folds, which '
+      'therefore do not have the same data'
     )
   return {
     **found,
@@ -136,26 +143,26 @@ def pool_with_calibration(workdirs: list[pathlib.Path]) -> dict[str, Any]:
   }
 
 
-def calibrate(
+def set_temperature(
   bundle_dir: pathlib.Path, workdir: pathlib.Path, temperature: float
 ) -> None:
   """Sets the temperature of a model that was trained on all tracks.
 
   Args:
-    bundle_dir: of the model.
-    workdir: of a fold, whose settings the model must have.
-    temperature: of `cross_calibration`.
+    bundle_dir: the bundle of the model; it is rewritten.
+    workdir: folder of a fold, whose settings the model must have.
+    temperature: fitted by `cross_calibration`.
 
   Raises:
-    ConfigError: the bundle is not of the folds' model.
-    DataError: a bundle cannot be read, or written.
+    ConfigError: the settings or genres of the bundle differ from the fold's.
+    DataError: a bundle cannot be read or written.
   """
   bundle, other = bundles.load(bundle_dir), bundles.load(workdir / 'bundle')
   for section in ('features', 'windows', 'model'):
     if bundle.config[section] != other.config[section]:
-      raise ConfigError(f'{bundle_dir}: other {section} than {workdir}')
+      raise ConfigError(f'{bundle_dir}: its {section} differ from {workdir}')
   if bundle.genres != other.genres:
-    raise ConfigError(f'{bundle_dir}: other genres than {workdir}')
+    raise ConfigError(f'{bundle_dir}: its genres differ from {workdir}')
   changed = dataclasses.replace(bundle, temperature=temperature)
   try:
     bundles.save(changed, bundle_dir)
@@ -166,7 +173,7 @@ def calibrate(
 def main() -> None:
   """Prints the pooled result."""
   workdirs = [pathlib.Path(folder) for folder in flags.FLAGS.workdirs]
-  found = pool_with_calibration(workdirs)
+  found = evaluate_folds(workdirs)
   folds = ', '.join(f'{x:.1%}' for x in found['fold_track_accuracies'])
   lines = [
     f'Protocol {found["protocol"]}, {found["num_folds"]} folds, '
@@ -181,7 +188,7 @@ def main() -> None:
   print('\n'.join(lines))
   if flags.FLAGS.calibrate:
     bundle = pathlib.Path(flags.FLAGS.calibrate)
-    calibrate(bundle, workdirs[0], found['calibration']['temperature'])
+    set_temperature(bundle, workdirs[0], found['calibration']['temperature'])
     print(f'{bundle}: has this temperature')
 
 

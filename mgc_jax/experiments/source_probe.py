@@ -1,10 +1,10 @@
-"""Whether collections can be told apart by their sound alone.
+"""Tests whether data sources can be told apart by their sound alone.
 
-Where genres come from different collections, a model may learn the collection:
-its microphone, its codec, its loudness. A linear model is asked which one a
-track is from, given nothing but the mean level of each mel band; what it finds
-over chance is a shortcut that is open to every model. Closing the band at
-`config.features.max_frequency_hz` takes the codec's part away.
+If genres come from different sources, a model may learn to recognise the source
+by its microphones, codec or loudness instead of the genre. Here a linear model
+predicts the source of each track from the mean level of each mel band. Accuracy
+above chance means that every model can take this shortcut. A lower
+`config.features.max_frequency_hz` removes the part that is due to the codec.
 
 Examples:
   python -m mgc_jax.experiments.source_probe --config=configs/crnn.py \
@@ -31,35 +31,37 @@ from mgc_jax.system import command_line, figure_file, jax_runtime
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.printable_text import printable
 
-# By name: run as a command, this module's own is __main__.
+# Named explicitly because __name__ is __main__ when run as a command.
 _logger = logging.getLogger('mgc_jax.experiments.source_probe')
 _NUM_FOLDS = 5
-_NUM_NAMED = 5  # bands, on the screen
+_NUM_PRINTED_BANDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Probe:
-  """What a linear model found."""
+class ProbeResult:
+  """How well a linear model tells sources apart."""
 
   sources: tuple[str, ...]
-  num_excerpts: tuple[int, ...]  # of each
-  balanced_accuracy: float  # mean of the sources' recalls, on unheard groups
-  weight: np.ndarray  # f64[F], how much each band tells
+  num_excerpts: tuple[int, ...]  # of each source
+  balanced_accuracy: float  # mean recall of the sources, on held-out groups
+  weight: np.ndarray  # f64[F], mean absolute coefficient of each band
 
 
-def probe(levels: np.ndarray, source: np.ndarray, group: np.ndarray) -> Probe:
-  """Asks a linear model for the source of each track.
+def probe_sources(
+  levels: np.ndarray, source: np.ndarray, group: np.ndarray
+) -> ProbeResult:
+  """Cross-validates a linear model that predicts the source of each track.
 
-  Logistic regression on standardised levels, by cross-validation over groups;
-  sources weigh alike, so chance is one over their number.
+  The model is logistic regression on standardised levels. All sources have the
+  same weight, so the accuracy of chance is one over their number.
 
   Args:
-    levels: f[n, F], mean of each band in decibels.
-    source: str[n].
-    group: [n], what must not be in both splits, e.g. an artist.
+    levels: f[n, F], the mean level of each track in each band, in decibels.
+    source: str[n], the source of each track.
+    group: [n], e.g. the artist; no group is in both train and test split.
 
   Raises:
-    DataError: there are not two sources, or one has too few groups.
+    DataError: there is only one source, or a source has too few groups.
   """
   from sklearn.linear_model import LogisticRegression
   from sklearn.metrics import balanced_accuracy_score
@@ -70,12 +72,12 @@ def probe(levels: np.ndarray, source: np.ndarray, group: np.ndarray) -> Probe:
   sources, num_excerpts = np.unique(source, return_counts=True)
   if len(sources) < 2:
     raise DataError(
-      f'one source only ({sources[0]}); name folders or manifests of two, or '
-      'data with a column source'
+      f'one source only ({sources[0]}); name the folders or manifests of at '
+      'least two sources, or a manifest with a column source'
     )
   for name in sources:
     if len(set(group[source == name])) < _NUM_FOLDS:
-      raise DataError(f'{name}: under {_NUM_FOLDS} artists or files')
+      raise DataError(f'{name}: fewer than {_NUM_FOLDS} artists or files')
   model = make_pipeline(
     StandardScaler(),
     LogisticRegression(C=0.1, class_weight='balanced', max_iter=2000),
@@ -83,7 +85,7 @@ def probe(levels: np.ndarray, source: np.ndarray, group: np.ndarray) -> Probe:
   folds = StratifiedGroupKFold(_NUM_FOLDS, shuffle=True, random_state=0)
   found = cross_val_predict(model, levels, source, groups=group, cv=folds)
   model.fit(levels, source)
-  return Probe(
+  return ProbeResult(
     tuple(map(str, sources)),
     tuple(map(int, num_excerpts)),
     float(balanced_accuracy_score(source, found)),
@@ -92,16 +94,16 @@ def probe(levels: np.ndarray, source: np.ndarray, group: np.ndarray) -> Probe:
 
 
 def tracks_of(words: list[str], data: ConfigDict) -> list[Track]:
-  """Lists the tracks of folders and manifests, each a source of its name.
+  """Lists the tracks of folders and manifests, each of which is one source.
 
   Args:
-    words: folders `DIR/<genre>/<track>`, and manifests beside their audio. One
-      genre is enough.
-    data: `config.data`, for what else a source wants to know.
+    words: folders `DIR/<genre>/<track>`, and manifests that are in the folder
+      of their audio. One genre is enough. The source is named after the folder.
+    data: `config.data`, which has the other settings of a source.
 
   Raises:
-    ConfigError: two of them have the same name.
-    DataError: one cannot be read.
+    ConfigError: two sources have the same name.
+    DataError: a folder or manifest cannot be read.
   """
   found: dict[str, list[Track]] = {}
   for word in words:
@@ -114,7 +116,7 @@ def tracks_of(words: list[str], data: ConfigDict) -> list[Track]:
       name, tracks = path.parent.name, read_manifest(path, path.parent)
     name = printable(os.fsencode(name).decode('utf-8', 'backslashreplace'))
     if name in found:
-      raise ConfigError(f'{word}: another source is called {name}, too')
+      raise ConfigError(f'{word}: another source is also called {name}')
     found[name] = [
       dataclasses.replace(t, track_id=f'{name}/{t.track_id}', source=name)
       for t in tracks
@@ -145,7 +147,7 @@ def main(words: list[str]) -> None:
   known = source != ''
   if not known.any():
     raise DataError('no track has a source')
-  found = probe(levels[known], source[known], group[known])
+  found = probe_sources(levels[known], source[known], group[known])
   features = config.features
   middle_hz = mel_frequencies(
     features.num_bands + 2,
@@ -158,7 +160,7 @@ def main(words: list[str]) -> None:
     f'told apart by mean levels up to {features.max_frequency_hz:g} Hz: '
     f'{found.balanced_accuracy:.1%} (chance {1 / len(found.sources):.1%})'
   )
-  telling = np.argsort(-found.weight)[:_NUM_NAMED]
+  telling = np.argsort(-found.weight)[:_NUM_PRINTED_BANDS]
   named = ', '.join(f'{middle_hz[i]:.0f}' for i in telling)
   print(f'bands that tell most: {named} Hz')
   if flags.FLAGS.plot:

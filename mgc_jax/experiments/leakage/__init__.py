@@ -1,1 +1,1 @@
-"""What a leaking split is worth: `python -m mgc_jax.experiments.leakage`."""
+"""The leakage study: how much a leaking split inflates accuracy."""

@@ -1,18 +1,17 @@
 """Measures how much a leaking split inflates accuracy.
 
 The three baseline networks and ours are trained in the same way under three
-protocols: window (windows of one track in both splits, as in the baseline),
-track (tracks are kept whole, but artists are in both splits) and artist (no
-artist is in both). Each is trained with several seeds, and only the split
-differs. --test_fraction sets the size of random test splits. With
---artist_split=given, the artist protocol uses the manifest's own split and is
-evaluated on its test split, or on valid if it has no test split.
+protocols: window (windows of one track are in both splits, as in the baseline),
+track (tracks stay whole, but artists are in both splits) and artist (no artist
+is in both). Each is trained with several seeds, and only the split differs.
+--test_fraction sets the size of random test splits. With --artist_split=given,
+the artist protocol uses the manifest's own split and is evaluated on its test
+split, or on valid if it has no test split.
 
-Stopped and started again it goes on. It writes ladder.md, ladder.json and
-ladder.png.
+If it is interrupted, the same command resumes it. It writes leakage.md,
+leakage.json and leakage.png.
 
-Example, on ready-made frames, of which there are 12.9 a second as there are of
-audio:
+Example with precomputed frames, at 12.9 frames per second as from audio:
   python -m mgc_jax.experiments.leakage \
     --artist_split=given --test_fraction=0.308 \
     --config.data.source=manifest --config.data.root=$DATA/gtzan_logmel \
@@ -26,7 +25,7 @@ import sys
 from absl import flags
 
 from mgc_jax.evaluation import report
-from mgc_jax.experiments.leakage.plan import NETWORKS, plan_ladder
+from mgc_jax.experiments.leakage.plan import NETWORKS, plan_runs
 from mgc_jax.experiments.sweep.plan import Run
 from mgc_jax.experiments.sweep.runner import (
   check_run,
@@ -37,9 +36,8 @@ from mgc_jax.experiments.sweep.runner import (
 from mgc_jax.system import atomic_file, command_line, figure_file
 from mgc_jax.system.errors import DataError
 
-_logger = logging.getLogger(
-  'mgc_jax.experiments.leakage'
-)  # this module's own is __main__
+# Named explicitly because __name__ is __main__.
+_logger = logging.getLogger('mgc_jax.experiments.leakage')
 
 
 def main() -> None:
@@ -47,7 +45,7 @@ def main() -> None:
   from mgc_jax.experiments.leakage import table  # imports JAX
 
   workdir = pathlib.Path(flags.FLAGS.workdir)
-  planned = plan_ladder(
+  planned = plan_runs(
     flags.FLAGS.networks,
     parse_seeds(flags.FLAGS.seeds),
     _OVERRIDES,
@@ -58,7 +56,7 @@ def main() -> None:
   runs = [run for group in planned.values() for run in group]
   for run in runs:
     check_run(_config_path(run), run)
-  # Seed by seed: a ladder of one seed stands early.
+  # Seed by seed, so that the first seed is complete early.
   runs.sort(key=lambda run: run.seed)
   for number, run in enumerate(runs, 1):
     if not run.result():
@@ -68,15 +66,15 @@ def main() -> None:
   text = table.markdown(rows)
   print(text)
   try:
-    report.write_json(workdir / 'ladder.json', {'rows': rows})
-    atomic_file.write_bytes(workdir / 'ladder.md', f'{text}\n'.encode())
+    report.write_json(workdir / 'leakage.json', {'rows': rows})
+    atomic_file.write_bytes(workdir / 'leakage.md', f'{text}\n'.encode())
   except OSError as error:
-    raise DataError(f'{workdir}: the ladder is not written: {error}') from error
-  picture = workdir / 'ladder.png'
+    raise DataError(f'{workdir}: the table was not written: {error}') from error
+  picture = workdir / 'leakage.png'
   with figure_file.never_stopping(picture):
     from mgc_jax.evaluation import plots
 
-    plots.plot_ladder(rows, picture)
+    plots.plot_leakage(rows, picture)
 
 
 def _config_path(run: Run) -> str:
@@ -86,7 +84,7 @@ def _config_path(run: Run) -> str:
 if __name__ == '__main__':
   _OVERRIDES = take_overrides(sys.argv)
   flags.DEFINE_string('configs', 'configs', 'Folder of the config files.')
-  flags.DEFINE_list('networks', list(NETWORKS), 'Those of the ladder.')
+  flags.DEFINE_list('networks', list(NETWORKS), 'Networks to train.')
   flags.DEFINE_list('seeds', ['0', '1', '2'], 'Seeds of every row: 0,1,2.')
   flags.DEFINE_float(
     'test_fraction', 0.3, 'Of the tracks, where the split is random.', 0.0, 1.0
@@ -95,7 +93,7 @@ if __name__ == '__main__':
     'artist_split',
     'random',
     ['random', 'given'],
-    'Where the artist rung has its split from.',
+    'The split of the artist protocol.',
   )
-  flags.DEFINE_string('workdir', 'runs/ladder', 'Folder of all its runs.')
+  flags.DEFINE_string('workdir', 'runs/leakage', 'Folder of all its runs.')
   command_line.run(main)

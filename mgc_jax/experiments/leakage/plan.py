@@ -1,4 +1,4 @@
-"""Which runs the ladder consists of."""
+"""Plans the runs of the leakage study."""
 
 import itertools
 import pathlib
@@ -7,7 +7,7 @@ from mgc_jax.experiments.sweep.plan import Run, split_override
 from mgc_jax.system.errors import ConfigError
 
 PROTOCOLS = ('window', 'track', 'artist')
-# By their config files.
+# Named after their config files.
 NETWORKS = (
   'baseline/cnn',
   'baseline/lstm',
@@ -16,7 +16,8 @@ NETWORKS = (
   'lstm',
   'crnn',
 )
-# Windows of 6 s, half overlapping, as the seed's; frames as those ready-made.
+# Windows of 6 s that overlap by half, as in the baseline, and frames as in the
+# precomputed GTZAN features.
 _ALL = {
   'data.examples': 'window',
   'data.valid_fraction': '0.0',
@@ -33,18 +34,24 @@ _ALL = {
   'train.patience_epochs': '0',
   'train.checkpoint_every_steps': '0',
 }
-# Of so few frames the seed's blocks would leave nothing.
-_SEED_S = {
+# The pooling of the baseline would leave nothing of so few frames.
+_BASELINE = {
   'model.cnn.padding': 'SAME',
   'model.cnn.pool_frames': '(2,2,2,2,2)',
   'model.cnn.pool_bands': '(2,2,2,2,2)',
 }
-_LADDER_S = ('seed', 'data.split_seed', 'data.protocol', 'data.test_fraction')
-# One member, as the seed's are no ensembles, and its windows: 16 excerpts of 4.
+_SET_BY_STUDY = (
+  'seed',
+  'data.split_seed',
+  'data.protocol',
+  'data.test_fraction',
+)
+# One member, because the baselines are not ensembles. A batch has as many
+# windows as 16 excerpts of 4.
 _OURS = {'model.num_members': '1', 'train.batch_size': '64'}
 
 
-def plan_ladder(
+def plan_runs(
   networks: list[str],
   seeds: list[int],
   overrides: list[str],
@@ -55,39 +62,41 @@ def plan_ladder(
   """Returns the runs of each network and protocol.
 
   Args:
-    networks: of `NETWORKS`.
-    seeds: of each; a random split has the seed of its run.
-    overrides: `--config.FIELD=VALUE`, of all runs, over what the ladder sets.
-    workdir: of the ladder; each run has a folder in it.
-    test_fraction: of the tracks, of random splits.
-    artist_split: `random`, or `given`.
+    networks: some of `NETWORKS`.
+    seeds: random seeds; each network is trained with each of them. A random
+      split uses the seed of its run.
+    overrides: `--config.FIELD=VALUE` for all runs; they take precedence over
+      the settings of this study.
+    workdir: folder of the study, which has a subfolder for each run.
+    test_fraction: fraction of the tracks in the test split of random splits.
+    artist_split: `random` or `given`, the split of the artist protocol.
 
   Raises:
     ConfigError: a network or seed is missing, unknown or named twice, or an
-      override has no value or is of what the ladder sets.
+      override has no value or must not be changed.
   """
   unknown = set(networks) - set(NETWORKS)
   if unknown:
     raise ConfigError(
-      f'--networks={",".join(sorted(unknown))}: must be of '
+      f'--networks={",".join(sorted(unknown))}: must be from '
       + ', '.join(NETWORKS)
     )
   for flag, values in (('networks', networks), ('seeds', seeds)):
     if not values or len(set(values)) < len(values):
-      raise ConfigError(f'--{flag}: names none, or one twice')
+      raise ConfigError(f'--{flag}: must name at least one, and none twice')
   given = {}
   for override in overrides:
     name, value = split_override(override)
-    if name in _LADDER_S:
-      raise ConfigError(f'{override}: the ladder sets it; see --help')
+    if name in _SET_BY_STUDY:
+      raise ConfigError(f'{override}: is set by the study; see --help')
     given[name] = value
   found: dict[tuple[str, str], list[Run]] = {}
   for network, protocol in itertools.product(networks, PROTOCOLS):
-    leads_to_given = protocol == 'artist' and artist_split == 'given'
+    is_given = protocol == 'artist' and artist_split == 'given'
     fields = {
       **_ALL,
-      **(_SEED_S if network.startswith('baseline/') else _OURS),
-      'data.protocol': 'given' if leads_to_given else protocol,
+      **(_BASELINE if network.startswith('baseline/') else _OURS),
+      'data.protocol': 'given' if is_given else protocol,
       'data.test_fraction': str(test_fraction),
     }
     found[network, protocol] = [

@@ -1,10 +1,10 @@
-"""The rows of the ladder: networks and protocols, each over several seeds."""
+"""Summarises the runs of the leakage study in a table."""
 
 from typing import Any
 
 import numpy as np
 
-from mgc_jax.evaluation import predictions
+from mgc_jax.evaluation import metrics, predictions
 from mgc_jax.experiments.leakage.plan import PROTOCOLS
 from mgc_jax.experiments.sweep.plan import Run
 from mgc_jax.system.tables import markdown_table
@@ -13,32 +13,33 @@ from mgc_jax.system.tables import markdown_table
 def summarise(
   network: str, protocol: str, runs: list[Run], num_bootstrap: int = 2000
 ) -> dict[str, Any]:
-  """Returns a row of the ladder.
+  """Summarises the runs of one network under one protocol.
 
   Args:
-    network: of `NETWORKS`.
-    protocol: of `PROTOCOLS`.
-    runs: finished, one per seed.
-    num_bootstrap: resamplings of the tracks.
+    network: one of `NETWORKS`.
+    protocol: one of `PROTOCOLS`.
+    runs: finished runs, one per seed.
+    num_bootstrap: number of bootstrap samples.
 
   Returns:
-    `network`, `protocol`, `num_params`, `num_tracks`, and of `window_accuracy`
-    and `track_accuracy` the `mean` and `std` over seeds; of the latter also
-    `ci95`, the percentile bootstrap's interval: tracks are drawn, each with the
-    answers of all seeds that tested it.
+    `network`, `protocol`, `seeds`, `num_params`, `num_tracks`, and for
+    `window_accuracy` and `track_accuracy` the `mean` and `std` over seeds. The
+    latter also has `ci95`, the bootstrap interval for which tracks are
+    resampled, each with the predictions of all seeds that tested it.
   """
   results = [run.finished_result() for run in runs]
-  hits: dict[str, list[float]] = {}
-  for run in runs:
-    answers = predictions.read(run.workdir)
-    right = answers.track_probabilities().argmax(1) == answers.track_label()
-    for track, hit in zip(answers.tracks(), right, strict=True):
-      hits.setdefault(track, []).append(float(hit))
-  # Of random splits a track is tested by some of the seeds only.
-  sums, counts = (np.array([f(x) for x in hits.values()]) for f in (sum, len))
-  rng = np.random.default_rng(0)
-  drawn = rng.integers(0, len(sums), (num_bootstrap, len(sums)))
-  means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+  found = [predictions.read(run.workdir) for run in runs]
+  tracks = np.concatenate([seed.tracks() for seed in found])
+  correct = np.concatenate(
+    [
+      seed.track_probabilities().argmax(axis=1) == seed.track_label()
+      for seed in found
+    ]
+  )
+  # With random splits, a track is tested by some of the seeds only.
+  number = {track: i for i, track in enumerate(dict.fromkeys(tracks))}
+  group = np.array([number[track] for track in tracks])
+  ci95 = metrics.grouped_bootstrap_ci95(correct, group, num_bootstrap)
   row: dict[str, Any] = {
     'network': network,
     'protocol': protocol,
@@ -50,23 +51,24 @@ def summarise(
     values = [result[name] for result in results]
     std = float(np.std(values, ddof=1)) if len(values) > 1 else None
     row[name] = {'mean': float(np.mean(values)), 'std': std}
-  row['track_accuracy']['ci95'] = np.percentile(means, [2.5, 97.5]).tolist()
+  # A single track has no interval.
+  row['track_accuracy']['ci95'] = ci95 or [float(correct.mean())] * 2
   return row
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-  """Returns the ladder as a Markdown table, a line per network.
+  """Returns a Markdown table with a line per network.
 
   Args:
-    rows: of `summarise`.
+    rows: made by `summarise`.
   """
   header = ['network', 'parameters']
   header += [f'{p}: windows | {p}: tracks' for p in PROTOCOLS]
   lines = []
   for network in dict.fromkeys(row['network'] for row in rows):
-    mine = [row for row in rows if row['network'] == network]
-    cells = [network, f'{mine[0]["num_params"]:,}']
-    for row in mine:
+    own = [row for row in rows if row['network'] == network]
+    cells = [network, f'{own[0]["num_params"]:,}']
+    for row in own:
       low, high = row['track_accuracy']['ci95']
       cells += [
         _accuracy(row['window_accuracy']),

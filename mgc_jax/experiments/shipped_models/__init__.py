@@ -1,4 +1,1 @@
-"""Builds the models that come with the package.
-
-`python -m mgc_jax.experiments.shipped_models.build`.
-"""
+"""Builds the models that are shipped with the package."""

@@ -1,9 +1,9 @@
-"""Trains the models that come with the package, and writes their cards.
+"""Trains the models that are shipped with the package; writes their cards.
 
-Of each model the folds of a cross-validation over artists are trained first:
-they say how good it is, and at which temperature its probabilities hold. Then
-it is trained on all tracks, to the last epoch. Stopped and started again it
-goes on.
+For each model, an artist-disjoint cross-validation is trained first. It gives
+the accuracy of the model and the temperature that calibrates it. Then the model
+is trained on all tracks, to the last epoch. If it is interrupted, the same
+command resumes it.
 
 Example:
   python -m mgc_jax.experiments.shipped_models.build --root=$DATA/gtzan_logmel
@@ -21,7 +21,8 @@ from mgc_jax.inference import pretrained
 from mgc_jax.system import command_line
 from mgc_jax.system.errors import ConfigError, DataError
 
-_logger = logging.getLogger('mgc_jax.inference.pretrained')
+# Named explicitly because __name__ is __main__ when run as a command.
+_logger = logging.getLogger('mgc_jax.experiments.shipped_models')
 _COMMAND = (
   'python -m mgc_jax.experiments.shipped_models.build --root=$DATA/gtzan_logmel'
 )
@@ -30,13 +31,13 @@ _COMMAND = (
 def plan_model(
   root: str, workdir: pathlib.Path, num_folds: int, overrides: tuple[str, ...]
 ) -> tuple[list[Run], Run]:
-  """Returns the runs of the folds, and that of the model itself.
+  """Returns the runs of the folds, and the run on all tracks.
 
   Args:
-    root: the folder of the frames, with their `manifest.csv`.
-    workdir: of this model; each run has a folder in it.
-    num_folds: of the cross-validation.
-    overrides: `--config.FIELD=VALUE` of all runs.
+    root: folder of the frames and their `manifest.csv`.
+    workdir: folder of this model, which has a subfolder for each run.
+    num_folds: number of folds of the cross-validation.
+    overrides: `--config.FIELD=VALUE` for all runs.
   """
   fields = {
     'data.source': 'manifest',
@@ -71,16 +72,16 @@ def build(
   Args:
     name: cnn, lstm or crnn.
     config: path of its config file.
-    runs: of `plan_model`.
-    target: folder of the bundle; replaced.
+    runs: made by `plan_model`.
+    target: folder of the bundle, which is replaced.
 
   Raises:
-    ConfigError: a run that is there has other settings.
+    ConfigError: the folder of a run has a run with other settings.
     DataError: a run failed, or the bundle cannot be written.
   """
   from mgc_jax.experiments.cross_validation import (
-    calibrate,
-    pool_with_calibration,
+    evaluate_folds,
+    set_temperature,
   )
   from mgc_jax.experiments.shipped_models import golden_outputs
   from mgc_jax.experiments.shipped_models.card import model_card
@@ -93,14 +94,15 @@ def build(
     if not run.result():
       _logger.info('%s: run %d of %d', name, number, len(folds) + 1)
       train(config, run)
-  found = pool_with_calibration([run.workdir for run in folds])
+  found = evaluate_folds([run.workdir for run in folds])
   partial = target.with_name(f'{name}.partial')
   try:
     shutil.rmtree(partial, ignore_errors=True)
-    killed = shutil.ignore_patterns('*.partial')  # while it was written
-    shutil.copytree(whole.workdir / 'bundle', partial, ignore=killed)
+    # A run that was killed may have left partial files.
+    unfinished = shutil.ignore_patterns('*.partial')
+    shutil.copytree(whole.workdir / 'bundle', partial, ignore=unfinished)
     temperature = found['calibration']['temperature']
-    calibrate(partial, folds[0].workdir, temperature)
+    set_temperature(partial, folds[0].workdir, temperature)
     bundle = bundles.load(partial)
     golden_outputs.write(bundle, partial)
     text = model_card(name, bundle.num_params, found, _COMMAND)

@@ -1,8 +1,9 @@
-"""What a bundle answered where it was made: `golden_outputs.npz` beside it.
+"""Golden outputs: a bundle's logits on the machine that trained it.
 
-Another machine, another version of a library or another bundle format should
-answer alike; a test compares. The frames are of the synthetic corpus, which
-anybody may copy.
+They are saved as `golden_outputs.npz` in the folder of the bundle. A test
+checks that another machine, library version or bundle format gives the same
+logits. The frames come from the synthetic corpus, which has no copyright
+restrictions.
 """
 
 import os
@@ -25,11 +26,11 @@ _NUM_TRACKS = 2
 
 
 def window_logits(bundle: Bundle, frames: np.ndarray) -> np.ndarray:
-  """Returns f32[E, W, C], a bundle's answers, of no temperature.
+  """Returns f32[E, W, C], a bundle's logits before temperature scaling.
 
   Args:
-    bundle: whose features the frames have.
-    frames: f16[E, N, F] in dB, excerpts of one length.
+    bundle: its feature settings must be those of the frames.
+    frames: f16[E, N, F] in dB, excerpts of the same length.
   """
   forward = make_forward(
     create_model(bundle.config), bundle.config.windows, data_mesh()
@@ -41,11 +42,11 @@ def window_logits(bundle: Bundle, frames: np.ndarray) -> np.ndarray:
 
 
 def write(bundle: Bundle, directory: str | os.PathLike) -> None:
-  """Writes frames of made-up music, and a bundle's answers to them.
+  """Writes frames of synthetic music and a bundle's logits for them.
 
   Args:
-    bundle: to be asked.
-    directory: of the bundle.
+    bundle: the bundle to run.
+    directory: folder of the bundle.
 
   Raises:
     OSError: the folder cannot be written.
@@ -67,13 +68,13 @@ def write(bundle: Bundle, directory: str | os.PathLike) -> None:
 
 
 def read(directory: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
-  """Returns f16[E, N, F] frames and the f32[E, W, C] logits of a bundle.
+  """Reads f16[E, N, F] frames and a bundle's f32[E, W, C] logits for them.
 
   Args:
-    directory: of the bundle.
+    directory: folder of the bundle.
 
   Raises:
-    DataError: there are none, or they are damaged.
+    DataError: the file is missing or damaged.
   """
   path = pathlib.Path(directory) / FILE
   try:

@@ -1,1 +1,1 @@
-"""Several seeds of several settings: `python -m mgc_jax.experiments.sweep`."""
+"""Trains several seeds of several settings and compares them."""

@@ -1,17 +1,17 @@
 """Trains several seeds of several settings, and compares them in one table.
 
-Runs follow one another; what was interrupted is resumed and what is finished
-is not repeated, so the same command again prints the table. Each value of a
-field is a row, several fields give all combinations. Folds are added up: with
---config.data.num_folds=5 --config.data.fold=0,1,2,3,4 a seed is trained five
-times and scored once, on all tracks.
+Runs are trained one after another. Interrupted runs are resumed and finished
+ones are not repeated, so the same command prints the table again. Each value of
+a field is a row; several fields give all combinations. Folds are combined: with
+--config.data.num_folds=5 --config.data.fold=0,1,2,3,4, each seed is trained
+five times and scored once, on all tracks.
 
 Examples:
   python -m mgc_jax.experiments.sweep --config=configs/cnn.py --seeds=0,1,2
   python -m mgc_jax.experiments.sweep --config=configs/cnn.py --seeds=0,1,2 \
     --config.train.learning_rate=0.001,0.002 --workdir=runs/rates
 
-As an array job under SLURM each task has its share of the runs:
+In a SLURM array job, each task trains its share of the runs:
   sbatch --array=0-5 --gpus=1 --wrap="python -m mgc_jax.experiments.sweep ..."
 """
 
@@ -34,7 +34,7 @@ from mgc_jax.experiments.sweep.runner import (
 )
 from mgc_jax.system import command_line
 
-# By name: this module's own is __main__.
+# Named explicitly because __name__ is __main__.
 _logger = logging.getLogger('mgc_jax.experiments.sweep')
 
 
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _default_workdir(path: str) -> str:
-  """Names a sweep by its settings; with more seeds it is the same sweep."""
+  """Names a sweep by its settings, so that more seeds can be added to it."""
   settings = [load_config(path, ()).to_json(sort_keys=True), sorted(_OVERRIDES)]
   digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:8]
   return f'runs/sweep-{pathlib.Path(path).stem}-{digest}'

@@ -1,4 +1,4 @@
-"""Which runs a sweep consists of, and whose turn they are."""
+"""Plans the runs of a sweep and divides them among tasks."""
 
 import dataclasses
 import hashlib
@@ -21,13 +21,13 @@ _RESULTS_FILE = 'results.json'
 class Run:
   """One training run of a sweep."""
 
-  row: str  # what it has that other rows have not: field=value, ...
+  row: str  # the fields that differ between rows: field=value, ...
   seed: int
   overrides: tuple[str, ...]  # --config.FIELD=VALUE
   workdir: pathlib.Path
 
   def result(self) -> dict[str, Any] | None:
-    """Returns its `results.json`; None where it has none that can be read."""
+    """Returns its `results.json`; None if it is missing or damaged."""
     path = self.workdir / _RESULTS_FILE
     try:
       found = dict(json.loads(path.read_text(encoding='utf-8')))
@@ -36,7 +36,7 @@ class Run:
       return None
 
   def finished_result(self) -> dict[str, Any]:
-    """Returns what `result` does; raises `DataError` where it has none."""
+    """Returns its `results.json`; raises `DataError` if there is none."""
     found = self.result()
     if found is None:
       raise DataError(f'{self.workdir}: this run has no result')
@@ -44,11 +44,11 @@ class Run:
 
 
 def split_values(text: str) -> list[str]:
-  """Splits at commas, but for those in brackets or quotes.
+  """Splits at commas outside of brackets and quotes.
 
   Args:
-    text: `a,b`; a tuple is one value, as in `(1,2),(3,4)`, and so is what is
-      in quotes, which are taken away.
+    text: e.g. `a,b`. A tuple is one value, as in `(1,2),(3,4)`, and so is a
+      quoted text, whose quotes are removed.
   """
   whole = (r'\([^()]*\)', r'\[[^\[\]]*\]', r"'[^']*'", r'"[^"]*"', r'[^,]')
   values = re.findall(f'(?:{"|".join(whole)})+', text) or ['']
@@ -56,10 +56,10 @@ def split_values(text: str) -> list[str]:
 
 
 def split_override(override: str) -> tuple[str, str]:
-  """Returns field and value of `--config.FIELD=VALUE`.
+  """Returns the field and the value of `--config.FIELD=VALUE`.
 
   Raises:
-    ConfigError: it has no value.
+    ConfigError: the value is missing.
   """
   name, equals, text = override.removeprefix('--config.').partition('=')
   if not equals:
@@ -70,27 +70,27 @@ def split_override(override: str) -> tuple[str, str]:
 def plan(
   seeds: list[int], overrides: list[str], workdir: pathlib.Path
 ) -> list[Run]:
-  """Returns the runs, row by row, seed by seed, fold by fold.
+  """Returns the runs, ordered by row, then seed, then fold.
 
   Args:
-    seeds: of each row.
-    overrides: `--config.FIELD=VALUE[,VALUE]`; those with several values are
-      what is compared.
-    workdir: of the sweep; each run has a folder in it.
+    seeds: random seeds; each row is trained with each of them.
+    overrides: `--config.FIELD=VALUE[,VALUE]`; rows differ in the fields with
+      several values.
+    workdir: folder of the sweep, which has a subfolder for each run.
 
   Raises:
-    ConfigError: there is no seed, an override is none or names the seed, or a
-      seed, a field or a value is named twice.
+    ConfigError: there is no seed, an override has no value or sets the seed, or
+      a seed, a field or a value is named twice.
   """
   if not seeds:
-    raise ConfigError('--seeds: names none')
+    raise ConfigError('--seeds: must name at least one')
   fields: dict[str, list[str]] = {}
   for override in overrides:
     name, text = split_override(override)
     if name == 'seed':
-      raise ConfigError(f'{override}: name the seeds by --seeds')
+      raise ConfigError(f'{override}: use --seeds to name the seeds')
     if name in fields:
-      raise ConfigError(f'{override}: named twice; give all values in one')
+      raise ConfigError(f'{override}: named twice; give all values at once')
     fields[name] = split_values(text)
   runs = []
   folds = fields.pop(FOLD, [''])
@@ -115,21 +115,22 @@ def plan(
 
 
 def _folder_name(text: str) -> str:
-  """Returns a name for a folder; different texts have different names."""
+  """Returns a folder name that is different for different texts."""
   name = re.sub(r'[^\w.=-]+', '_', text)[:100]
   digest = hashlib.sha256(text.encode()).hexdigest()[:6]
   return name if name == text else f'{name}-{digest}'
 
 
 def check_folds(runs: list[Run], configs: list[ConfigDict]) -> None:
-  """Sees, before anything is trained, that folds can be added up.
+  """Checks before any training that the folds of each row can be combined.
 
   Args:
-    runs: of the sweep.
-    configs: of each run.
+    runs: all runs of the sweep.
+    configs: the configuration of each run.
 
   Raises:
-    ConfigError: a row has some folds of a cross-validation, but not all.
+    ConfigError: a row has several folds of a cross-validation, but not all, or
+      they are not evaluated on the test split.
   """
   folds: dict[tuple[str, int], list[int]] = {}
   for run, config in zip(runs, configs, strict=True):
@@ -145,20 +146,20 @@ def check_folds(runs: list[Run], configs: list[ConfigDict]) -> None:
       )
     if config.data.eval_split not in (None, 'test'):
       raise ConfigError(
-        f'config.data.eval_split={config.data.eval_split}: folds are added up '
-        'in their test splits'
+        f'config.data.eval_split={config.data.eval_split}: must be test to '
+        'combine folds'
       )
 
 
 def share(runs: list[Run], environment: dict[str, str]) -> list[Run]:
-  """Returns the runs of this task: all, or its part of a SLURM array.
+  """Returns the runs of this task: all, or its share in a SLURM array.
 
   Args:
-    runs: of the sweep.
-    environment: `os.environ`.
+    runs: all runs of the sweep.
+    environment: the environment variables, `os.environ`.
 
   Raises:
-    ConfigError: the array's numbers have gaps.
+    ConfigError: the task numbers of the array have gaps.
   """
   if 'SLURM_ARRAY_TASK_ID' not in environment:
     return runs

@@ -1,4 +1,4 @@
-"""Runs `mgc_jax.main` for a sweep: settings in, a finished run out."""
+"""Runs the training command for each run of a sweep."""
 
 import ctypes
 import re
@@ -16,14 +16,14 @@ from mgc_jax.system.errors import ConfigError, DataError
 
 
 def load_config(path: str, overrides: tuple[str, ...]) -> ConfigDict:
-  """Returns the configuration that `mgc_jax.main` would have.
+  """Returns the configuration that the training command would have.
 
   Args:
-    path: of the config file.
-    overrides: of a run.
+    path: path of the config file.
+    overrides: `--config.FIELD=VALUE` of a run.
 
   Raises:
-    ConfigError: a field is wrong.
+    ConfigError: a field is unknown or its value is invalid.
   """
   values = flags.FlagValues()
   arguments = ['sweep', f'--config={path}', *overrides]
@@ -41,19 +41,19 @@ def load_config(path: str, overrides: tuple[str, ...]) -> ConfigDict:
 def check_run(config: str, run: Run) -> ConfigDict:
   """Returns a run's configuration, after all checks that need no data.
 
-  Of every run before the first is trained: that may take hours.
+  All runs are checked before the first one is trained, which may take hours.
 
   Args:
     config: path of the config file.
-    run: to be begun, or resumed.
+    run: a run to start or resume.
 
   Raises:
-    ConfigError: a field is wrong, or the run that is there has other settings.
-    DataError: the bundle to start from cannot be read.
+    ConfigError: a field is invalid, or the run in the folder has other
+      settings.
+    DataError: the bundle of `train.init_from` cannot be read.
   """
-  from mgc_jax.training.finetune import (
-    check_init_from,  # imports JAX, as the next does
-  )
+  # These import JAX.
+  from mgc_jax.training.finetune import check_init_from
   from mgc_jax.training.workdir import check_workdir
 
   found = load_config(config, run.overrides)
@@ -64,7 +64,7 @@ def check_run(config: str, run: Run) -> ConfigDict:
 
 
 def parse_seeds(words: list[str]) -> list[int]:
-  """Returns the numbers of `--seeds`; `ConfigError` for other words."""
+  """Parses `--seeds`; raises `ConfigError` if a word is no number."""
   try:
     return [int(word) for word in words]
   except ValueError as error:
@@ -72,18 +72,18 @@ def parse_seeds(words: list[str]) -> list[int]:
 
 
 def train(config: str, run: Run) -> None:
-  """Trains and evaluates one run, in a process of its own.
+  """Trains and evaluates one run in a separate process.
 
   Args:
     config: path of the config file.
-    run: to be begun, or resumed.
+    run: a run to start or resume.
 
   Raises:
-    DataError: it failed; it has said why.
+    DataError: the run failed; it has printed the reason.
   """
   command = [sys.executable, '-m', 'mgc_jax.main', f'--config={config}']
   command += [*run.overrides, f'--workdir={run.workdir}']
-  # Its table is in results.json; what it logs is shown.
+  # Only its log is shown: its table is also in results.json.
   done = subprocess.run(
     command,
     stdout=subprocess.DEVNULL,
@@ -92,19 +92,19 @@ def train(config: str, run: Run) -> None:
   )
   if done.returncode:
     raise DataError(
-      f'{run.workdir}: this run has ended with exit code {done.returncode}, '
-      'for the reason above; the same command continues'
+      f'{run.workdir}: this run ended with exit code {done.returncode} for '
+      'the reason above; the same command resumes it'
     )
 
 
 def _end_with_parent() -> None:
-  """Asks Linux to kill this process with the sweep; the run would go on."""
+  """Makes Linux kill this process when the sweep dies."""
   set_parent_death_signal = 1  # PR_SET_PDEATHSIG, linux/prctl.h
   ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def take_overrides(argv: list[str]) -> list[str]:
-  """Removes `--config.FIELD=...` from the arguments and returns them."""
+  """Removes all `--config.FIELD=...` from the arguments and returns them."""
   found = [arg for arg in argv if re.match(r'--?config\.', arg)]
   argv[:] = [arg for arg in argv if arg not in found]
   return [f'--{arg.lstrip("-")}' for arg in found]

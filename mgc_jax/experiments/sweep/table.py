@@ -1,11 +1,11 @@
-"""The table of a sweep: rows of settings, each over several seeds."""
+"""Summarises the runs of a sweep in a table, a row for each setting."""
 
 import json
 import pathlib
 from typing import Any
 
 from mgc_jax.evaluation.metrics import mean_ci95
-from mgc_jax.experiments.cross_validation import pool
+from mgc_jax.experiments.cross_validation import combine_folds
 from mgc_jax.experiments.sweep.plan import Run
 from mgc_jax.system import atomic_file
 from mgc_jax.system.errors import DataError
@@ -19,8 +19,8 @@ def write(rows: list[dict[str, Any]], workdir: pathlib.Path) -> None:
   """Writes `sweep.json` and `sweep.md`.
 
   Args:
-    rows: of `compare`.
-    workdir: of the sweep.
+    rows: made by `compare`.
+    workdir: folder of the sweep.
 
   Raises:
     DataError: the folder cannot be written.
@@ -33,18 +33,22 @@ def write(rows: list[dict[str, Any]], workdir: pathlib.Path) -> None:
       with atomic_file.writing(workdir / name) as partial:
         partial.write_text(f'{text}\n', encoding='utf-8')
   except OSError as error:
-    raise DataError(f'{workdir}: the table is not written: {error}') from error
+    raise DataError(f'{workdir}: the table was not written: {error}') from error
 
 
 def scores(runs: list[Run]) -> dict[str, dict[int, dict[str, Any]]]:
   """Returns `track_accuracy` and `num_tracks` of each row and seed.
 
   Args:
-    runs: all finished; those of one row and seed are folds, and pooled.
+    runs: all runs of the sweep, finished. Several runs with the same row and
+      seed are folds, which are combined.
+
+  Returns:
+    Maps each row to its seeds, and each seed to its scores.
 
   Raises:
-    ConfigError: they are not all folds of one cross-validation.
-    DataError: they were measured on different tracks; names the folder.
+    ConfigError: such runs are not exactly the folds of one cross-validation.
+    DataError: rows were evaluated on different tracks; names the folder.
   """
   parts: dict[tuple[str, int], list[Run]] = {}
   for run in runs:
@@ -53,7 +57,7 @@ def scores(runs: list[Run]) -> dict[str, dict[int, dict[str, Any]]]:
   for (row, seed), folds in parts.items():
     _check_same_data(runs[: len(folds)], folds)
     if len(folds) > 1:
-      result = pool([run.workdir for run in folds])
+      result = combine_folds([run.workdir for run in folds])
     else:
       result = folds[0].finished_result()
     found.setdefault(row, {})[seed] = {
@@ -65,15 +69,16 @@ def scores(runs: list[Run]) -> dict[str, dict[int, dict[str, Any]]]:
 def compare(
   found: dict[str, dict[int, dict[str, Any]]],
 ) -> list[dict[str, Any]]:
-  """Returns the rows with their statistics.
+  """Computes the statistics of each row over its seeds.
 
   Args:
-    found: of `scores`; the first row is what the others are compared with.
+    found: made by `scores`. The other rows are compared with the first row.
 
   Returns:
-    For each row `settings`, `seeds`, `num_tracks`, `track_accuracies`, the
-    `mean`, `std` and `ci95` of those, and in all but the first row
-    `difference`, the same of the differences to the first row, seed by seed.
+    For each row `settings`, `seeds`, `num_tracks`, `track_accuracies`, and
+    their `mean`, `std` and `ci95`. All but the first row also have
+    `difference`, the same statistics of the difference to the first row, seed
+    by seed.
   """
   rows: list[dict[str, Any]] = []
   first = next(iter(found.values()))
@@ -101,11 +106,11 @@ def compare(
 def markdown(rows: list[dict[str, Any]]) -> str:
   """Returns a Markdown table of track accuracies.
 
-  Its intervals are over seeds: how far the randomness of training moves the
-  score on these very tracks.
+  Its intervals are over seeds: they show how much the randomness of training
+  changes the score on the same tracks.
 
   Args:
-    rows: of `compare`.
+    rows: made by `compare`.
   """
   cells = []
   for row in rows:
@@ -140,13 +145,13 @@ def _difference(found: dict[str, Any] | None) -> str:
 
 
 def _check_same_data(first: list[Run], folds: list[Run]) -> None:
-  """Sees that a row was measured on the tracks of the first one."""
+  """Checks that a row was evaluated on the same tracks as the first row."""
   for run, other in zip(folds, first, strict=True):
     for name in ('split', 'protocol', 'num_tracks'):
       found = run.finished_result().get(name)
       wanted = other.finished_result().get(name)
       if found != wanted:
         raise DataError(
-          f'{run.workdir}: its {name} is {found}, that of {other.workdir} '
-          f'{wanted}; rows are compared on the same tracks only'
+          f'{run.workdir}: its {name} is {found}, but that of {other.workdir} '
+          f'is {wanted}; only rows with the same tracks can be compared'
         )
