@@ -7,9 +7,9 @@ import pytest
 from mgc_jax.evaluation import predictions
 from mgc_jax.evaluation.predictions import Predictions
 from mgc_jax.experiments.cross_validation import (
-  calibrate,
-  pool,
-  pool_with_calibration,
+  combine_folds,
+  evaluate_folds,
+  set_temperature,
 )
 from mgc_jax.models import bundle as bundles
 from mgc_jax.system.errors import ConfigError, DataError
@@ -17,7 +17,7 @@ from mgc_jax.system.errors import ConfigError, DataError
 
 @pytest.fixture
 def folds(tmp_path):
-  """Three finished folds, as their files on disk."""
+  """Folders of three finished folds."""
   confusions = [[[3, 1], [0, 4]], [[1, 0], [2, 2]], [[5, 0], [0, 6]]]
   for k, confusion in enumerate(confusions):
     folder = tmp_path / f'fold{k}'
@@ -38,11 +38,11 @@ def folds(tmp_path):
 
 
 def _overconfident(k):
-  """A fold of 40 tracks, of which three quarters are answered right."""
+  """A fold of 40 tracks, of which three quarters are predicted correctly."""
   logits = np.zeros((40, 1, 2), np.float32)
-  answer = np.arange(40) % 2
-  logits[np.arange(40), 0, answer] = 9.0
-  label = np.where(np.arange(40) < 10, 1 - answer, answer)
+  predicted = np.arange(40) % 2
+  logits[np.arange(40), 0, predicted] = 9.0
+  label = np.where(np.arange(40) < 10, 1 - predicted, predicted)
   track_id = np.array([f'{k}-{i}' for i in range(40)])
   mask = np.ones((40, 1), bool)
   return Predictions(logits, mask, label, track_id, ('jazz', 'rock'))
@@ -52,8 +52,8 @@ def _write(folder, name, **content):
   (folder / f'{name}.json').write_text(json.dumps(content))
 
 
-def test_folds_add_up(folds):
-  found = pool(folds)
+def test_confusion_matrices_of_folds_are_summed(folds):
+  found = combine_folds(folds)
   assert found['confusion_matrix'] == [[9, 1], [2, 12]]
   assert found['num_tracks'] == 24
   assert found['track_accuracy'] == pytest.approx(21 / 24)
@@ -61,58 +61,58 @@ def test_folds_add_up(folds):
   assert found['fold_track_accuracies'] == [0.5, 0.6, 0.7]
 
 
-def test_a_missing_or_repeated_fold_is_named(folds):
+def test_missing_or_repeated_fold_is_named(folds):
   with pytest.raises(ConfigError, match=r'folds \[0, 1\] of 3: name each'):
-    pool(folds[:2])
+    combine_folds(folds[:2])
   with pytest.raises(ConfigError, match=r'folds \[0, 1, 1\] of 3'):
-    pool([folds[0], folds[1], folds[1]])
+    combine_folds([folds[0], folds[1], folds[1]])
 
 
-def test_a_fold_of_other_settings_is_named(folds):
+def test_fold_with_other_settings_is_named(folds):
   _write(folds[2], 'config', data={'fold': 2, 'num_folds': 3}, seed=1)
-  with pytest.raises(ConfigError, match='fold2: other settings than'):
-    pool(folds)
+  with pytest.raises(ConfigError, match='fold2: its settings differ'):
+    combine_folds(folds)
 
 
-def test_folds_of_two_machines_are_of_one_run(folds):
+def test_folds_may_be_trained_on_different_machines(folds):
   data = {'fold': 2, 'num_folds': 3, 'root': '/other', 'num_workers': 8}
   _write(folds[2], 'config', data=data, seed=0)
-  assert pool(folds)['num_folds'] == 3
+  assert combine_folds(folds)['num_folds'] == 3
 
 
-def test_a_track_in_two_folds_is_named(folds):
-  """As where folds were made of two versions of one data set."""
+def test_track_in_two_folds_is_named(folds):
+  """This happens if the data set changed between two folds."""
   predictions.write(_overconfident(0), folds[2], 1.0)
   with pytest.raises(ConfigError, match='0-0: tested in 2 folds'):
-    pool_with_calibration(folds)
+    evaluate_folds(folds)
 
 
-def test_an_interval_over_artists_is_of_all_folds(folds):
-  assert pool_with_calibration(folds)['track_accuracy_ci95_artists'] is None
+def test_artist_interval_covers_all_folds(folds):
+  assert evaluate_folds(folds)['track_accuracy_ci95_artists'] is None
   for k, folder in enumerate(folds):
-    artist = np.array([f'{k}'] * 40)  # three artists, each of 3 in 4
-    answers = dataclasses.replace(_overconfident(k), artist=artist)
-    predictions.write(answers, folder, 1.0)
-  found = pool_with_calibration(folds)['track_accuracy_ci95_artists']
+    artist = np.array([f'{k}'] * 40)  # three artists, each 75 % correct
+    fold = dataclasses.replace(_overconfident(k), artist=artist)
+    predictions.write(fold, folder, 1.0)
+  found = evaluate_folds(folds)['track_accuracy_ci95_artists']
   assert found == [0.75, 0.75]
 
 
-def test_an_unfinished_fold_is_named(folds):
+def test_unfinished_fold_is_named(folds):
   (folds[1] / 'results.json').unlink()
-  with pytest.raises(DataError, match='fold1/results.json.*run this fold'):
-    pool(folds)
+  with pytest.raises(DataError, match='fold1/results.json.*finish the tr'):
+    combine_folds(folds)
 
 
-def test_a_fold_evaluated_on_another_side_is_named(folds):
+def test_fold_evaluated_on_another_split_is_named(folds):
   path = folds[1] / 'results.json'
   path.write_text(path.read_text().replace('"test"', '"valid"'))
   with pytest.raises(ConfigError, match='fold1: evaluated on valid, not test'):
-    pool(folds)
+    combine_folds(folds)
 
 
-def test_the_temperature_makes_probabilities_hold(folds):
-  found = pool_with_calibration(folds)['calibration']
-  # Right in 3 of 4, sure by exp(9): at 9 / log 3 it is as sure as it is right.
+def test_temperature_calibrates_probabilities(folds):
+  found = evaluate_folds(folds)['calibration']
+  # The odds are 3 to 1, but exp(9) to 1 by the logits; 9 / log 3 corrects it.
   assert found['temperature'] == pytest.approx(9 / np.log(3), rel=1e-2)
   before, after = found['before'], found['after']
   assert before['expected_calibration_error'] == pytest.approx(0.25, abs=1e-3)
@@ -121,23 +121,23 @@ def test_the_temperature_makes_probabilities_hold(folds):
   assert after['negative_log_likelihood'] == pytest.approx(entropy, rel=1e-4)
 
 
-def test_a_fold_without_logits_is_named(folds):
+def test_fold_without_logits_is_named(folds):
   (folds[2] / predictions.LOGITS_FILE).unlink()
   with pytest.raises(DataError, match='fold2/logits.npz.*training command'):
-    pool_with_calibration(folds)
+    evaluate_folds(folds)
 
 
-def test_a_model_of_the_same_settings_is_calibrated(bundle, tmp_path):
+def test_temperature_is_set_if_the_settings_match(bundle, tmp_path):
   for name in ('fold0', 'whole'):
     bundles.save(bundle, tmp_path / name / 'bundle')
-  calibrate(tmp_path / 'whole' / 'bundle', tmp_path / 'fold0', 2.5)
+  set_temperature(tmp_path / 'whole' / 'bundle', tmp_path / 'fold0', 2.5)
   assert bundles.load(tmp_path / 'whole' / 'bundle').temperature == 2.5
 
 
-def test_another_model_is_not_calibrated(bundle, tmp_path):
+def test_temperature_of_another_model_is_refused(bundle, tmp_path):
   bundles.save(bundle, tmp_path / 'fold0' / 'bundle')
   bundle.config.windows.hop_frames += 1
   bundles.save(bundle, tmp_path / 'other')
-  with pytest.raises(ConfigError, match='other: other windows than .*fold0'):
-    calibrate(tmp_path / 'other', tmp_path / 'fold0', 2.5)
+  with pytest.raises(ConfigError, match='other: its windows differ.*fold0'):
+    set_temperature(tmp_path / 'other', tmp_path / 'fold0', 2.5)
   assert bundles.load(tmp_path / 'other').temperature == 1.5

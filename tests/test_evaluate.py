@@ -22,8 +22,8 @@ from tests.conftest import write_tone
 
 
 @pytest.fixture
-def parts(folder_config, music_folder):
-  """Excerpts of different lengths, a long track among them, and a model."""
+def evaluation(folder_config, music_folder):
+  """A model, and excerpts of different lengths, some of one long track."""
   config = folder_config
   config.features.excerpts = 'all'
   config.model.num_genres = 2
@@ -42,8 +42,8 @@ def parts(folder_config, music_folder):
 
 
 @pytest.mark.parametrize('batch_size', [1, 4, 100])
-def test_every_window_and_track_is_counted_exactly_once(parts, batch_size):
-  config, index, examples, forward = parts
+def test_every_window_and_track_is_counted_exactly_once(evaluation, batch_size):
+  config, index, examples, forward = evaluation
   config.eval.batch_size = batch_size
   reader, mesh = Reader(index), data_mesh()
   found = score(predict_examples(forward, reader, examples, config, mesh))
@@ -58,8 +58,8 @@ def test_every_window_and_track_is_counted_exactly_once(parts, batch_size):
   assert other['confusion_matrix'] == found['confusion_matrix']
 
 
-def test_logits_come_in_the_order_of_the_examples(parts):
-  _, index, examples, forward = parts
+def test_logits_are_in_the_order_of_the_examples(evaluation):
+  _, index, examples, forward = evaluation
   mesh, order = data_mesh(), np.arange(len(examples))
   reader = Reader(index)
   logits, mask = window_logits(
@@ -73,7 +73,7 @@ def test_logits_come_in_the_order_of_the_examples(parts):
   np.testing.assert_array_equal(one_mask[0], mask[7])
 
 
-def test_excerpts_of_one_track_are_one_answer():
+def test_excerpts_of_one_track_give_one_prediction():
   logits = np.zeros((3, 2, 2))
   logits[0] = [[3.0, 0.0], [3.0, 0.0]]  # track a, first excerpt: genre 0
   logits[1] = [[0.0, 1.0], [9.0, 9.0]]  # track a, second: weakly genre 1
@@ -86,7 +86,7 @@ def test_excerpts_of_one_track_are_one_answer():
   assert found['window_accuracy'] == pytest.approx(4 / 5)
 
 
-def test_temperature_changes_losses_and_no_answer():
+def test_temperature_changes_losses_but_no_predicted_genre():
   rng = np.random.default_rng(0)
   predictions = Predictions(
     rng.normal(size=(20, 2, 3)),
@@ -100,14 +100,14 @@ def test_temperature_changes_losses_and_no_answer():
   assert one['loss'] > two['loss'] and one['track_loss'] > two['track_loss']
 
 
-def test_each_collection_is_scored_by_itself():
+def test_each_source_is_scored_separately():
   label = np.array([0, 1, 0, 1, 0])
   logits = np.eye(2, dtype=np.float32)[[0, 1, 1, 0, 0]][:, None]
   ids = np.array(['a', 'b', 'c', 'd', 'e'])
   mask = np.ones((5, 1), bool)
-  answers = Predictions(logits, mask, label, ids, ('jazz', 'rock'))
+  predictions = Predictions(logits, mask, label, ids, ('jazz', 'rock'))
   source = {'a': 'fma', 'b': 'fma', 'c': 'gtzan', 'd': 'fma', 'e': ''}
-  found = source_scores(answers, source)
+  found = source_scores(predictions, source)
   assert {name: row['num_tracks'] for name, row in found.items()} == {
     'fma': 3,
     'gtzan': 1,

@@ -6,7 +6,7 @@ import pytest
 from mgc_jax.evaluation import plots, predictions
 from mgc_jax.evaluation.predictions import Predictions
 from mgc_jax.experiments.leakage import table
-from mgc_jax.experiments.leakage.plan import NETWORKS, PROTOCOLS, plan_ladder
+from mgc_jax.experiments.leakage.plan import NETWORKS, PROTOCOLS, plan_runs
 from mgc_jax.experiments.sweep.plan import Run
 from mgc_jax.experiments.sweep.runner import load_config
 from mgc_jax.system.errors import ConfigError
@@ -15,14 +15,14 @@ from tests.processes import ROOT
 
 
 def _plan(tmp_path, networks=NETWORKS, overrides=(), artist_split='given'):
-  return plan_ladder(networks, [0, 3], overrides, tmp_path, 0.3, artist_split)
+  return plan_runs(networks, [0, 3], overrides, tmp_path, 0.3, artist_split)
 
 
 def _config(run):
   return load_config(f'{ROOT}/configs/{run.row}.py', run.overrides)
 
 
-def test_only_the_split_differs_between_the_rungs_of_a_network(tmp_path):
+def test_protocols_of_a_network_differ_only_in_the_split(tmp_path):
   planned = _plan(tmp_path)
   assert len(planned) == 18
   folders = {run.workdir for runs in planned.values() for run in runs}
@@ -37,48 +37,48 @@ def test_only_the_split_differs_between_the_rungs_of_a_network(tmp_path):
     assert configs[0] == configs[1] == configs[2]
 
 
-def test_networks_differ_in_more_than_their_names(tmp_path):
+def test_networks_differ_in_model_but_not_in_windows(tmp_path):
   planned = _plan(tmp_path)
-  seed_s, ours = (
+  baseline, ours = (
     _config(planned[n, 'track'][0]) for n in ('baseline/cnn', 'cnn')
   )
-  assert seed_s.model.cnn.padding == 'SAME'
-  assert seed_s.model.cnn.pool_bands[-1] == 2
-  assert seed_s.model != ours.model
-  seed_s.windows.standardise = ours.windows.standardise  # of a recipe, too
-  assert seed_s.windows == ours.windows
+  assert baseline.model.cnn.padding == 'SAME'
+  assert baseline.model.cnn.pool_bands[-1] == 2
+  assert baseline.model != ours.model
+  baseline.windows.standardise = ours.windows.standardise  # is set by recipes
+  assert baseline.windows == ours.windows
 
 
-def test_an_override_is_of_all_runs_and_comes_last(tmp_path):
+def test_overrides_take_precedence_in_all_runs(tmp_path):
   overrides = ['--config.train.num_epochs=2']
   for runs in _plan(tmp_path, overrides=overrides).values():
     assert _config(runs[0]).train.num_epochs == 2
 
 
-def test_what_is_wrong_is_named(tmp_path):
+def test_bad_usage_is_named(tmp_path):
   with pytest.raises(
-    ConfigError, match='--networks=vit: must be of baseline/cnn'
+    ConfigError, match='--networks=vit: must be from baseline/cnn'
   ):
     _plan(tmp_path, networks=['cnn', 'vit'])
   with pytest.raises(ConfigError, match='--config.seed: needs a value'):
     _plan(tmp_path, overrides=['--config.seed'])
-  with pytest.raises(ConfigError, match='data.protocol=track: the ladder sets'):
+  with pytest.raises(ConfigError, match='data.protocol=track: is set by the'):
     _plan(tmp_path, overrides=['--config.data.protocol=track'])
-  with pytest.raises(ConfigError, match='--networks: names none, or one twice'):
+  with pytest.raises(ConfigError, match='--networks: must name at least one'):
     _plan(tmp_path, networks=['cnn', 'cnn'])
 
 
-def _finished(folder, right):
-  """A run whose tracks are answered right or wrong, one window each."""
+def _write_run(folder, correct):
+  """Writes a run of which `correct` says whether each track is predicted."""
   folder.mkdir()
-  logits = np.zeros((len(right), 1, 2), np.float32)
-  logits[np.arange(len(right)), 0, 1 - np.array(right)] = 1.0
-  names = [f't{i}' for i in range(len(right))]
+  logits = np.zeros((len(correct), 1, 2), np.float32)
+  logits[np.arange(len(correct)), 0, 1 - np.array(correct)] = 1.0
+  names = [f't{i}' for i in range(len(correct))]
   predictions.write(
     Predictions(
       logits,
-      np.ones((len(right), 1), bool),
-      np.zeros(len(right), int),
+      np.ones((len(correct), 1), bool),
+      np.zeros(len(correct), int),
       np.array(names),
       ('jazz', 'rock'),
     ),
@@ -86,34 +86,41 @@ def _finished(folder, right):
     1.0,
   )
   result = {
-    'track_accuracy': float(np.mean(right)),
+    'track_accuracy': float(np.mean(correct)),
     'window_accuracy': 0.5,
     'num_params': 1234,
-    'num_tracks': len(right),
+    'num_tracks': len(correct),
   }
   (folder / 'results.json').write_text(json.dumps(result))
 
 
-def test_a_row_is_over_seeds_and_its_interval_over_tracks(tmp_path):
-  # One seed answers all right and one none: no track is better than another.
-  for seed, right in enumerate(([1] * 50, [0] * 50)):
-    _finished(tmp_path / str(seed), right)
+def test_mean_is_over_seeds_and_interval_over_tracks(tmp_path):
+  # One seed is always correct and the other never, so tracks do not differ.
+  for seed, correct in enumerate(([1] * 50, [0] * 50)):
+    _write_run(tmp_path / str(seed), correct)
   runs = [Run('cnn', seed, (), tmp_path / str(seed)) for seed in range(2)]
   row = table.summarise('cnn', 'track', runs)
   assert row['track_accuracy']['mean'] == 0.5
   assert row['track_accuracy']['std'] == pytest.approx(0.5**0.5)
   assert row['track_accuracy']['ci95'] == [0.5, 0.5]
-  # Both agree, and half of the tracks are answered right: binomial.
+  # Both seeds are correct on the same half of the tracks: binomial.
   for seed in range(2, 4):
-    _finished(tmp_path / str(seed), [1, 0] * 50)
+    _write_run(tmp_path / str(seed), [1, 0] * 50)
   runs = [Run('cnn', seed, (), tmp_path / str(seed)) for seed in range(2, 4)]
   row = table.summarise('cnn', 'track', runs)
   assert row['track_accuracy']['std'] == 0
   assert row['track_accuracy']['ci95'] == pytest.approx([0.4, 0.6], abs=0.021)
 
 
-def test_the_picture_and_the_table_have_every_rung(tmp_path):
-  _finished(tmp_path / 'run', [1, 0, 1, 1])
+def test_interval_of_a_single_track_is_its_accuracy(tmp_path):
+  _write_run(tmp_path / 'run', [1])
+  row = table.summarise('cnn', 'track', [Run('cnn', 0, (), tmp_path / 'run')])
+  assert row['track_accuracy']['ci95'] == [1, 1]
+  assert '100.0% to 100.0%' in table.markdown([row])
+
+
+def test_plot_and_table_have_every_network_and_protocol(tmp_path):
+  _write_run(tmp_path / 'run', [1, 0, 1, 1])
   runs = [Run('cnn', 0, (), tmp_path / 'run')]
   rows = [
     table.summarise(network, protocol, runs)
@@ -123,13 +130,13 @@ def test_the_picture_and_the_table_have_every_rung(tmp_path):
   lines = table.markdown(rows).splitlines()
   assert len(lines) == 2 + len(NETWORKS)
   assert lines[2].count('75.0%') == 3 and '1,234' in lines[2]
-  plots.plot_ladder(rows, tmp_path / 'ladder.png')
-  assert (tmp_path / 'ladder.png').read_bytes()[:4] == b'\x89PNG'
+  plots.plot_leakage(rows, tmp_path / 'leakage.png')
+  assert (tmp_path / 'leakage.png').read_bytes()[:4] == b'\x89PNG'
 
 
 @pytest.mark.slow
-def test_one_command_climbs_the_ladder(tmp_path, monkeypatch):
-  """Of the smallest corpus and network; again it trains nothing."""
+def test_command_trains_each_run_once(tmp_path, monkeypatch):
+  """The second time, it trains nothing."""
   train_here(monkeypatch)
   small = {
     'train.num_epochs': 1,
@@ -145,14 +152,14 @@ def test_one_command_climbs_the_ladder(tmp_path, monkeypatch):
     'model.dense.dropout': '(0.0,)',
   }
   words = ['--networks=lstm', '--seeds=0']
-  words += [f'--configs={ROOT}/configs', f'--workdir={tmp_path}/ladder']
+  words += [f'--configs={ROOT}/configs', f'--workdir={tmp_path}/study']
   words += [f'--config.{name}={value}' for name, value in small.items()]
   for attempt in range(2):
     done = run_command('mgc_jax.experiments.leakage', *words)
     assert done.returncode == 0, done.stderr
     assert ('run 1 of 3' in done.stderr) == (attempt == 0)
     assert '| lstm ' in done.stdout
-  rows = json.loads((tmp_path / 'ladder' / 'ladder.json').read_text())['rows']
+  rows = json.loads((tmp_path / 'study' / 'leakage.json').read_text())['rows']
   assert [row['protocol'] for row in rows] == list(PROTOCOLS)
-  found = {path.name for path in (tmp_path / 'ladder').iterdir()}
-  assert {'ladder.md', 'ladder.png', 'lstm-window-seed0'} <= found
+  found = {path.name for path in (tmp_path / 'study').iterdir()}
+  assert {'leakage.md', 'leakage.png', 'lstm-window-seed0'} <= found

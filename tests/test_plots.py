@@ -14,13 +14,13 @@ from mgc_jax.inference.classifier import Excerpt
 from mgc_jax.inference.timeline import plot_timeline
 from mgc_jax.system import figure_file
 
-# Matplotlib takes the first for a formula and cannot read the second; the next
-# it would leave out of a legend, and the last is in no font that it brings.
+# Matplotlib would parse the first as a formula and fail to parse the second. It
+# would omit the third from a legend, and has no font for the fourth.
 ODD_GENRES = ('$uicideboy$', 'A $$ B', '_misc', '\u65e5\u672c\u8a9e')
 
 
 def _colours(path):
-  """Reads the picture: one that shows nothing has few colours."""
+  """Counts the colours of a picture, which are few if it is empty."""
   image = matplotlib.image.imread(path)
   assert min(image.shape[:2]) > 100
   return len(np.unique(image.reshape(-1, image.shape[-1]), axis=0))
@@ -37,7 +37,7 @@ def test_curves(tmp_path, with_valid):
   assert _colours(tmp_path / 'c.png') > 20
 
 
-def test_curves_of_no_epoch(tmp_path):
+def test_curves_without_any_epoch(tmp_path):
   plots.plot_curves([], tmp_path / 'c.png')
   assert (tmp_path / 'c.png').exists()
 
@@ -98,18 +98,18 @@ def _draw_levels(path):
   plots.plot_levels(levels, source, np.arange(6.0), path)
 
 
-def _draw_ladder(path):
+def _draw_leakage(path):
   accuracy = {'mean': 0.5, 'ci95': (0.4, 0.6)}
   rows = [
     {'network': name, 'protocol': 'A $$ B', 'track_accuracy': accuracy}
     for name in ODD_GENRES
   ]
-  plots.plot_ladder(rows, path)
+  plots.plot_leakage(rows, path)
 
 
-def _answer():
-  """What `plot_timeline` needs of an answer: two windows, four genres."""
-  moments = [
+def _prediction():
+  """The fields that `plot_timeline` reads: two windows and four genres."""
+  windows = [
     SimpleNamespace(
       start_s=x, end_s=x + 1.0, probabilities=(0.4, 0.3, 0.2, 0.1)
     )
@@ -120,14 +120,14 @@ def _answer():
     genres=ODD_GENRES,
     genre=ODD_GENRES[0],
     probability=0.4,
-    timeline=moments,
+    timeline=windows,
     duration_s=2.0,
   )
 
 
 def _draw_timeline(path):
   excerpt = Excerpt(0.0, 2.0, np.zeros((60, 128), np.float16))
-  plot_timeline(_answer(), [excerpt], path)
+  plot_timeline(_prediction(), [excerpt], path)
 
 
 PICTURES = [
@@ -136,17 +136,17 @@ PICTURES = [
   _draw_spectrograms,
   _draw_distribution,
   _draw_levels,
-  _draw_ladder,
+  _draw_leakage,
   _draw_timeline,
 ]
 
 
 @pytest.mark.parametrize('draw', PICTURES)
-def test_names_are_drawn_as_they_are(draw, tmp_path, monkeypatch):
-  """No text is taken for a formula, and no font's gap is a warning."""
+def test_names_are_not_parsed_as_formulas(draw, tmp_path, monkeypatch):
+  """Nor does a character that is missing from the font cause a warning."""
 
   def refuse(*args, **kwargs):
-    pytest.fail('a text is read as a formula')
+    pytest.fail('a text is parsed as a formula')
 
   monkeypatch.setattr('matplotlib.mathtext.MathTextParser.parse', refuse)
   with warnings.catch_warnings():
@@ -155,11 +155,11 @@ def test_names_are_drawn_as_they_are(draw, tmp_path, monkeypatch):
   assert _colours(tmp_path / 'x.png') > 5
 
 
-def test_ticks_that_are_made_while_drawing_are_drawn_as_they_are(tmp_path):
+def test_ticks_made_while_drawing_are_not_parsed_as_formulas(tmp_path):
   figure = Figure(figsize=(12, 3))
   axis = figure.subplots()
   axis.xaxis.set_major_formatter(lambda value, _: 'A $$ B')
-  # Laid out anew it is wide, and has more ticks.
+  # The new layout is wider and has more ticks.
   figure.subplots_adjust(left=0.45, right=0.55)
   figure_file.save(figure, tmp_path / 'x.png')
   assert _colours(tmp_path / 'x.png') > 5
@@ -167,7 +167,7 @@ def test_ticks_that_are_made_while_drawing_are_drawn_as_they_are(tmp_path):
 
 @pytest.fixture
 def figures(monkeypatch):
-  """Figures that would have been written."""
+  """Collects figures instead of writing them."""
   found = []
   monkeypatch.setattr(
     figure_file, 'save', lambda figure, _: found.append(figure)
@@ -175,14 +175,14 @@ def figures(monkeypatch):
   return found
 
 
-def test_the_legend_of_a_timeline_names_every_genre(figures, tmp_path):
+def test_timeline_legend_names_every_genre(figures, tmp_path):
   _draw_timeline(tmp_path / 'x.png')
   legend = figures[0].axes[1].get_legend()
   assert tuple(text.get_text() for text in legend.get_texts()) == ODD_GENRES
 
 
 @pytest.mark.parametrize('min_frequency_hz', [0.0, 900.0])
-def test_frequencies_stand_beside_the_mel_bands_that_have_them(
+def test_frequency_labels_are_at_their_mel_bands(
   figures, tmp_path, min_frequency_hz
 ):
   features = base_config().features
@@ -208,7 +208,7 @@ def _fail(error):
   raise error
 
 
-def test_a_picture_that_fails_is_a_warning_with_its_name_and_the_reason(
+def test_failed_plot_is_a_warning_with_its_path_and_the_reason(
   tmp_path, caplog
 ):
   path = tmp_path / 'curves.png'
@@ -219,15 +219,13 @@ def test_a_picture_that_fails_is_a_warning_with_its_name_and_the_reason(
   assert record.getMessage() == f'{path}: not drawn: ValueError: no font'
 
 
-def test_an_interrupt_is_not_taken_for_a_failure_to_draw(tmp_path):
+def test_keyboard_interrupt_is_not_a_failed_plot(tmp_path):
   with pytest.raises(KeyboardInterrupt):
     with figure_file.never_stopping(tmp_path / 'x.png'):
       _fail(KeyboardInterrupt())
 
 
-def test_a_requested_picture_that_cannot_be_written_is_an_error(
-  tmp_path, caplog
-):
+def test_requested_plot_that_cannot_be_written_is_an_error(tmp_path, caplog):
   path = tmp_path / 'none' / 'x.png'
   with figure_file.never_stopping(path):
     figure_file.save(Figure(), path)

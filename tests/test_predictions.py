@@ -10,8 +10,8 @@ from mgc_jax.system.errors import DataError
 
 
 @pytest.fixture
-def answers():
-  """Three excerpts of two tracks, of up to two windows."""
+def sample():
+  """Predictions for three excerpts of two tracks, of up to two windows."""
   return Predictions(
     np.log([[[0.7, 0.3], [0.5, 0.5]], [[0.2, 0.8], [9, 1]], [[0.6, 0.4]] * 2]),
     np.array([[True, True], [True, False], [True, True]]),
@@ -22,43 +22,43 @@ def answers():
   )
 
 
-def test_a_track_s_answer_is_the_mean_of_its_windows(answers):
-  assert answers.tracks().tolist() == ['a', 'b']
-  assert answers.track_label().tolist() == [0, 1]
+def test_track_prediction_is_the_mean_of_its_windows(sample):
+  assert sample.tracks().tolist() == ['a', 'b']
+  assert sample.track_label().tolist() == [0, 1]
   expected = [[0.2, 0.8], [0.6, 0.4]]
-  np.testing.assert_allclose(answers.track_probabilities(), expected)
+  np.testing.assert_allclose(sample.track_probabilities(), expected)
 
 
-def test_what_is_written_is_read(answers, tmp_path):
-  predictions.write(answers, tmp_path, 1.0)
+def test_predictions_round_trip(sample, tmp_path):
+  predictions.write(sample, tmp_path, 1.0)
   found = predictions.read(tmp_path)
-  assert found.genres == answers.genres
+  assert found.genres == sample.genres
   assert found.track_artist().tolist() == ['Ann', 'b']
   for name in ('logits', 'mask', 'label', 'track_id', 'artist'):
-    np.testing.assert_array_equal(getattr(found, name), getattr(answers, name))
+    np.testing.assert_array_equal(getattr(found, name), getattr(sample, name))
   names = {path.name for path in tmp_path.iterdir()}
   assert names == {'logits.npz', 'predictions.csv'}
 
 
-def test_answers_without_artists_are_read(answers, tmp_path):
-  """Those of a version before artists were kept."""
-  before = dataclasses.replace(answers, artist=None)
-  predictions.write(before, tmp_path, 1.0)
+def test_predictions_without_artists_are_readable(sample, tmp_path):
+  """Earlier versions did not save artists."""
+  old = dataclasses.replace(sample, artist=None)
+  predictions.write(old, tmp_path, 1.0)
   assert predictions.read(tmp_path).track_artist() is None
-  assert predictions.artist_ci95([answers, before], 100) is None
+  assert predictions.artist_ci95([sample, old], 100) is None
 
 
-def test_an_interval_over_artists_draws_them_whole(answers):
-  """Track a is missed, b found; of two drawn it may be either twice."""
-  answers = dataclasses.replace(answers, label=np.zeros(3, int))
-  assert predictions.artist_ci95([answers], 100) == [0, 1]
+def test_artist_interval_resamples_whole_artists(sample):
+  """Track a is wrong and b is correct, so a sample may have either twice."""
+  sample = dataclasses.replace(sample, label=np.zeros(3, int))
+  assert predictions.artist_ci95([sample], 100) == [0, 1]
   artist = np.array(['Ann'] * 3)
-  of_one = dataclasses.replace(answers, artist=artist)
-  assert predictions.artist_ci95([of_one], 100) is None
+  one_artist = dataclasses.replace(sample, artist=artist)
+  assert predictions.artist_ci95([one_artist], 100) is None
 
 
-def test_people_have_a_table_of_tracks(answers, tmp_path):
-  predictions.write(answers, tmp_path, 1.0)
+def test_csv_has_a_row_per_track(sample, tmp_path):
+  predictions.write(sample, tmp_path, 1.0)
   with (tmp_path / 'predictions.csv').open(newline='') as file:
     rows = list(csv.DictReader(file))
   assert rows[0] == {
@@ -75,8 +75,8 @@ def test_people_have_a_table_of_tracks(answers, tmp_path):
   'damage',
   ['cut', 'empty', 'pickle', 'shape', 'text', 'label', 'nan', 'mask', 'bits'],
 )
-def test_a_damaged_file_is_named(answers, tmp_path, damage):
-  predictions.write(answers, tmp_path, 1.0)
+def test_damaged_file_is_named(sample, tmp_path, damage):
+  predictions.write(sample, tmp_path, 1.0)
   path = tmp_path / 'logits.npz'
   whole = path.read_bytes()
   if damage == 'cut':

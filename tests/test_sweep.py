@@ -33,7 +33,7 @@ def test_values_are_split_at_commas_outside_brackets(text, values):
   assert split_values(text) == values
 
 
-def test_a_plan_is_every_combination_with_every_seed(tmp_path):
+def test_plan_has_every_combination_with_every_seed(tmp_path):
   overrides = [
     '--config.train.learning_rate=0.1,0.2',
     '--config.model.name=cnn,lstm',
@@ -54,11 +54,11 @@ def test_a_plan_is_every_combination_with_every_seed(tmp_path):
   )
 
 
-def test_every_setting_has_a_folder_of_its_own(tmp_path):
+def test_every_setting_has_its_own_folder(tmp_path):
   runs = plan([0], ['--config.a=x/y,x_y,x y'], tmp_path)
   assert len({run.workdir for run in runs}) == 3
   assert runs[1].workdir == tmp_path / 'a=x_y' / 'seed0'
-  with pytest.raises(ConfigError, match='--seeds: names none'):
+  with pytest.raises(ConfigError, match='--seeds: must name at least one'):
     plan([], [], tmp_path)
 
 
@@ -67,12 +67,12 @@ def test_every_setting_has_a_folder_of_its_own(tmp_path):
   [
     ({'num_folds': 3}, '0,1', 'must be one, or all of config.data.num_folds=3'),
     ({}, '0,1', 'must be one, or all of config.data.num_folds=0'),
-    ({'num_folds': 2, 'eval_split': 'valid'}, '0,1', 'eval_split=valid: folds'),
+    ({'num_folds': 2, 'eval_split': 'valid'}, '0,1', 'eval_split=valid: must'),
     ({'num_folds': 2}, '0,1', None),
     ({'num_folds': 5}, '3', None),
   ],
 )
-def test_folds_that_cannot_be_added_up_are_named(
+def test_folds_that_cannot_be_combined_are_named(
   tmp_path, fields, folds, message
 ):
   runs = plan([0, 1], [f'--config.data.fold={folds}'], tmp_path)
@@ -88,7 +88,7 @@ def test_folds_that_cannot_be_added_up_are_named(
     check_folds(runs, configs)
 
 
-def test_folds_are_runs_of_one_row(tmp_path):
+def test_folds_belong_to_one_row(tmp_path):
   overrides = ['--config.data.num_folds=3', '--config.data.fold=0,1,2']
   runs = plan([4], overrides, tmp_path)
   assert {run.row for run in runs} == {'as configured'}
@@ -101,13 +101,13 @@ def test_folds_are_runs_of_one_row(tmp_path):
 @pytest.mark.parametrize(
   ('overrides', 'message'),
   [
-    (['--config.seed=3'], '--config.seed=3: name the seeds by --seeds'),
+    (['--config.seed=3'], '--config.seed=3: use --seeds'),
     (['--config.train.num_epochs'], 'needs a value'),
     (['--config.a=1', '--config.a=2'], 'named twice'),
     (['--config.a=1,1'], 'named twice'),
   ],
 )
-def test_what_is_no_plan_is_named(tmp_path, overrides, message):
+def test_invalid_plan_is_named(tmp_path, overrides, message):
   with pytest.raises(ConfigError, match=message):
     plan([0], overrides, tmp_path)
 
@@ -145,7 +145,7 @@ def _found(**rows):
   }
 
 
-def test_rows_are_compared_with_the_first_seed_by_seed():
+def test_difference_to_the_first_row_is_paired_by_seed():
   one, two = [0.5, 0.6, 0.52], [0.55, 0.63, 0.6]
   first, second = compare(_found(a=one, b=two))
   assert 'difference' not in first
@@ -153,7 +153,7 @@ def test_rows_are_compared_with_the_first_seed_by_seed():
   assert second['difference']['ci95'] == pytest.approx(
     [paired.low, paired.high]
   )
-  # Paired, the seeds' common ups and downs cancel.
+  # Variation that both rows share between seeds cancels.
   spread = second['difference']['ci95'][1] - second['difference']['ci95'][0]
   assert spread < second['ci95'][1] - second['ci95'][0]
 
@@ -163,7 +163,7 @@ def _result(folder, **content):
   (folder / 'results.json').write_text(json.dumps(content))
 
 
-def test_the_table_of_one_seed_has_no_interval(tmp_path):
+def test_table_of_one_seed_has_no_interval(tmp_path):
   runs = plan([0], ['--config.a=1,2'], tmp_path)
   for run, accuracy in zip(runs, (0.5, 0.75), strict=True):
     _result(run.workdir, track_accuracy=accuracy, num_tracks=4)
@@ -181,7 +181,7 @@ def test_the_table_of_one_seed_has_no_interval(tmp_path):
 @pytest.mark.parametrize(
   'text', ['', '{', '[]', '{}', '{"track_accuracy": 1e999}']
 )
-def test_a_damaged_result_is_none(tmp_path, text):
+def test_damaged_result_is_none(tmp_path, text):
   (run,) = plan([0], [], tmp_path)
   assert run.result() is None
   run.workdir.mkdir(parents=True)
@@ -189,12 +189,12 @@ def test_a_damaged_result_is_none(tmp_path, text):
   assert run.result() is None
 
 
-def test_a_run_without_a_result_is_named(tmp_path):
+def test_run_without_a_result_is_named(tmp_path):
   with pytest.raises(DataError, match='seed0: this run has no result'):
     scores(plan([0], [], tmp_path))
 
 
-def test_rows_of_other_tracks_are_not_compared(tmp_path):
+def test_rows_with_different_tracks_are_not_compared(tmp_path):
   runs = plan([0, 1], [], tmp_path)
   for run, split in zip(runs, ('test', 'valid'), strict=True):
     _result(run.workdir, track_accuracy=0.5, num_tracks=4, split=split)
@@ -202,7 +202,7 @@ def test_rows_of_other_tracks_are_not_compared(tmp_path):
     scores(runs)
 
 
-def test_folds_are_pooled(tmp_path):
+def test_folds_are_combined(tmp_path):
   overrides = ['--config.data.num_folds=2', '--config.data.fold=0,1']
   runs = plan([0], overrides, tmp_path)
   for k, (run, confusion) in enumerate(
@@ -235,13 +235,13 @@ SWEEP = [
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_goes_on_and_ends_with_a_table(tmp_path):
-  """Two tasks of an array, the first of them killed; then the whole."""
+def test_killed_sweep_is_resumed_and_ends_with_a_table(tmp_path):
+  """Kills the first of two array tasks, then runs the whole sweep."""
   command = [*SWEEP, f'--workdir={tmp_path}/sweep']
   array = {'SLURM_ARRAY_TASK_COUNT': 2, 'SLURM_ARRAY_TASK_MAX': 1}
   first = Process(command, SLURM_ARRAY_TASK_ID=0, **array)
   first.wait_for(lambda: list(tmp_path.glob('sweep/*/*/checkpoints/1')), 240)
-  first.kill()  # and with it the run that it has begun
+  first.kill()  # this also kills the run that it has started
   second = Process(command, SLURM_ARRAY_TASK_ID=1, **array)
   assert second.wait() == 0, second.said
   assert '1 of 2 runs are finished' in second.said
@@ -266,12 +266,10 @@ def test_a_killed_sweep_goes_on_and_ends_with_a_table(tmp_path):
     (['--config.train.speed=1'], 'config: no field speed'),
     (['--config.train.num_epochs=0,1'], 'config.train.num_epochs=0: must be'),
     (['--seeds=a'], '--seeds'),
-    (['--config.seed=1'], 'name the seeds by --seeds'),
+    (['--config.seed=1'], 'use --seeds to name the seeds'),
   ],
 )
-def test_bad_usage_is_named_before_anything_is_trained(
-  flags, message, tmp_path
-):
+def test_bad_usage_is_named_before_training(flags, message, tmp_path):
   words = [*SWEEP[3:4], *flags, f'--workdir={tmp_path}/sweep']
   done = run_command('mgc_jax.experiments.sweep', *words)
   assert done.returncode == 2
@@ -279,7 +277,7 @@ def test_bad_usage_is_named_before_anything_is_trained(
   assert not (tmp_path / 'sweep').exists()
 
 
-def test_a_tilde_in_an_override_means_the_home_directory(monkeypatch):
+def test_tilde_in_an_override_is_the_home_directory(monkeypatch):
   monkeypatch.setenv('HOME', '/home/ann')
   override = '--config.train.init_from=~/runs/mine/bundle'
   config = load_config(f'{ROOT}/configs/smoke.py', (override,))

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def merged_groups(keys: Sequence[np.ndarray]) -> np.ndarray:
-  """Joins rows that share a value of any key, transitively.
+  """Groups rows that share a value of any key, directly or through others.
 
   Args:
     keys: arrays str[n]; an empty value equals no other.
@@ -14,23 +14,25 @@ def merged_groups(keys: Sequence[np.ndarray]) -> np.ndarray:
   Returns:
     i64[n], group numbers from 0 in order of first occurrence.
   """
-  parent = list(range(len(keys[0])))
+  from scipy.sparse import coo_array
+  from scipy.sparse.csgraph import connected_components
 
-  def root(row: int) -> int:
-    while parent[row] != row:
-      parent[row] = parent[parent[row]]
-      row = parent[row]
-    return row
-
+  num_rows = len(keys[0])
+  edges = []  # from each row to the first row with the same value
   for key in keys:
-    first: dict[str, int] = {}
-    for row, value in enumerate(key):
-      if value:
-        a, b = root(first.setdefault(value, row)), root(row)
-        parent[max(a, b)] = min(a, b)
-  roots = [root(row) for row in range(len(parent))]
-  numbers = {r: i for i, r in enumerate(dict.fromkeys(roots))}
-  return np.array([numbers[r] for r in roots])
+    _, first, number = np.unique(key, return_index=True, return_inverse=True)
+    known = np.flatnonzero(key != '')
+    edges.append(np.stack([known, first[number[known]]]))
+  rows, firsts = np.concatenate(edges, axis=1)
+  graph = coo_array(
+    (np.ones(len(rows)), (rows, firsts)), shape=(num_rows, num_rows)
+  )
+  component = connected_components(graph, directed=False)[1]
+  # SciPy does not document the order of its component numbers.
+  _, first, number = np.unique(
+    component, return_index=True, return_inverse=True
+  )
+  return np.argsort(np.argsort(first))[number]
 
 
 def assign_groups(
