@@ -131,13 +131,14 @@ def confusion_scores(
   num_tracks, correct = int(confusion.sum()), int(np.trace(confusion))
   # Every cell is one sample, weighted by its count.
   truth, predicted = np.indices(confusion.shape).reshape(2, -1)
-  precision, recall, f1, support = precision_recall_fscore_support(
+  scores = precision_recall_fscore_support(
     truth,
     predicted,
     labels=range(len(genres)),
     sample_weight=confusion.ravel(),
-    zero_division=0,
+    zero_division=0,  # pyright: ignore[reportArgumentType]
   )
+  precision, recall, f1, support = np.array(scores)
   occurring = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
   return {
     'num_tracks': num_tracks,

@@ -105,8 +105,11 @@ def _other_head(
 def _check_settings(bundle: Bundle, config: ConfigDict, path: str) -> None:
   """Compares what the weights mean, beyond their shapes."""
   for section in ('features', 'windows', 'model'):
-    wanted = _flat(config[section])
-    for name, value in _flat(bundle.config[section]).items():
+    wanted, found = (
+      flatten_dict(ConfigDict(c[section]).to_dict(), sep='.')
+      for c in (config, bundle.config)
+    )
+    for name, value in found.items():
       if section == 'model' and _may_differ(name):
         continue
       if section == 'windows' and name != 'standardise':
@@ -138,7 +141,3 @@ def _check_shapes(params: Any, state: TrainState, path: str) -> None:
 def _shapes(params: Any) -> dict[str, tuple[int, ...]]:
   flat: dict[str, Any] = flatten_dict(params, sep='/')
   return {k: v.shape for k, v in flat.items()}
-
-
-def _flat(section: ConfigDict | FrozenConfigDict) -> dict[str, Any]:
-  return flatten_dict(ConfigDict(section).to_dict(), sep='.')

@@ -7,8 +7,8 @@ import json
 import logging
 import pathlib
 from collections.abc import Iterator
-from typing import Any
 
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from mgc_jax.distributed.mesh import is_writer
@@ -113,11 +113,12 @@ def check_workdir(config: ConfigDict, workdir: pathlib.Path) -> None:
     DataError: the folder cannot be used, or its `config.json` is damaged.
   """
   path = workdir / CONFIG_FILE
-  wanted = _flat(json.loads(config.to_json()))
+  wanted = flatten_dict(json.loads(config.to_json()), sep='.')
   try:
     if not path.exists():
       return
-    found = _flat(dict(json.loads(path.read_text(encoding='utf-8'))))
+    content = dict(json.loads(path.read_text(encoding='utf-8')))
+    found = flatten_dict(content, sep='.')
   except OSError as error:
     raise DataError(f'{workdir}: cannot be used: {error}') from error
   except (TypeError, ValueError) as error:
@@ -131,13 +132,3 @@ def check_workdir(config: ConfigDict, workdir: pathlib.Path) -> None:
         f'config.{name}={wanted.get(name)}: the run in {workdir} has '
         f'{found.get(name)}; use another --workdir'
       )
-
-
-def _flat(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
-  flat = {}
-  for name, value in tree.items():
-    if isinstance(value, dict):
-      flat.update(_flat(value, f'{prefix}{name}.'))
-    else:
-      flat[f'{prefix}{name}'] = value
-  return flat
