@@ -185,6 +185,6 @@ def test_every_command_runs(size, world, tmp_path, monkeypatch):
   assert len(ran) >= 19
   for made in ('cnn.mgc', 'jazz.m3u8', 'music.png', 'bands.png'):
     assert (here / made).stat().st_size, made
-  for made in ('mine/results.json', 'own/results.json', 'ladder/ladder.png'):
+  for made in ('mine/results.json', 'own/results.json', 'leakage/leakage.png'):
     assert (here / 'runs' / made).stat().st_size > 50, made
   assert len(list((tmp_path / 'sorted').rglob('*.mp3'))) == 12

@@ -54,7 +54,7 @@ def test_every_command_runs(size, tmp_path, monkeypatch):
     'mine/results.json',
     'tuned/results.json',
     'mixup/sweep.md',
-    *(['ladder/ladder.png'] if size != 'tiny' else []),
+    *(['leakage/leakage.png'] if size != 'tiny' else []),
     'report.png',
     'mine.mgc',
   ):
