@@ -112,7 +112,7 @@ def test_fold_evaluated_on_another_split_is_named(folds):
 
 def test_temperature_calibrates_probabilities(folds):
   found = evaluate_folds(folds)['calibration']
-  # The odds are 3 to 1, but exp(9) to 1 by the logits; 9 / log 3 corrects it.
+  # The logits give odds of exp(9), the data 3: temperature 9 / log 3 fits.
   assert found['temperature'] == pytest.approx(9 / np.log(3), rel=1e-2)
   before, after = found['before'], found['after']
   assert before['expected_calibration_error'] == pytest.approx(0.25, abs=1e-3)
