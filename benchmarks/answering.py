@@ -48,7 +48,7 @@ def _answer_once(path: str, model: str) -> None:
   streamed = loaded.excerpts(path)
   excerpts = DecodedExcerpts(tuple(streamed), streamed.duration_s, '')
   times.append(time.time())
-  loaded.answer(path, excerpts)
+  loaded.predict_excerpts(path, excerpts)
   times.append(time.time())
   print(json.dumps(times))
 

@@ -1,4 +1,4 @@
-"""A small index of files that nobody decodes, sorted and taken back."""
+"""Makes a small index without running a model, and organises its files."""
 
 import collections
 import hashlib
@@ -15,7 +15,7 @@ _GENRES = ('jazz', 'rock')
 
 
 def make(tmp_path, num_tracks):
-  """Writes `music/<album>/<n>.mp3` and their index; returns that folder."""
+  """Writes `music/<album>/<n>.mp3` and an index of it; returns the folder."""
   with Index(tmp_path / 'index', create=True) as index:
     index.set_model('crnn', '0' * 64, _GENRES)
     for i in range(num_tracks):
@@ -27,7 +27,7 @@ def make(tmp_path, num_tracks):
 
 
 def put(index, path, root, **values):
-  """Puts a file into the index, as if it had been listened to."""
+  """Adds a file to the index with a made-up prediction."""
   found = os.stat(path)
   facts = {'artist': 'Ann', 'title': '', 'duration_s': 2.0}
   facts |= {'genre': 'jazz', 'probability': 0.9, **values}
@@ -39,7 +39,7 @@ def put(index, path, root, **values):
 
 
 def sort(tmp_path, method='move', levels=('genre',), to=None):
-  """Organises it, and returns how many files failed."""
+  """Organises the indexed files; returns how many failed."""
   target = os.path.realpath(to or tmp_path / 'sorted')
   with Index(tmp_path / 'index') as index:
     journal = Journal(index.path)
@@ -48,7 +48,7 @@ def sort(tmp_path, method='move', levels=('genre',), to=None):
 
 
 def unsort(tmp_path):
-  """Takes that back, and returns how many files failed."""
+  """Undoes `sort`; returns how many files failed."""
   target = os.path.realpath(tmp_path / 'sorted')
   with Index(tmp_path / 'index') as index:
     journal = Journal(index.path)
@@ -56,7 +56,7 @@ def unsort(tmp_path):
 
 
 def contents(*folders):
-  """How often each content is there; links and what is not whole are none."""
+  """Counts the digests of all files except links and partial copies."""
   return collections.Counter(
     hashlib.sha256(path.read_bytes()).hexdigest()
     for folder in folders
@@ -66,7 +66,7 @@ def contents(*folders):
 
 
 def names_in(folder):
-  """The paths of all files under a folder."""
+  """Returns the relative paths of all files in a folder, sorted."""
   return sorted(
     str(path.relative_to(folder))
     for path in folder.rglob('*')

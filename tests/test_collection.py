@@ -1,4 +1,4 @@
-"""The command line of the collection, on real files and real processes."""
+"""The collection commands, run as processes on real files."""
 
 import os
 import signal
@@ -38,13 +38,16 @@ def _run(index, *args):
 
 
 def _said(index, *args, code=0):
+  """Returns what a command prints on standard output and standard error."""
   done = _run(index, *args)
   assert done.returncode == code, done.stdout + done.stderr
   assert 'Traceback' not in done.stderr
   return done.stdout + done.stderr
 
 
-def test_from_a_folder_to_sorted_and_back(model, index, music_folder, tmp_path):
+def test_index_report_organise_playlist_and_undo(
+  model, index, music_folder, tmp_path
+):
   (music_folder / 'jazz' / 'broken.mp3').write_text('no music')
   said = _said(index, 'index', music_folder, f'--model={model}', code=1)
   assert '12 indexed, 0 unchanged, 0 gone, 1 failed' in said
@@ -84,7 +87,9 @@ def test_from_a_folder_to_sorted_and_back(model, index, music_folder, tmp_path):
   assert '0 indexed, 11 unchanged, 0 gone' in said
 
 
-def test_tag_and_similar(model, index, tmp_path):
+def test_tag_writes_genres_and_similar_finds_other_songs(
+  model, index, tmp_path
+):
   music = tmp_path / 'music'
   for i, ending in enumerate(('mp3', 'flac', 'ogg', 'wav', 'opus')):
     write_tone(
@@ -109,7 +114,7 @@ def test_tag_and_similar(model, index, tmp_path):
   assert str(mutagen.File(music / '3.wav').tags['TCON']) == genre
   assert mutagen.File(music / '0.mp3', easy=True)['genre'] == ['Polka']
   assert '(was Polka)' in _said(index, *options, '--replace', '--apply')
-  # What it wrote is no change that would have to be heard again.
+  # Files whose tags were written are not classified again.
   assert '0 indexed, 5 unchanged' in _said(index, 'index', music)
 
   said = _said(index, 'similar', music / '1.flac', '-k', '3')
@@ -128,40 +133,40 @@ def test_tag_and_similar(model, index, tmp_path):
     (('sort',), 'sort: no command'),
     (('index',), 'index: takes a folder'),
     (('index', 'missing'), 'missing: not a folder'),
-    (('report',), 'no index there; make one'),
+    (('report',), 'does not exist; create it'),
     (('report', '--plot=.'), '--plot=.: a folder; name a file'),
     (('report', '--apply'), '--apply: not of the command report'),
     (('organise', '--to=x', '--copy', '--move'), '--copy --move: choose one'),
     (('organise',), '--to: name the folder'),
     (('playlist', 'jazz', 'rock'), 'playlist: takes a genre'),
-    (('similar',), 'no index there'),
-    (('undo',), 'no index there'),
+    (('similar',), 'does not exist'),
+    (('undo',), 'does not exist'),
     (('undo', 'music'), 'undo: takes no words, only flags'),
     (('forget',), 'forget: takes a folder'),
-    (('forget', 'music'), 'no index there'),
+    (('forget', 'music'), 'does not exist'),
     (('tag', '--strict'), '--strict: not of the command tag'),
     (('report', '--moved=a=b'), '--moved: not of the command report'),
-    (('index', '--moved=a=b'), 'no index there'),
+    (('index', '--moved=a=b'), 'does not exist'),
     (('index', 'a', 'b', '--moved=a=b'), 'index: takes a folder'),
     (('organise', '--to=x', '--by=mood'), 'by'),
   ],
 )
-def test_wrong_usage(index, args, said):
+def test_wrong_usage_is_refused_with_a_reason(index, args, said):
   assert said in _said(index, *args, code=2)
   assert not index.exists() or 'index' in args
 
 
-def test_a_renamed_folder_keeps_its_answers(model, index, music_folder):
+def test_a_renamed_folder_keeps_its_predictions(model, index, music_folder):
   _said(index, 'index', music_folder, f'--model={model}')
   audio = music_folder.rename(music_folder.with_name('audio'))
   said = _said(index, 'index', music_folder, code=2)
-  assert 'not a folder; the index keeps 12 tracks of it' in said
+  assert 'not a folder; the index keeps its 12 tracks' in said
   assert f'--moved {music_folder}=NEW' in said and 'collection forget' in said
   (audio / 'jazz').rename(audio / 'swing')
   said = _said(index, 'index', f'--moved={music_folder}={audio}')
   assert f'12 tracks of {music_folder} are now in {audio}' in said
   assert '6 indexed, 6 unchanged, 0 gone, 0 failed' in said
-  assert f'{audio}/jazz: not there now; the index keeps 6 tracks' in said
+  assert f'{audio}/jazz: missing; the index keeps its 6 tracks' in said
   said = _said(index, 'forget', audio / 'jazz')
   assert f'6 tracks of {audio}/jazz forgotten; no file was touched' in said
   said = _said(
@@ -171,7 +176,9 @@ def test_a_renamed_folder_keeps_its_answers(model, index, music_folder):
   assert said.count('0 indexed, 12 unchanged') == 1
 
 
-def test_a_truncated_file_is_a_warning_or_a_failure(model, index, tmp_path):
+def test_a_truncated_file_is_a_warning_or_with_strict_a_failure(
+  model, index, tmp_path
+):
   path = write_tone(tmp_path / 'music' / 'a.wav', 10.0)
   write_tone(tmp_path / 'music' / 'b.wav', 3.0)
   os.truncate(path, path.stat().st_size // 2)
@@ -188,7 +195,7 @@ def test_a_truncated_file_is_a_warning_or_a_failure(model, index, tmp_path):
   with Index(strict) as opened:
     assert opened.find(str(path)).failure.startswith('truncated')
   assert 'a.wav: truncated' in _said(strict, 'report')
-  # A failure is tried again; without --strict it is an answer.
+  # A failed file is tried again; without --strict it gets a prediction.
   assert '1 indexed, 1 unchanged, 0 gone, 0 failed' in _said(strict, *words)
 
 
@@ -201,23 +208,23 @@ def _entry(path, **values):
   )
 
 
-def _small(path, music_folder):
-  """An index of six tracks that nobody listened to."""
+def _make_small_index(path, music_folder):
+  """Writes an index of six tracks without running a model."""
   with Index(path, create=True) as opened:
     opened.set_model('crnn', '0' * 64, ('jazz', 'rock'))
     for i, file in enumerate(sorted((music_folder / 'jazz').iterdir())):
       opened.put(_entry(file), np.ones(2), [1.0, 0.0, i, 2.0])
 
 
-def test_a_report_without_uncertain_tracks_has_its_table(index, music_folder):
-  _small(index, music_folder)
+def test_a_report_with_least_0_has_only_the_table(index, music_folder):
+  _make_small_index(index, music_folder)
   few, none = (_said(index, 'report', f'--least={n}') for n in (1, 0))
   assert 'Least certain' in few and 'Least certain' not in none
   assert 'jazz        6' in none and none in few
 
 
-def test_a_playlist_has_the_paths_of_the_disk(index, tmp_path):
-  """Spaces of all kinds, joiners, and bytes that are not UTF-8."""
+def test_a_playlist_has_the_same_path_bytes_as_the_disk(index, tmp_path):
+  """Tries all kinds of spaces, joiners, and bytes that are not UTF-8."""
   names = ['曲\u3000名', 'Qui\xa0?', '\U0001f468\u200d\U0001f469', 'می\u200cخ']
   names += ['so\xadft', os.fsdecode(b'latin-\xe9')]
   paths = [tmp_path / f'{name}.wav' for name in names]
@@ -272,28 +279,28 @@ def _foreign_embedding(path):
 
 
 @pytest.mark.parametrize(
-  ('spoil', 'said', 'code'),
+  ('damage', 'said', 'code'),
   [
     (_other_version, 'written by another version of this package (format 7', 1),
-    (_other_owner, 'no index of this package', 1),
+    (_other_owner, 'not an index of this package', 1),
     (_garbage, 'damaged (file is not a database)', 1),
     (_hole, 'damaged', 1),
     (_cut, 'damaged', 1),
     (_foreign_row, 'damaged (a row that no version', 1),
-    (_foreign_embedding, 'damaged (an embedding that is none)', 1),
-    (lambda path: path.unlink(), 'no index there', 2),
+    (_foreign_embedding, 'damaged (not an embedding)', 1),
+    (lambda path: path.unlink(), 'does not exist', 2),
   ],
 )
-def test_a_damaged_index_is_named(index, music_folder, spoil, said, code):
-  _small(index, music_folder)
-  spoil(index)
+def test_a_damaged_index_is_reported(index, music_folder, damage, said, code):
+  _make_small_index(index, music_folder)
+  damage(index)
   words = ('similar', music_folder / 'jazz' / '0.wav')
   assert said in _said(index, *words, code=code)
-  if spoil is not _foreign_embedding:  # which a report has no use for
+  if damage is not _foreign_embedding:  # a report does not read embeddings
     assert said in _said(index, 'report', code=code)
 
 
-def test_two_index_runs_at_once(model, index, music_folder):
+def test_a_second_process_cannot_change_the_index(model, index, music_folder):
   words = (*COMMAND, 'index', music_folder, f'--index={index}')
   first = Process([*words, f'--model={model}'])
   first.wait_for(lambda: index.exists())
@@ -306,39 +313,37 @@ def test_two_index_runs_at_once(model, index, music_folder):
   assert first.wait() == 0
 
 
-def _num_answered(path):
+def _num_classified(path):
   try:
     with Index(path) as index:
-      return index.num_answered()
-  except ConfigError:  # it is being made
+      return index.num_classified()
+  except ConfigError:  # it is being created
     return 0
 
 
 @pytest.mark.parametrize(
   'num_kills', [1, pytest.param(3, marks=pytest.mark.slow)]
 )
-def test_an_index_killed_at_any_moment_goes_on(
-  num_kills, model, index, tmp_path
-):
+def test_a_killed_index_command_continues(num_kills, model, index, tmp_path):
   music = tmp_path / 'music'
-  for i in range(60):  # a second or more to be heard, and a commit each second
+  for i in range(60):  # takes over a second; there is a commit each second
     write_tone(music / f'{i:02}.wav', 60.0, frequency_hz=200.0 + 7 * i)
   words = [*COMMAND, 'index', music, f'--index={index}', f'--model={model}']
   rng = np.random.default_rng(0)
   for _ in range(num_kills):
     process = Process(words)
-    start = _num_answered(index)
-    process.wait_for(lambda start=start: _num_answered(index) > start)
+    start = _num_classified(index)
+    process.wait_for(lambda start=start: _num_classified(index) > start)
     time.sleep(rng.uniform(0.0, 1.0))
     process.kill()
   said = _said(index, 'index', music)
   with Index(index) as opened:
     opened.check()
-    assert opened.num_answered() == 60
+    assert opened.num_classified() == 60
   assert '0 failed' in said
 
 
 def test_another_model_needs_another_index(model, index, music_folder):
   _said(index, 'index', music_folder, f'--model={model}')
   said = _said(index, 'index', music_folder, '--model=crnn', code=2)
-  assert 'has answers of' in said
+  assert 'was made with' in said

@@ -1,4 +1,4 @@
-"""Folders that were renamed, deleted, or are on a disk that is not mounted."""
+"""Folders that are renamed, deleted, or on a disk that is not mounted."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def index(tmp_path):
 
 
 def _music(index, root, *names):
-  """Writes files that are indexed; nobody listens to them again."""
+  """Writes files and indexes them without running a model."""
   for name in names:
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,20 +37,20 @@ def _paths(index, folder):
   return [os.path.relpath(e.path, folder) for e in index.inside(str(folder))]
 
 
-def _facts(counts):
+def _numbers(counts):
   return counts.answered, counts.unchanged, counts.forgotten, counts.failed
 
 
-def test_deleted_files_are_forgotten(index, tmp_path, capsys):
+def test_deleted_files_are_removed_from_the_index(index, tmp_path, capsys):
   music = _music(index, tmp_path / 'music', 'a/1.mp3', 'a/2.mp3', '3.mp3')
   (music / 'a' / '1.mp3').unlink()
-  assert _facts(scan(index, str(music), None)) == (0, 2, 1, 0)
+  assert _numbers(scan(index, str(music), None)) == (0, 2, 1, 0)
   assert _paths(index, music) == ['3.mp3', 'a/2.mp3']
   assert capsys.readouterr().err == ''
 
 
-def test_a_file_of_any_kind_shows_that_a_folder_is_there(index, tmp_path):
-  """All songs of an album were deleted; its cover was not."""
+def test_a_file_of_any_kind_shows_that_a_folder_still_exists(index, tmp_path):
+  """All songs of an album were deleted, but not its cover."""
   music = _music(index, tmp_path / 'music', 'a/1.mp3', 'a/b/2.mp3', '3.mp3')
   (music / 'a' / 'b' / 'cover.jpg').write_text('picture')
   (music / 'a' / '1.mp3').unlink()
@@ -59,28 +59,28 @@ def test_a_file_of_any_kind_shows_that_a_folder_is_there(index, tmp_path):
   assert _paths(index, music) == ['3.mp3']
 
 
-@pytest.mark.parametrize('state', ['empty', 'not there', 'of empty folders'])
+@pytest.mark.parametrize('state', ['empty', 'missing', 'of empty folders'])
 def test_tracks_of_a_disk_that_is_not_mounted_are_kept(
   state, index, tmp_path, capsys
 ):
   names = ('nas/x/1.mp3', 'nas/x/2.mp3', 'nas/y/3.mp3', 'local/4.mp3')
   music = _music(index, tmp_path / 'music', *names)
   (music / 'nas').rename(tmp_path / 'away')
-  if state != 'not there':
+  if state != 'missing':
     (music / 'nas').mkdir()
   if state == 'of empty folders':
     (music / 'nas' / 'x').mkdir()
-  assert _facts(scan(index, str(music), None)) == (0, 1, 0, 0)
+  assert _numbers(scan(index, str(music), None)) == (0, 1, 0, 0)
   assert len(_paths(index, music)) == 4
   said = capsys.readouterr().err
   assert said.count('\n') == 1
-  now = 'not there' if state == 'not there' else 'empty'
-  assert said.startswith(f'{music}/nas: {now} now; the index keeps 3 tracks')
+  now = 'missing' if state == 'missing' else 'empty'
+  assert said.startswith(f'{music}/nas: {now}; the index keeps its 3 tracks')
   assert f'--moved {music}/nas=NEW' in said
   assert f'forget {music}/nas\n' in said
   shutil.rmtree(music / 'nas', ignore_errors=True)
   (tmp_path / 'away').rename(music / 'nas')
-  assert _facts(scan(index, str(music), None)) == (0, 4, 0, 0)
+  assert _numbers(scan(index, str(music), None)) == (0, 4, 0, 0)
 
 
 def test_a_link_to_a_disk_that_is_not_mounted_keeps_its_tracks(
@@ -96,13 +96,11 @@ def test_a_link_to_a_disk_that_is_not_mounted_keeps_its_tracks(
     put(index, music / 'nas' / name, music)
   assert scan(index, str(music), None).unchanged == 3
   disk.rename(tmp_path / 'away')
-  assert _facts(scan(index, str(music), None)) == (0, 1, 0, 0)
-  assert 'nas: not there now; the index keeps 2 tracks' in (
-    capsys.readouterr().err
-  )
+  assert _numbers(scan(index, str(music), None)) == (0, 1, 0, 0)
+  assert 'nas: missing; the index keeps its 2 tracks' in capsys.readouterr().err
 
 
-def test_links_in_a_loop_do_not_count_as_files(index, tmp_path):
+def test_broken_links_and_loops_do_not_count_as_files(index, tmp_path):
   music = _music(index, tmp_path / 'music', 'a/1.mp3', '2.mp3')
   (music / 'a' / '1.mp3').unlink()
   (music / 'a' / 'loop').symlink_to(music / 'a')
@@ -111,7 +109,7 @@ def test_links_in_a_loop_do_not_count_as_files(index, tmp_path):
   assert _paths(index, music) == ['2.mp3', 'a/1.mp3']
 
 
-def test_other_folders_that_are_absent_are_named(index, tmp_path, capsys):
+def test_other_missing_or_empty_folders_are_reported(index, tmp_path, capsys):
   there = _music(index, tmp_path / 'there', '1.mp3')
   _music(index, tmp_path / 'mounted', '2.mp3')
   _music(index, tmp_path / 'empty now', '3.mp3', '4.mp3')
@@ -121,15 +119,15 @@ def test_other_folders_that_are_absent_are_named(index, tmp_path, capsys):
     path.unlink()
   scan(index, str(there), None)
   empty, gone = capsys.readouterr().err.splitlines()
-  assert empty.startswith(f'{tmp_path}/empty now: empty now; the index keeps 2')
+  assert empty.startswith(f'{tmp_path}/empty now: empty; the index keeps its 2')
   assert f"forget '{tmp_path}/empty now'" in empty
-  assert gone.startswith(f'{tmp_path}/gone: not there now; the index keeps 1 t')
+  assert gone.startswith(f'{tmp_path}/gone: missing; the index keeps its 1 t')
 
 
-def test_a_folder_that_is_gone_or_empty_is_refused_with_advice(index, tmp_path):
+def test_a_missing_or_empty_folder_is_refused_with_advice(index, tmp_path):
   music = _music(index, tmp_path / 'music', '1.mp3', '2.mp3')
   shutil.rmtree(music)
-  kept = f'the index keeps 2 tracks of it.*--moved {music}=NEW.*forget {music}'
+  kept = f'the index keeps its 2 tracks.*--moved {music}=NEW.*forget {music}'
   with pytest.raises(ConfigError, match=f'not a folder; {kept}'):
     scan(index, str(music), None)
   music.mkdir()
@@ -140,43 +138,39 @@ def test_a_folder_that_is_gone_or_empty_is_refused_with_advice(index, tmp_path):
   assert len(_paths(index, music)) == 2
 
 
-def test_what_is_left_out_of_a_folder_is_said_on_one_line(
-  index, tmp_path, capsys
-):
+def test_skipped_files_are_reported_on_one_line(index, tmp_path, capsys):
   music = _music(index, tmp_path / 'music', '1.mp3')
   for name in ('.Trash-1000/2.mp3', '@eaDir/3.mp3', '.4.mp3', 'cover.jpg'):
     (music / name).parent.mkdir(exist_ok=True)
     (music / name).write_text('no music')
   (music / 'link.mp3').symlink_to(music / '1.mp3')
-  assert _facts(scan(index, str(music), None)) == (0, 1, 0, 0)
+  assert _numbers(scan(index, str(music), None)) == (0, 1, 0, 0)
   (line,) = capsys.readouterr().err.splitlines()
   assert line.startswith(f'{music}: skipped: 1 files that are not audio')
   for reason in ('1 hidden files', '2 hidden or trash folders', '1 links to'):
     assert reason in line
 
 
-def test_a_track_that_is_left_out_now_is_forgotten(index, tmp_path):
-  """As those of deleted files, which an older version indexed."""
+def test_a_track_that_is_now_skipped_is_removed_from_the_index(index, tmp_path):
+  """For example in a trash folder, which an older version indexed."""
   names = ('1.mp3', '#recycle/2.mp3', '.stversions/3.mp3')
   music = _music(index, tmp_path / 'music', *names)
   assert scan(index, str(music), None).forgotten == 2
   assert _paths(index, music) == ['1.mp3']
 
 
-def test_forget_removes_a_folder_that_is_gone_and_touches_no_file(
-  index, tmp_path
-):
+def test_forget_removes_a_missing_folder_and_touches_no_file(index, tmp_path):
   music = _music(index, tmp_path / 'music', 'a/1.mp3', 'a/2.mp3', 'ab/3.mp3')
   assert roots.forget(index, str(music / 'a')) == 2
   assert _paths(index, music) == ['ab/3.mp3']
   assert len(names_in(music)) == 3
   shutil.rmtree(music)
   assert roots.forget(index, f'{music}/') == 1
-  with pytest.raises(ConfigError, match='has no tracks of it; it has no folde'):
+  with pytest.raises(ConfigError, match='no tracks of it; indexed folders: no'):
     roots.forget(index, str(music))
 
 
-def test_forget_takes_the_name_of_a_link(index, tmp_path):
+def test_forget_accepts_a_path_through_links(index, tmp_path):
   music = _music(index, tmp_path / 'music', 'nas/1.mp3', '2.mp3')
   (tmp_path / 'link').symlink_to(music)
   assert roots.forget(index, str(tmp_path / 'link' / 'nas')) == 1
@@ -187,7 +181,7 @@ def test_forget_takes_the_name_of_a_link(index, tmp_path):
   assert roots.forget(index, str(tmp_path / 'link' / 'nas2')) == 1
 
 
-def test_moved_keeps_the_answers(index, tmp_path, capsys):
+def test_moved_keeps_the_predictions(index, tmp_path, capsys):
   music = _music(index, tmp_path / 'music', 'a/1.mp3', '2.mp3')
   put(index, music / 'a' / '1.mp3', music / 'a', genre='rock')
   before = {e.id: e.genre for e in index.entries()}
@@ -196,11 +190,11 @@ def test_moved_keeps_the_answers(index, tmp_path, capsys):
   assert (old, new, number) == (str(music), f'{tmp_path}/audio', 2)
   assert {e.id: e.genre for e in index.entries()} == before
   assert dict(index.roots()) == {f'{new}': 1, f'{new}/a': 1}
-  assert _facts(scan(index, new, None)) == (0, 2, 0, 0)
+  assert _numbers(scan(index, new, None)) == (0, 2, 0, 0)
   assert capsys.readouterr().err == ''
 
 
-def test_moved_replaces_what_was_indexed_at_the_new_place(index, tmp_path):
+def test_moved_replaces_tracks_indexed_at_the_new_paths(index, tmp_path):
   music = _music(index, tmp_path / 'music', '1.mp3', '2.mp3')
   wanted = {e.id for e in index.entries()}
   shutil.copytree(music, tmp_path / 'audio')
@@ -212,7 +206,7 @@ def test_moved_replaces_what_was_indexed_at_the_new_place(index, tmp_path):
 
 
 @pytest.mark.parametrize(('old', 'new'), [('m', 'm/m'), ('m/m', 'm')])
-def test_moved_into_itself_or_out_of_itself_loses_no_track(
+def test_a_folder_moved_into_or_out_of_itself_keeps_all_tracks(
   old, new, index, tmp_path
 ):
   root = tmp_path / 'root'
@@ -228,7 +222,7 @@ def test_moved_into_itself_or_out_of_itself_loses_no_track(
   assert dict(index.roots()) == {str(root): 3}
 
 
-def test_moved_takes_names_with_equals_signs(index, tmp_path):
+def test_moved_accepts_names_with_equals_signs(index, tmp_path):
   music = _music(index, tmp_path / 'a=b', '1.mp3')
   music.rename(tmp_path / 'c=d')
   moved = f'{tmp_path}/a=b={tmp_path}/c=d'
@@ -241,11 +235,13 @@ def test_moved_takes_names_with_equals_signs(index, tmp_path):
     ('{0}/music', 'write OLD=NEW'),
     ('={0}/other', 'write OLD=NEW'),
     ('{0}/music={0}/missing', 'missing is not a folder'),
-    ('{0}/other={0}/music', 'other: .* has no tracks of it; it has .*music'),
-    ('{0}/music={0}/other', 'of the 1 track of .*/music none is in .*/other'),
+    ('{0}/other={0}/music', 'other: .* no tracks of it; .*folders: .*music'),
+    ('{0}/music={0}/other', 'none of the 1 track of .*/music is in .*/other'),
   ],
 )
-def test_a_wrong_moved_changes_nothing(moved, said, index, tmp_path):
+def test_an_invalid_moved_is_refused_and_changes_nothing(
+  moved, said, index, tmp_path
+):
   music = _music(index, tmp_path / 'music', '1.mp3')
   (tmp_path / 'other').mkdir()
   with pytest.raises(ConfigError, match=said):
@@ -253,7 +249,7 @@ def test_a_wrong_moved_changes_nothing(moved, said, index, tmp_path):
   assert _paths(index, music) == ['1.mp3']
 
 
-def test_tags_are_undone_where_the_files_are_after_moved(index, tmp_path):
+def test_undo_finds_tagged_files_after_their_folder_was_moved(index, tmp_path):
   music = tmp_path / 'music'
   put(index, write_tone(music / '1.flac'), music)
   journal = TagJournal(index.path)

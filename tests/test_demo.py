@@ -1,4 +1,4 @@
-"""The page, in a real browser; needs the extra, chromium and selenium."""
+"""The web page in a real browser; needs gradio, chromium and selenium."""
 
 import contextlib
 import http.client
@@ -64,7 +64,7 @@ def _open_browser():
     'disable-dev-shm-usage',
     f'window-size={_WIDTH},{_HEIGHT}',
     'autoplay-policy=no-user-gesture-required',
-    'use-fake-device-for-media-stream',  # a microphone that hears beeps
+    'use-fake-device-for-media-stream',  # a microphone that records beeps
     'use-fake-ui-for-media-stream',
   ):
     options.add_argument(f'--{word}')
@@ -95,7 +95,7 @@ def _text(browser):
 
 
 def _hosts(browser):
-  """Whom the browser asked."""
+  """Returns the hosts to which the browser sent requests."""
   found = set()
   for line in browser.get_log('performance'):
     message = json.loads(line['message'])['message']
@@ -105,13 +105,13 @@ def _hosts(browser):
   return found - {None}
 
 
-def test_a_song_goes_in_and_its_answer_appears(browser, address, music):
+def test_an_uploaded_song_gets_a_prediction(browser, address, music):
   browser.get(address)
   _find(browser, 'input[type=file]').send_keys(str(music / '1.mp3'))
-  headline = _find(browser, '#answer h2').text
+  headline = _find(browser, '#prediction h2').text
   assert re.search(r'\w+ \d+%', headline)
-  similar = browser.find_elements('css selector', '#answer li')
-  assert len(similar) == 2  # of three songs in the index one is this
+  similar = browser.find_elements('css selector', '#prediction li')
+  assert len(similar) == 2  # the index has three songs, one of them this one
   assert all(re.match(r'[02]\.mp3 \(\w+\)', item.text) for item in similar)
   play = 'const a = document.querySelector("#song audio"); a.muted = true;'
   browser.execute_script(f'{play} a.play()')
@@ -124,7 +124,7 @@ def test_a_song_goes_in_and_its_answer_appears(browser, address, music):
   assert '/tmp' not in _text(browser) and str(music) not in _text(browser)
 
 
-def test_what_is_recorded_is_answered(browser, address):
+def test_a_recording_gets_a_prediction(browser, address):
   browser.get(address)
   _find(browser, '#song button[aria-label="Record audio"]').click()
   _find(browser, '#song button.record').click()
@@ -137,7 +137,7 @@ def test_what_is_recorded_is_answered(browser, address):
       shown[0].click()
       break
     time.sleep(0.1)
-  assert '%' in _find(browser, '#answer h2').text
+  assert '%' in _find(browser, '#prediction h2').text
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_what_is_recorded_is_answered(browser, address):
     ('<b>.wav', 0.5, '<b>.wav: too short|b.wav: too short'),
   ],
 )
-def test_bad_input_has_one_clear_message(
+def test_invalid_input_gets_one_clear_message(
   browser, address, tmp_path, name, seconds, said
 ):
   path = tmp_path / name
@@ -159,9 +159,11 @@ def test_bad_input_has_one_clear_message(
     path.write_text('no music\n' * 99)
   browser.get(address)
   _find(browser, 'input[type=file]').send_keys(str(path))
-  message = _find(browser, '#answer [role=alert]').text
+  message = _find(browser, '#prediction [role=alert]').text
   assert re.match(said, message)
-  assert not browser.find_elements('css selector', '#answer h2, #answer b')
+  assert not browser.find_elements(
+    'css selector', '#prediction h2, #prediction b'
+  )
 
 
 def test_a_large_upload_is_refused(browser, address, tmp_path):
@@ -174,7 +176,7 @@ def test_a_large_upload_is_refused(browser, address, tmp_path):
     time.sleep(0.1)
 
 
-def test_two_visitors_at_once(browser, address, music):
+def test_two_visitors_get_their_own_predictions(browser, address, music):
   other = _open_browser()
   try:
     for one in (browser, other):
@@ -185,13 +187,13 @@ def test_two_visitors_at_once(browser, address, music):
         str(music / f'{2 * i}.mp3')
       )
     for i, one in enumerate((browser, other)):
-      assert '%' in _find(one, '#answer h2').text
-      assert f'{2 * i}.mp3' not in _find(one, '#answer ol').text
+      assert '%' in _find(one, '#prediction h2').text
+      assert f'{2 * i}.mp3' not in _find(one, '#prediction ol').text
   finally:
     other.quit()
 
 
-def test_a_phone_and_a_keyboard_are_enough(browser, address, music):
+def test_the_page_works_with_a_keyboard_and_on_a_phone(browser, address, music):
   browser.get(address)
   _find(browser, 'input[type=file]')
   reached = set()
@@ -206,12 +208,12 @@ def test_a_phone_and_a_keyboard_are_enough(browser, address, music):
   assert 'BUTTON' in reached
   browser.set_window_size(390, 800)
   _find(browser, 'input[type=file]').send_keys(str(music / '1.mp3'))
-  _find(browser, '#answer h2')
+  _find(browser, '#prediction h2')
   width = 'return document.documentElement.scrollWidth'
   assert browser.execute_script(width) <= 390
 
 
-def test_a_port_that_is_taken_is_named():
+def test_a_port_that_is_in_use_is_reported():
   with socket.create_server(('127.0.0.1', 0)) as taken:
     port = taken.getsockname()[1]
     done = subprocess.run(
@@ -225,12 +227,12 @@ def test_a_port_that_is_taken_is_named():
 
 
 def _ask(address, path, method='GET', body=None, **headers):
-  """The status and the text of an answer, or of its beginning."""
+  """Returns the status and the beginning of the text of a response."""
   connection = http.client.HTTPConnection(address.split('/')[2], timeout=30)
   with contextlib.closing(connection):
     connection.request(method, path, body, headers)
-    with connection.getresponse() as answer:
-      return answer.status, answer.read(10_000).decode()
+    with connection.getresponse() as response:
+      return response.status, response.read(10_000).decode()
 
 
 @pytest.mark.parametrize(
@@ -244,12 +246,12 @@ def _ask(address, path, method='GET', body=None, **headers):
     (413, {'path': '/gradio_api/upload', 'body': bytes(5_000_000)}),
   ],
 )
-def test_other_hosts_and_too_much_are_refused(address, status, request_):
+def test_other_hosts_and_large_requests_are_rejected(address, status, request_):
   method = 'POST' if 'body' in request_ else 'GET'
   assert _ask(address, method=method, **request_)[0] == status
 
 
-def test_an_address_instead_of_a_song_is_not_fetched(address):
+def test_a_url_instead_of_a_song_is_not_fetched(address):
   song = {
     'path': 'http://192.0.2.1/x.mp3',
     'meta': {'_type': 'gradio.FileData'},
@@ -262,10 +264,10 @@ def test_an_address_instead_of_a_song_is_not_fetched(address):
   join = '/gradio_api/queue/join', 'POST', json.dumps(body)
   assert _ask(address, *join, **kind)[0] == 200
   said = _ask(address, '/gradio_api/queue/data?session_hash=abc')[1]
-  assert 'only what is uploaded here is answered' in said
+  assert 'only uploaded files are accepted, not URLs' in said
 
 
-def test_the_commands_of_the_pages_open_it(index, tmp_path):
+def test_the_documented_commands_open_the_page(index, tmp_path):
   (tmp_path / 'runs').mkdir()
   (tmp_path / 'runs' / 'mine').symlink_to(
     ROOT / 'mgc_jax/inference/pretrained/crnn'

@@ -1,10 +1,12 @@
+"""Exact and approximate search for the nearest tracks."""
+
 import numpy as np
 import pytest
 
 from mgc_jax.collection import neighbours
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
-from mgc_jax.collection.similar import find_similar, others
+from mgc_jax.collection.similar import find_similar, nearest_others
 from mgc_jax.system.errors import DataError
 from tests.conftest import write_tone
 
@@ -23,11 +25,11 @@ def index(tmp_path):
     yield opened
 
 
-def test_an_index_without_a_track_has_nothing_similar(index):
-  assert others(index, np.ones(4, np.float32), 5) == []
+def test_an_empty_index_has_no_similar_tracks(index):
+  assert nearest_others(index, np.ones(4, np.float32), 5) == []
 
 
-def test_the_graph_finds_what_comparing_with_all_finds(index):
+def test_the_approximate_search_finds_nearly_what_the_exact_search_finds(index):
   rng = np.random.default_rng(0)
   vectors = rng.normal(size=(500, 16)).astype(np.float32)
   for i, vector in enumerate(vectors):
@@ -44,19 +46,19 @@ def test_the_graph_finds_what_comparing_with_all_finds(index):
     for key, cosine in found:
       assert cosine == pytest.approx(every[key], abs=4e-3)
     num_missed += len(set(wanted) - {key for key, _ in found})
-  assert num_missed <= 20  # of 200; threads put tracks in in any order
+  assert num_missed <= 20  # of 200; varies, as threads add tracks in any order
 
 
-@pytest.mark.parametrize('num_alone', [0, 20, 50, 90])
-def test_all_tracks_come_into_the_graph_once(num_alone, index, monkeypatch):
-  monkeypatch.setattr(neighbours, '_ADDED_ALONE', num_alone)
+@pytest.mark.parametrize('num_serially', [0, 20, 50, 90])
+def test_the_graph_has_every_track_once(num_serially, index, monkeypatch):
+  monkeypatch.setattr(neighbours, 'NUM_ADDED_SERIALLY', num_serially)
   for i in range(50):
     _put(index, f'/m/{i}', np.roll(np.eye(50)[0], i))
   graph = neighbours.kept_graph(index)
-  assert sorted(graph.keys[:]) == list(index.answered_ids())
+  assert sorted(graph.keys[:]) == list(index.classified_ids())
 
 
-def test_the_graph_follows_the_index(index):
+def test_the_graph_is_updated_when_the_index_changes(index):
   rng = np.random.default_rng(0)
   for i in range(50):
     _put(index, f'/m/{i}', rng.normal(size=8))
@@ -67,19 +69,19 @@ def test_the_graph_follows_the_index(index):
   first = kept.read_bytes()
   neighbours.approximate(index, query, 10)
   assert kept.read_bytes() == first
-  _put(index, '/m/7', query)  # changed: another id
+  _put(index, '/m/7', query)  # a changed track gets another id
   _put(index, '/m/new', -query)
   index.delete([index.find('/m/9')])
-  for way in (neighbours.exact, neighbours.approximate):
-    found = [key for key, _ in way(index, query, 50)]
+  for search in (neighbours.exact, neighbours.approximate):
+    found = [key for key, _ in search(index, query, 50)]
     assert found[0] == index.find('/m/7').id
-    assert sorted(found) == list(index.answered_ids())
-  kept.write_bytes(first[:100])  # damaged: made anew
+    assert sorted(found) == list(index.classified_ids())
+  kept.write_bytes(first[:100])  # a damaged graph is built again
   found = neighbours.approximate(index, query, 1)
   assert found[0][0] == index.find('/m/7').id
 
 
-def test_the_graph_of_an_index_that_was_here_before_is_not_used(tmp_path):
+def test_the_graph_of_an_earlier_index_at_the_same_path_is_not_used(tmp_path):
   path = tmp_path / 'index'
   for turn in range(2):
     path.unlink(missing_ok=True)
@@ -92,22 +94,22 @@ def test_the_graph_of_an_index_that_was_here_before_is_not_used(tmp_path):
       assert index.by_id([key])[key].path == f'/m/{7 - turn}'
 
 
-def test_many_tracks_are_searched_by_the_graph(index, monkeypatch):
+def test_large_indexes_are_searched_approximately(index, monkeypatch):
   monkeypatch.setattr(neighbours, 'EXACT_UP_TO', 3)
   for i in range(4):
     _put(index, f'/m/{i}', np.eye(4)[i])
-  ((key, cosine),) = neighbours.ranked(index, np.eye(4)[2], 1)
+  ((key, cosine),) = neighbours.nearest(index, np.eye(4)[2], 1)
   assert key == index.find('/m/2').id and cosine == pytest.approx(1, abs=1e-3)
   assert index.path.with_name('index.usearch').exists()
 
 
-def test_embeddings_of_another_size_are_named(index):
+def test_embeddings_of_another_size_are_reported(index):
   _put(index, '/m/1', np.ones(4))
   with pytest.raises(DataError, match='embeddings of 4 numbers'):
-    neighbours.ranked(index, np.ones(5), 3)
+    neighbours.nearest(index, np.ones(5), 3)
 
 
-def test_a_history_has_its_mean_and_artists_come_once(index, tmp_path):
+def test_several_songs_are_compared_by_their_mean(index, tmp_path):
   vectors = {
     'a': (4, 0, 0, 0),
     'b': (0, 1, 0, 0),

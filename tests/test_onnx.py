@@ -1,4 +1,4 @@
-"""Models as ONNX; needs the extra."""
+"""Models exported to ONNX; needs the optional dependencies."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ def file(bundle, tmp_path):
 
 
 @pytest.mark.parametrize('name', pretrained.NAMES)
-def test_the_logits_are_those_of_jax(name, tmp_path):
+def test_onnx_and_jax_compute_the_same_logits(name, tmp_path):
   path = tmp_path / f'{name}.onnx'
   command = [
     sys.executable,
@@ -73,8 +73,8 @@ def test_predict_needs_neither_jax_nor_flax(file, tmp_path):
     env=environment(),
   )
   assert done.returncode == 0, done.stderr
-  answer = loading.load(file).predict(song)
-  assert json.loads(done.stdout) == answer.to_json(3)
+  prediction = loading.load(file).predict(song)
+  assert json.loads(done.stdout) == prediction.to_json(3)
 
 
 def _foreign(model):
@@ -108,25 +108,28 @@ def _names_another_file(model):
 
 
 @pytest.mark.parametrize(
-  ('spoil', 'said'),
+  ('change', 'said'),
   [
     (_foreign, 'not an exported model'),
-    (_other_genres, 'does not fit its description'),
-    (_one_genre_twice, 'genres: none, or one twice'),
-    (_other_version, 'not of version'),
+    (_other_genres, 'does not match its metadata'),
+    (_one_genre_twice, 'genres: must be one or more, each once'),
+    (_other_version, 'format version 99, not'),
     (_names_another_file, 'not an exported model'),
   ],
 )
-def test_a_model_of_somebody_else_is_refused(file, spoil, said):
+def test_a_model_with_invalid_metadata_or_files_is_rejected(file, change, said):
   model = onnx.load(file)
-  spoil(model)
+  change(model)
   file.write_bytes(model.SerializeToString())
   with pytest.raises(DataError, match=said):
     loading.load(file)
 
 
-def _answers_in_other_shapes(model):
-  """It declares what is wanted, by sizes that no one can know before."""
+def _return_other_shapes(model):
+  """Makes a model return other shapes than it declares.
+
+  The sizes are computed from an input, so they are only known when it runs.
+  """
   helper, types, graph = onnx.helper, onnx.TensorProto, model.graph
   del graph.node[:], graph.initializer[:]
   graph.initializer.append(helper.make_tensor('no', types.INT64, [1], [0]))
@@ -149,24 +152,24 @@ def _answers_in_other_shapes(model):
     graph.node.extend([shape, fill])
 
 
-def test_answers_of_other_shapes_are_refused(file, tmp_path):
+def test_outputs_with_undeclared_shapes_are_rejected(file, tmp_path):
   model = onnx.load(file)
-  _answers_in_other_shapes(model)
+  _return_other_shapes(model)
   file.write_bytes(model.SerializeToString())
   song = write_tone(tmp_path / 'song.wav', 4.0)
-  with pytest.raises(DataError, match='in other shapes than it says'):
+  with pytest.raises(DataError, match='other shapes than it declares'):
     loading.load(file).predict(song)
 
 
 @pytest.mark.parametrize('data', [b'', b'text', bytes(1000)])
-def test_what_is_no_model_is_named(tmp_path, data):
+def test_a_file_that_is_not_a_model_is_reported(tmp_path, data):
   path = tmp_path / 'x.onnx'
   path.write_bytes(data)
   with pytest.raises(DataError, match='x.onnx: not an exported model'):
     loading.load(path)
 
 
-def test_an_operation_that_cannot_be_converted_is_named(bundle, monkeypatch):
+def test_an_operation_that_cannot_be_converted_is_reported(bundle, monkeypatch):
   import jax2onnx
 
   def refuse(*_, **__):
@@ -177,7 +180,7 @@ def test_an_operation_that_cannot_be_converted_is_named(bundle, monkeypatch):
     onnx_export.of_bundle(bundle)
 
 
-def test_without_the_extra_it_is_named(file, monkeypatch):
+def test_a_missing_onnxruntime_is_reported_with_its_extra(file, monkeypatch):
   monkeypatch.setitem(sys.modules, 'onnxruntime', None)
   with pytest.raises(ConfigError, match=r'pip install .*mgc_jax\[onnx\]'):
     loading.load(file)

@@ -1,4 +1,4 @@
-"""Sorting a collection: nothing is lost, whatever happens."""
+"""Organising a collection never loses or overwrites a file."""
 
 import os
 import shutil
@@ -18,12 +18,12 @@ COMMAND = [sys.executable, '-m', 'mgc_jax.collection']
 
 @pytest.fixture
 def music(tmp_path):
-  """An index of `music/<album>/<n>.mp3`, which nobody needs to decode."""
+  """The folder of six indexed files `music/<album>/<n>.mp3`."""
   return make(tmp_path, 6)
 
 
 @pytest.mark.parametrize('method', ['link', 'copy', 'move'])
-def test_undo_takes_all_back(method, music, tmp_path):
+def test_undo_reverts_organise(method, music, tmp_path):
   before, names = contents(tmp_path / 'music'), names_in(music)
   assert sort(tmp_path, method, ('genre', 'artist')) == 0
   found = names_in(tmp_path / 'sorted')
@@ -40,7 +40,7 @@ def test_undo_takes_all_back(method, music, tmp_path):
   assert unsort(tmp_path) == 0
 
 
-def test_nothing_is_written_over(music, tmp_path):
+def test_nothing_is_overwritten(music, tmp_path):
   for name in ('x/Song.mp3', 'x/song.mp3'):
     (music / name).parent.mkdir(exist_ok=True)
     (music / name).write_text(name)
@@ -63,7 +63,7 @@ def test_nothing_is_written_over(music, tmp_path):
   assert contents(music, tmp_path / 'sorted') == before
 
 
-def test_uncertain_tracks_and_odd_names_have_folders(music, tmp_path):
+def test_uncertain_tracks_and_invalid_names_get_folders(music, tmp_path):
   odd = music / os.fsdecode(b'\xff\n.mp3')
   odd.write_text('odd')
   with Index(tmp_path / 'index') as index:
@@ -78,8 +78,8 @@ def test_uncertain_tracks_and_odd_names_have_folders(music, tmp_path):
   ]
 
 
-def test_folders_of_artists_are_named_as_the_artists(music, tmp_path):
-  """What prints is kept, and what no file system takes is replaced."""
+def test_artist_folders_have_the_names_of_the_artists(music, tmp_path):
+  """Printable characters are kept; those not allowed in names are replaced."""
   names = {
     '宇多田\u3000ヒカル': '宇多田\u3000ヒカル',
     'Qui\xa0\u200d\xad?': 'Qui\xa0\u200d\xad_',
@@ -101,7 +101,7 @@ def test_folders_of_artists_are_named_as_the_artists(music, tmp_path):
     assert f'{folder}/new {i}.mp3' in found
 
 
-def test_files_of_a_folder_that_is_gone_are_named(music, tmp_path, capsys):
+def test_files_of_a_deleted_folder_are_reported(music, tmp_path, capsys):
   shutil.rmtree(music / 'album 1')
   assert sort(tmp_path) == 2
   said = capsys.readouterr().err
@@ -110,7 +110,7 @@ def test_files_of_a_folder_that_is_gone_are_named(music, tmp_path, capsys):
   assert len(names_in(tmp_path / 'sorted')) == 4
 
 
-def test_what_changed_since_stays_and_the_rest_goes_on(music, tmp_path):
+def test_changed_files_are_left_and_the_others_organised(music, tmp_path):
   changed, gone, *_ = sorted(music.rglob('*.mp3'))
   changed.write_text('another song by now')
   gone.unlink()
@@ -119,7 +119,7 @@ def test_what_changed_since_stays_and_the_rest_goes_on(music, tmp_path):
   assert len(names_in(tmp_path / 'sorted')) == 4
 
 
-def test_undo_leaves_what_is_no_longer_its_own(music, tmp_path):
+def test_undo_keeps_edited_copies_and_copies_without_original(music, tmp_path):
   assert sort(tmp_path, 'copy') == 0
   ours = sorted((tmp_path / 'sorted').rglob('*.mp3'))
   ours[0].write_text('edited')
@@ -131,7 +131,7 @@ def test_undo_leaves_what_is_no_longer_its_own(music, tmp_path):
   assert set(contents(music, tmp_path / 'sorted')) == set(before)
 
 
-def test_undo_of_a_move_writes_over_nothing(music, tmp_path):
+def test_undo_of_a_move_overwrites_nothing(music, tmp_path):
   names = names_in(music)
   assert sort(tmp_path) == 0
   (music / names[0]).parent.mkdir(parents=True, exist_ok=True)
@@ -141,16 +141,16 @@ def test_undo_of_a_move_writes_over_nothing(music, tmp_path):
   assert len(names_in(tmp_path / 'sorted')) == 1
 
 
-def test_a_target_inside_the_source_or_of_another_method(music, tmp_path):
+def test_an_indexed_target_or_another_method_is_refused(music, tmp_path):
   for to in (music / 'sorted', music):
-    with pytest.raises(ConfigError, match='is indexed: its tracks would be'):
+    with pytest.raises(ConfigError, match='is indexed, so tracks would be'):
       sort(tmp_path, 'copy', to=to)
   assert sort(tmp_path, 'link') == 0
-  with pytest.raises(ConfigError, match='was filled by --link'):
+  with pytest.raises(ConfigError, match='was filled with --link'):
     sort(tmp_path, 'move')
 
 
-def test_a_damaged_journal_is_named_and_a_cut_line_is_not_there(
+def test_a_damaged_journal_is_reported_and_a_partial_line_ignored(
   music, tmp_path
 ):
   assert sort(tmp_path) == 0
@@ -160,26 +160,26 @@ def test_a_damaged_journal_is_named_and_a_cut_line_is_not_there(
   assert len(journal.records()) == 6
   journal.write(journal.records()[0], 'undone')
   assert len(journal.records()) == 5
-  for spoilt in (b'{}', b'[1]', b'no json', b'\xff', b'{"method": []}'):
-    journal.path.write_bytes(spoilt + b'\n' + whole)
+  for damaged in (b'{}', b'[1]', b'no json', b'\xff', b'{"method": []}'):
+    journal.path.write_bytes(damaged + b'\n' + whole)
     with pytest.raises(DataError, match='line 1 is damaged|cannot be read'):
       journal.records()
 
 
-def _reopened(tmp_path, *words):
+def _run(tmp_path, *words):
   index = f'--index={tmp_path / "index"}'
   done = run_command('mgc_jax.collection', *words, index)
   assert 'Traceback' not in done.stderr
   return done
 
 
-def test_what_a_person_did_meanwhile_is_left_alone(music, tmp_path):
-  """Copied back, or linked back: no later command deletes either."""
+def test_files_that_the_user_copied_or_linked_back_are_kept(music, tmp_path):
+  """No later command deletes them."""
   assert sort(tmp_path) == 0
   *_, last = Journal(tmp_path / 'index').records()
   os.makedirs(os.path.dirname(last.source), exist_ok=True)
   shutil.copy2(last.to, last.source)
-  assert _reopened(tmp_path, 'tag').returncode == 1  # they are no music
+  assert _run(tmp_path, 'tag').returncode == 1  # the files are not audio
   assert os.path.exists(last.source) and os.path.exists(last.to)
   os.unlink(last.source)
   os.symlink(last.to, last.source)
@@ -187,7 +187,7 @@ def test_what_a_person_did_meanwhile_is_left_alone(music, tmp_path):
   assert os.path.isfile(last.to) and not os.path.islink(last.to)
 
 
-def test_a_target_above_the_source_goes_on(music, tmp_path):
+def test_a_target_above_the_source_can_be_continued(music, tmp_path):
   assert sort(tmp_path, to=tmp_path) == 0
   assert not names_in(music)
   new = music / 'new.mp3'
@@ -207,7 +207,7 @@ def test_a_continued_run_numbers_names_that_differ_in_case(music, tmp_path):
   assert (tmp_path / 'sorted/jazz/song (2).mp3').read_text() == 'song.mp3'
 
 
-def test_a_link_in_the_way_of_a_copy_is_not_followed(music, tmp_path):
+def test_a_link_at_the_path_of_a_partial_copy_is_not_followed(music, tmp_path):
   victim = tmp_path / 'victim'
   victim.write_text('precious')
   to = tmp_path / 'sorted' / 'jazz' / 'album 0' / '0.mp3'
@@ -218,10 +218,10 @@ def test_a_link_in_the_way_of_a_copy_is_not_followed(music, tmp_path):
   assert to.read_bytes() == b'music 0' * 50 and not to.is_symlink()
 
 
-def test_a_failed_link_is_no_link(music, tmp_path):
+def test_a_failed_link_is_not_recorded_as_done(music, tmp_path):
   blocked = tmp_path / 'sorted' / 'jazz'
   blocked.parent.mkdir()
-  blocked.write_text('a file where a folder would be')
+  blocked.write_text('a file at the path of a folder')
   assert sort(tmp_path, 'link') == 3
   blocked.unlink()
   assert unsort(tmp_path) == 0

@@ -1,4 +1,4 @@
-"""Sorting a collection on a disk that fills, and killed at any moment."""
+"""Organising a collection on a full disk, and killed at any time."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ COMMAND = [sys.executable, '-m', 'mgc_jax.collection']
 
 
 @pytest.mark.parametrize('method', ['copy', 'move'])
-def test_a_disk_that_fills(method, tmp_path):
+def test_a_full_disk_loses_no_file_and_organise_continues(method, tmp_path):
   if os.geteuid() or not shutil.which('mount'):
     pytest.skip('only root may mount a small disk')
   music, small = make(tmp_path, 40), tmp_path / 'small'
@@ -30,12 +30,12 @@ def test_a_disk_that_fills(method, tmp_path):
   before = contents(music)
   mount = ['mount', '-t', 'tmpfs', '-o', 'size=1m', 'none', str(small)]
   if subprocess.run(mount, capture_output=True).returncode:
-    pytest.skip('this machine lets nobody mount')
+    pytest.skip('mounting is not permitted')
   try:
-    with pytest.raises(DataError, match='No space left.*every file is whole'):
+    with pytest.raises(DataError, match='No space left.*every file is intact'):
       sort(tmp_path, method, to=small)
     found = contents(music, small)
-    assert set(found) == set(before)  # no piece of a file is anywhere
+    assert set(found) == set(before)  # there are no parts of files
     assert 5 < len(names_in(small)) < 20
     subprocess.run(['mount', '-o', 'remount,size=9m', str(small)], check=True)
     assert sort(tmp_path, method, to=small) == 0
@@ -73,7 +73,7 @@ def test_a_killed_move_loses_no_file(num_kills, has_links, tmp_path):
     'undo': [*COMMAND, 'undo', *options],
   }
   env = {}
-  if not has_links:  # as FAT, and as from one disk to another
+  if not has_links:  # as on FAT, and between two disks
     (tmp_path / 'site').mkdir()
     (tmp_path / 'site' / 'sitecustomize.py').write_text(_NO_LINKS)
     env['PYTHONPATH'] = f'{tmp_path / "site"}:{ROOT}'

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from mgc_jax.audio.excerpt import Excerpt
 from mgc_jax.config.schema import base_config
 from mgc_jax.evaluation import plots
-from mgc_jax.inference.classifier import Excerpt
 from mgc_jax.inference.timeline import plot_timeline
 from mgc_jax.system import figure_file
 
@@ -126,7 +126,7 @@ def _prediction():
 
 
 def _draw_timeline(path):
-  excerpt = Excerpt(0.0, 2.0, np.zeros((60, 128), np.float16))
+  excerpt = Excerpt(np.zeros((60, 128), np.float16), 2.0)
   plot_timeline(_prediction(), [excerpt], path)
 
 

@@ -1,3 +1,5 @@
+"""Predicting the genres of files, from Python and on the command line."""
+
 import csv
 import dataclasses
 import io
@@ -25,7 +27,7 @@ from tests.conftest import write_tone
 
 @pytest.fixture
 def model(bundle, tmp_path):
-  """The folder of a bundle of random weights."""
+  """The folder of a bundle with random weights."""
   bundles.save(bundle, tmp_path / 'model')
   return tmp_path / 'model'
 
@@ -34,7 +36,7 @@ def _run(*args, **kwargs):
   return run_command('mgc_jax.predict', *args, **kwargs)
 
 
-def test_an_exported_file_answers_as_its_bundle(bundle, tmp_path):
+def test_an_export_computes_the_same_logits_as_its_bundle(bundle, tmp_path):
   path = tmp_path / 'model.mgc'
   path.write_bytes(jax_export.of_bundle(bundle))
   found = jax_export.read(path)
@@ -49,94 +51,99 @@ def test_an_exported_file_answers_as_its_bundle(bundle, tmp_path):
   assert found.genres == bundle.genres and found.temperature == 1.5
 
 
-@pytest.mark.parametrize('cut', [0, 100, -200])
-def test_a_damaged_export_is_named(bundle, tmp_path, cut):
+@pytest.mark.parametrize('end', [0, 100, -200])
+def test_a_truncated_export_is_reported(bundle, tmp_path, end):
   path = tmp_path / 'model.mgc'
-  path.write_bytes(jax_export.of_bundle(bundle)[:cut])
+  path.write_bytes(jax_export.of_bundle(bundle)[:end])
   with pytest.raises(DataError, match='model.mgc: not an exported model'):
     jax_export.read(path)
 
 
 def _for_a_tpu(bundle):
-  return jax_export.answering(bundle), ['tpu']
+  return jax_export.make_predict_fn(bundle), ['tpu']
 
 
 def _other_outputs(bundle):
-  answer = jax_export.answering(bundle)
-  return lambda frames, num_frames: [*answer(frames, num_frames)], ['cpu']
+  predict = jax_export.make_predict_fn(bundle)
+  return lambda frames, num_frames: [*predict(frames, num_frames)], ['cpu']
 
 
 def _calls_lapack(bundle):
-  def answer(frames, num_frames):
-    logits, mask, embedding = jax_export.answering(bundle)(frames, num_frames)
+  predict = jax_export.make_predict_fn(bundle)
+
+  def predict_with_lapack(frames, num_frames):
+    logits, mask, embedding = predict(frames, num_frames)
     matrix = jnp.linalg.cholesky(jnp.eye(4) + logits.mean() ** 2)
     return logits + matrix[0, 3], mask, embedding
 
-  return answer, ['cpu']
+  return predict_with_lapack, ['cpu']
 
 
 @pytest.mark.parametrize(
   ('make', 'said'),
   [
-    (_for_a_tpu, 'it is for tpu: no cpu'),
-    (_other_outputs, 'other outputs'),
-    (_calls_lapack, 'it calls what is outside of it'),
+    (_for_a_tpu, 'exported for tpu, not for cpu'),
+    (_other_outputs, 'unexpected outputs'),
+    (_calls_lapack, 'the program calls code outside of itself'),
   ],
 )
-def test_a_program_of_another_kind_is_refused(make, said, bundle, tmp_path):
+def test_an_unsuitable_program_is_rejected(make, said, bundle, tmp_path):
   path = tmp_path / 'model.mgc'
   path.write_bytes(jax_export.of_bundle(bundle))
   with zipfile.ZipFile(path) as file:
-    about = file.read('model.json')
-  answer, platforms = make(bundle)
+    metadata = file.read('model.json')
+  predict, platforms = make(bundle)
   with portable():
-    made = export.export(jax.jit(answer), platforms=platforms)(
+    exported = export.export(jax.jit(predict), platforms=platforms)(
       *jax_export.input_shapes(bundle.config.features)
     )
   with zipfile.ZipFile(path, 'w') as file:
-    file.writestr('model.json', about)
-    file.writestr('program.stablehlo', bytes(made.serialize()))
+    file.writestr('model.json', metadata)
+    file.writestr('program.stablehlo', bytes(exported.serialize()))
   with pytest.raises(DataError, match=said):
     jax_export.read(path)
 
 
-def test_a_name_that_cannot_be_is_named(tmp_path):
+def test_a_model_name_that_is_too_long_is_reported():
   done = _run('x.mp3', f'--model={"m" * 300}')
   assert done.returncode == 2 and 'File name too long' in done.stderr
   assert 'Traceback' not in done.stderr
 
 
-def test_from_python_as_on_the_command_line(model, tmp_path):
+def test_python_and_the_command_line_give_the_same_prediction(model, tmp_path):
   path = write_tone(tmp_path / 'long.wav', seconds=7.5, rate_hz=11025)
-  answer = mgc_jax.load(model).predict(path)
-  assert answer.duration_s == pytest.approx(7.5, abs=1e-3)
-  assert sum(p for _, p in answer.top) == pytest.approx(1)
-  assert answer.windows == len(answer.timeline)
-  # The answer is the mean of its moments, so both have the same temperature.
-  moments = np.mean([m.probabilities for m in answer.timeline], axis=0)
-  by_genre = dict(answer.top)
-  for genre, probability in zip(answer.genres, moments, strict=True):
-    assert by_genre[genre] == pytest.approx(probability, abs=1e-6)
-  starts = [moment.start_s for moment in answer.timeline]
+  prediction = mgc_jax.load(model).predict(path)
+  assert prediction.duration_s == pytest.approx(7.5, abs=1e-3)
+  assert sum(p for _, p in prediction.top) == pytest.approx(1)
+  assert prediction.windows == len(prediction.timeline)
+  # A prediction is the mean of those for the windows, so both use the same
+  # temperature.
+  rows = [one.probabilities for one in prediction.timeline]
+  by_genre = dict(prediction.top)
+  for genre, mean in zip(prediction.genres, np.mean(rows, axis=0), strict=True):
+    assert by_genre[genre] == pytest.approx(mean, abs=1e-6)
+  starts = [one.start_s for one in prediction.timeline]
   assert starts == sorted(starts) and starts[-1] > 3
   done = _run(path, f'--model={model}', '--format=json', '--timeline')
   assert done.returncode == 0, done.stderr
-  assert json.loads(done.stdout) == answer.to_json(3, timeline=True)
+  assert json.loads(done.stdout) == prediction.to_json(3, timeline=True)
 
 
 def test_a_timeline_ends_where_the_track_does(tmp_path):
-  """Of 31 s of longer music there are as many frames as of a clip of 30 s."""
+  """An excerpt of 31 s is reduced to as many frames as one of 30 s."""
   path = write_tone(tmp_path / 'long.wav', 62.0, 22050)
-  moments = mgc_jax.load('cnn').predict(path).timeline
-  assert [x.start_s for x in moments if x.start_s == 31.0] == [31.0]
+  timeline = mgc_jax.load('cnn').predict(path).timeline
+  assert [x.start_s for x in timeline if x.start_s == 31.0] == [31.0]
   for start_s in (0.0, 31.0):
-    ends = [x.end_s for x in moments if start_s <= x.start_s < start_s + 31]
+    ends = [x.end_s for x in timeline if start_s <= x.start_s < start_s + 31]
     assert start_s + 30.7 < ends[-1] <= start_s + 31
-  lengths = [x.end_s - x.start_s for x in moments]
+  lengths = [x.end_s - x.start_s for x in timeline]
   assert np.ptp(lengths) < 1e-6 and lengths[0] == pytest.approx(7.69, abs=0.01)
 
 
-def test_a_folder_goes_past_bad_files_and_says_so(model, music_folder):
+def test_files_that_fail_are_reported_and_the_others_predicted(
+  model, music_folder
+):
   (music_folder / 'jazz' / 'text.mp3').write_text('no music')
   (music_folder / 'rock' / 'cover.jpg').write_text('ignored')
   done = _run(music_folder, f'--model={model}', '--format=csv')
@@ -151,7 +158,9 @@ def test_a_folder_goes_past_bad_files_and_says_so(model, music_folder):
   assert '1 of 13 files failed' in done.stderr
 
 
-def test_text_says_what_the_model_knows_and_a_list_may_come_in(model, tmp_path):
+def test_paths_are_read_from_standard_input_and_text_lists_the_genres(
+  model, tmp_path
+):
   path = write_tone(tmp_path / 'a.wav')
   plot = tmp_path / 'a.png'
   done = _run(
@@ -174,13 +183,13 @@ def test_text_says_what_the_model_knows_and_a_list_may_come_in(model, tmp_path):
     (('x.wav', '--plot=.'), '--plot=.: a folder; name a file'),
   ],
 )
-def test_wrong_usage(args, said):
+def test_wrong_usage_is_refused_with_a_reason(args, said):
   done = _run(*args)
   assert done.returncode == 2 and said in done.stderr
   assert 'Traceback' not in done.stderr
 
 
-def test_odd_names_are_drawn_as_they_are(bundle, tmp_path):
+def test_names_that_look_like_formulas_can_be_plotted(bundle, tmp_path):
   genres = ('a$_$', '$\\frac{', *bundle.genres[2:])
   bundles.save(dataclasses.replace(bundle, genres=genres), tmp_path / 'odd')
   song = write_tone(tmp_path / 'x.wav')
@@ -190,7 +199,7 @@ def test_odd_names_are_drawn_as_they_are(bundle, tmp_path):
   assert done.returncode == 0 and plot.exists(), done.stderr
 
 
-def test_too_short_and_missing_files_are_data_errors(model, tmp_path):
+def test_short_and_missing_files_raise_data_errors(model, tmp_path):
   loaded = mgc_jax.load(model)
   with pytest.raises(DataError, match='too short: 0.50 s'):
     loaded.predict(write_tone(tmp_path / 'short.wav', seconds=0.5))
@@ -203,7 +212,7 @@ def test_too_short_and_missing_files_are_data_errors(model, tmp_path):
 @pytest.mark.parametrize(
   'name', ['cnn', pytest.param('lstm', marks=pytest.mark.slow), 'crnn']
 )
-def test_an_exported_model_answers_as_the_one_it_was(name, tmp_path):
+def test_an_exported_model_gives_the_same_predictions(name, tmp_path):
   file, song = tmp_path / 'model.mgc', tmp_path / 'song.wav'
   write_tone(song, 20.0, 22050)
   command = [sys.executable, '-m', 'mgc_jax.inference.export']

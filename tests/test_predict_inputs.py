@@ -161,7 +161,7 @@ def test_files_that_vanish_or_change_meanwhile(model, tmp_path):
   assert '18.wav: changed while it was read' in process.said
   assert '19.wav: changed while it was read' in process.said
   with Index(index) as opened:
-    assert opened.num_answered() == 18
+    assert opened.num_classified() == 18
 
 
 def _has_begun(path):

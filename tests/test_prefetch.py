@@ -1,4 +1,4 @@
-"""Files that are decoded ahead, and models that have no answer to them."""
+"""Decoding files ahead for a model that fails."""
 
 import dataclasses
 import subprocess
@@ -17,14 +17,14 @@ import mgc_jax
 from mgc_jax.inference import prefetch
 
 model, paths = mgc_jax.load(sys.argv[1]), sys.argv[2:]
-with prefetch.ahead(model, paths, num_threads=1) as answers:
-  for path, answer in answers:
-    print(path, answer)
+with prefetch.ahead(model, paths, num_threads=1) as predictions:
+  for path, result in predictions:
+    print(path, result)
 """
 
 
-def test_a_file_without_an_answer_keeps_no_thread(bundle, tmp_path):
-  """Files of more excerpts than wait in the queue, and nobody takes them."""
+def test_a_file_whose_prediction_fails_blocks_no_thread(bundle, tmp_path):
+  """Each file has more excerpts than the queue holds, and none are taken."""
   broken = jax.tree.map(lambda x: np.full_like(x, np.nan), bundle.variables)
   model = tmp_path / 'model.mgc'
   broken = dataclasses.replace(bundle, variables=broken)
@@ -39,5 +39,5 @@ def test_a_file_without_an_answer_keeps_no_thread(bundle, tmp_path):
     env=environment(),
     timeout=120,
   )
-  answers = done.stdout.splitlines()
-  assert answers == [f'{path} the model has no answer to it' for path in paths]
+  problem = 'the model outputs are empty or not finite'
+  assert done.stdout.splitlines() == [f'{path} {problem}' for path in paths]

@@ -1,3 +1,5 @@
+"""The models that come with the package, and how they are built."""
+
 import csv
 
 import numpy as np
@@ -20,7 +22,7 @@ GENRES = ('blues', 'jazz', 'rock')
 
 
 @pytest.fixture
-def pooled():
+def results():
   confusion = np.array([[8, 2, 0], [1, 9, 0], [0, 5, 15]])
   scores = {'negative_log_likelihood': 1.0}
   return {
@@ -37,31 +39,31 @@ def pooled():
   }
 
 
-def test_a_card_says_how_good_a_model_is_and_where_it_fails(pooled):
-  text = model_card('cnn', 123456, pooled, 'python -m builder')
+def test_a_card_states_accuracy_errors_and_limits(results):
+  text = model_card('cnn', 123456, results, 'python -m builder')
   for part in (
     '123,456 parameters',
     '80.0% (95 % interval over tracks',
     'over artists 61.0% to 92.0%),\n',
     '3-fold cross-validation',
     '| rock  |    75% |      100% |     20 |',
-    'its artist.\nOf 7 tracks no artist is known; each',
-    'Most often rock taken for jazz (5 tracks), blues taken for jazz (2',
+    'artist in training.\nThe artist of 7 tracks is unknown; each',
+    'Most often rock is taken for jazz (5 tracks), blues is taken for jazz (2',
     'divided by 1.25',
-    '0.123 before and 0.045\nafter',
-    'lacks\nclassical, country, electronic, experimental, folk,',
+    '0.123 before and 0.045 after',
+    'does not know\nclassical, country, electronic, experimental, folk,',
     'research',
     '`python -m builder`',
   ):
     assert part in text, text
 
 
-def test_a_model_without_mistakes_has_a_card(pooled):
-  pooled['confusion_matrix'] = np.diag([1, 2, 3]).tolist()
-  assert 'fails.** Nowhere' in model_card('cnn', 1, pooled, '')
+def test_a_model_without_errors_has_a_card(results):
+  results['confusion_matrix'] = np.diag([1, 2, 3]).tolist()
+  assert 'errors.** None' in model_card('cnn', 1, results, '')
 
 
-def test_folds_and_the_whole_differ_in_the_data_alone(tmp_path):
+def test_fold_models_and_final_model_differ_only_in_their_data(tmp_path):
   folds, whole = plan_model('/frames', tmp_path, 3, ())
   path = f'{ROOT}/configs/crnn.py'
   configs = [load_config(path, run.overrides) for run in [*folds, whole]]
@@ -75,7 +77,7 @@ def test_folds_and_the_whole_differ_in_the_data_alone(tmp_path):
 
 
 def _write_frames(root):
-  """Frames of 24 made-up tracks by 12 artists, as `.npy` with a manifest."""
+  """Writes frames of 24 made-up tracks by 12 artists, and a manifest."""
   rng = np.random.default_rng(0)
   with (root / 'manifest.csv').open('w', newline='') as file:
     writer = csv.writer(file)
@@ -87,7 +89,7 @@ def _write_frames(root):
       writer.writerow([f'{i}.npy', f't{i}', genre, f'a{i % 12}', 'train'])
 
 
-def test_a_model_is_built_from_frames_to_bundle_and_card(tmp_path, monkeypatch):
+def test_build_trains_a_model_and_writes_bundle_and_card(tmp_path, monkeypatch):
   train_here(monkeypatch)
   _write_frames(tmp_path)
   small = {
@@ -125,7 +127,7 @@ def test_a_model_is_built_from_frames_to_bundle_and_card(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('name', pretrained.NAMES)
-def test_a_shipped_bundle_answers_as_where_it_was_made(name):
+def test_a_shipped_bundle_reproduces_its_golden_outputs(name):
   folder = pretrained.path(name)
   frames, logits = golden_outputs.read(folder)
   found = golden_outputs.window_logits(bundles.load(folder), frames)
@@ -134,7 +136,7 @@ def test_a_shipped_bundle_answers_as_where_it_was_made(name):
 
 
 @pytest.mark.parametrize('name', pretrained.NAMES)
-def test_a_shipped_bundle_is_the_recipe_s_small_and_described(name):
+def test_a_shipped_bundle_is_small_matches_its_config_and_has_a_card(name):
   folder = pretrained.path(name)
   (weights,) = folder.glob('*.safetensors')
   assert weights.stat().st_size < 2 * 2**20
@@ -154,7 +156,7 @@ def test_a_shipped_bundle_is_the_recipe_s_small_and_described(name):
   'name',
   ['cnn', *(pytest.param(n, marks=pytest.mark.slow) for n in ('lstm', 'crnn'))],
 )
-def test_audio_has_the_genre_of_its_ready_made_frames(name, data_dir):
+def test_audio_gets_the_same_genre_as_ready_made_frames(name, data_dir):
   bundle = bundles.load(pretrained.path(name))
   paths = sorted((data_dir / 'gtzan_audio').glob('*/*.au'))
   assert len(paths) == 8
@@ -170,10 +172,10 @@ def test_audio_has_the_genre_of_its_ready_made_frames(name, data_dir):
     both = np.stack([excerpt.frames, ready])
     logits = golden_outputs.window_logits(bundle, both) / bundle.temperature
     probabilities = np.exp(log_softmax(logits)).mean(axis=1)
-    heard, wanted = probabilities.argmax(axis=-1)
-    assert heard == wanted, path
+    found, wanted = probabilities.argmax(axis=-1)
+    assert found == wanted, path
 
 
-def test_answers_that_are_not_there_are_named(tmp_path):
+def test_missing_golden_outputs_are_reported(tmp_path):
   with pytest.raises(DataError, match='golden_outputs.npz'):
     golden_outputs.read(tmp_path)

@@ -1,4 +1,4 @@
-"""Songs like others: each artist once, where the artist is known."""
+"""Finding similar songs, with each known artist at most once."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ ARTISTS = (
 )
 
 
-def test_each_known_artist_comes_once(tmp_path):
+def test_diverse_returns_each_known_artist_once(tmp_path):
   query = tmp_path / 'query.mp3'
   query.write_text('query')
   with Index(tmp_path / 'index', create=True) as index:
@@ -40,11 +40,11 @@ def test_each_known_artist_comes_once(tmp_path):
   assert [one.entry.artist for one in found] == kept
 
 
-def test_an_index_without_its_model_is_named(tmp_path):
+def test_an_index_without_a_model_is_reported_as_damaged(tmp_path):
   known, new = tmp_path / 'known.mp3', tmp_path / 'new.mp3'
   for path in (known, new):
     path.write_text('song')
   with Index(tmp_path / 'index', create=True) as index:
     put(index, known, tmp_path)
-    with pytest.raises(DataError, match=r'index: damaged \(tracks, and no'):
+    with pytest.raises(DataError, match=r'index: damaged \(has tracks but no'):
       find_similar(index, [str(new)], 1, diverse=False)

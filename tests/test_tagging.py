@@ -1,4 +1,4 @@
-"""Writing genre tags from the index, and restoring what was there before."""
+"""Writing genre tags from the index, and restoring the old tags."""
 
 import json
 import os
@@ -24,7 +24,7 @@ COMMAND = [sys.executable, '-m', 'mgc_jax.collection']
 
 @pytest.fixture
 def music(tmp_path):
-  """An index of files that were not listened to: two of jazz, one of rock."""
+  """The folder of three indexed files: two of jazz, one of rock."""
   folder = tmp_path / 'music'
   files = {'a.flac': 'jazz', 'b.mp3': 'jazz', 'c.ogg': 'rock'}
   with Index(tmp_path / 'index', create=True) as index:
@@ -36,7 +36,7 @@ def music(tmp_path):
 
 
 def _set_genres(tmp_path, path, *genres):
-  """Gives a file genres of its own, and the index its new state."""
+  """Writes genres into a file's tag and records its new state in the index."""
   file = mutagen.File(path, easy=True)
   if file.tags is None:
     file.add_tags()
@@ -67,7 +67,7 @@ def _genres(folder):
 
 
 def _changed(tmp_path):
-  """The files that another `index` would listen to again."""
+  """Returns the files that another `index` would classify again."""
   with Index(tmp_path / 'index') as index:
     return [
       entry.path
@@ -84,16 +84,14 @@ def test_replace_shows_every_genre_that_is_removed(music, tmp_path, capsys):
   assert not TagJournal(tmp_path / 'index').path.exists()
 
 
-def test_a_genre_that_is_the_same_is_kept(music, tmp_path):
+def test_a_genre_that_differs_only_in_case_is_kept(music, tmp_path):
   _set_genres(tmp_path, music / 'a.flac', 'JAZZ')
   counts = _tag(tmp_path, replace=True)
   assert (counts.tagged, counts.kept) == (2, 1)
   assert _genres(music)['a.flac'] == ['JAZZ']
 
 
-def test_undo_restores_the_tags_and_removes_those_that_were_not_there(
-  music, tmp_path, capsys
-):
+def test_undo_restores_old_tags_and_removes_new_ones(music, tmp_path, capsys):
   _set_genres(tmp_path, music / 'a.flac', 'Polka', 'Folk')
   before = _genres(music)
   assert before == {'a.flac': ['Polka', 'Folk'], 'b.mp3': [], 'c.ogg': []}
@@ -113,7 +111,7 @@ def test_undo_restores_the_tags_and_removes_those_that_were_not_there(
   assert _undo(tmp_path) == tagging.UndoCounts(0, 0)
 
 
-def test_undo_leaves_and_names_what_was_tagged_anew_by_hand(
+def test_undo_keeps_and_reports_tags_that_were_changed_since(
   music, tmp_path, capsys
 ):
   assert _tag(tmp_path).tagged == 3
@@ -121,11 +119,11 @@ def test_undo_leaves_and_names_what_was_tagged_anew_by_hand(
   counts = _undo(tmp_path)
   assert (counts.restored, counts.failed) == (2, 1)
   said = capsys.readouterr().err
-  assert 'a.flac: its genre tag is Bebop, and no longer jazz' in said
+  assert 'a.flac: its genre tag is Bebop and no longer jazz' in said
   assert _genres(music) == {'a.flac': ['Bebop'], 'b.mp3': [], 'c.ogg': []}
 
 
-def test_two_replacements_are_taken_back_one_after_the_other(music, tmp_path):
+def test_undo_reverts_two_replacements_of_one_tag(music, tmp_path):
   _set_genres(tmp_path, music / 'a.flac', 'Polka')
   assert _tag(tmp_path, replace=True).tagged == 3
   with Index(tmp_path / 'index') as index:
@@ -136,7 +134,7 @@ def test_two_replacements_are_taken_back_one_after_the_other(music, tmp_path):
   assert _genres(music)['a.flac'] == ['Polka']
 
 
-def test_a_genre_set_by_hand_between_two_runs_is_what_undo_stops_at(
+def test_undo_stops_at_a_genre_that_was_set_by_hand_between_two_runs(
   music, tmp_path
 ):
   assert _tag(tmp_path).tagged == 3
@@ -148,10 +146,8 @@ def test_a_genre_set_by_hand_between_two_runs_is_what_undo_stops_at(
 
 
 @pytest.mark.parametrize('index_is_new', [False, True])
-def test_a_file_that_was_moved_meanwhile_is_found(
-  index_is_new, music, tmp_path
-):
-  """By the index, or by the journal of organise if the index is a new one."""
+def test_undo_finds_a_file_that_was_moved_since(index_is_new, music, tmp_path):
+  """Through the index, or through organise's journal if the index is new."""
   assert _tag(tmp_path).tagged == 3
   assert sort(tmp_path, 'move') == 0
   assert not list(music.rglob('*.*'))
@@ -159,7 +155,7 @@ def test_a_file_that_was_moved_meanwhile_is_found(
     (tmp_path / 'index').unlink()
     with Index(tmp_path / 'index', create=True) as index:
       index.set_model('crnn', '1' * 64, ('jazz', 'rock'))
-      # Its first id is that of a track which the journal knows.
+      # The first id in the new index is also in the journal.
       other = write_tone(tmp_path / 'other' / 'x.flac')
       put(index, other, other.parent)
       tags.write_genre(str(other), 'jazz')
@@ -170,19 +166,16 @@ def test_a_file_that_was_moved_meanwhile_is_found(
   assert unsort(tmp_path) == 0
 
 
-def test_a_file_that_is_gone_is_named_with_its_old_genre(
-  music, tmp_path, capsys
-):
+def test_a_missing_file_is_reported_with_its_old_genre(music, tmp_path, capsys):
   _set_genres(tmp_path, music / 'a.flac', 'Polka')
   assert _tag(tmp_path, replace=True).tagged == 3
   (music / 'a.flac').unlink()
   assert _undo(tmp_path) == tagging.UndoCounts(2, 1)
-  assert 'a.flac: not there; its genre tag, before: Polka' in (
-    capsys.readouterr().err
-  )
+  said = capsys.readouterr().err
+  assert 'a.flac: missing; its old genre tag (Polka) is not restored' in said
 
 
-def test_what_changed_otherwise_is_listened_to_again_after_undo(
+def test_a_file_with_other_changes_is_classified_again_after_undo(
   music, tmp_path
 ):
   assert _tag(tmp_path).tagged == 3
@@ -194,7 +187,7 @@ def test_what_changed_otherwise_is_listened_to_again_after_undo(
   assert _changed(tmp_path) == [str(music / 'a.flac')]
 
 
-def test_the_old_tag_is_on_the_disk_before_the_file_is_touched(
+def test_the_old_tag_is_in_the_journal_before_the_file_is_changed(
   music, tmp_path, monkeypatch
 ):
   journal = TagJournal(tmp_path / 'index')
@@ -212,7 +205,7 @@ def test_the_old_tag_is_on_the_disk_before_the_file_is_touched(
   assert len(seen) == 3 and not journal.active()
 
 
-def test_a_full_disk_under_the_journal_leaves_the_files_alone(
+def test_files_are_not_changed_if_the_journal_cannot_be_written(
   music, tmp_path, monkeypatch
 ):
   def write(*args):
@@ -225,7 +218,7 @@ def test_a_full_disk_under_the_journal_leaves_the_files_alone(
 
 
 @pytest.mark.parametrize(
-  'spoilt',
+  'damage',
   [
     {'state': 'lost'},
     {'path': None},
@@ -238,17 +231,17 @@ def test_a_full_disk_under_the_journal_leaves_the_files_alone(
   ],
   ids=str,
 )
-def test_a_damaged_line_of_the_journal_is_named(spoilt, music, tmp_path):
+def test_a_damaged_line_of_the_journal_is_reported(damage, music, tmp_path):
   assert _tag(tmp_path).tagged == 3
   journal = TagJournal(tmp_path / 'index')
   whole = journal.path.read_bytes()
   good = json.loads(whole.splitlines()[0])
-  for line in ({**good, **spoilt}, {}, [good], list(spoilt)[0]):
+  for line in ({**good, **damage}, {}, [good], list(damage)[0]):
     journal.path.write_text(json.dumps(line) + '\n')
     with pytest.raises(DataError, match='line 1 is damaged'):
       _undo(tmp_path)
   assert _genres(music)['a.flac'] == ['jazz']
-  journal.path.write_bytes(whole + b'{"state": "be')  # cut by a kill
+  journal.path.write_bytes(whole + b'{"state": "be')  # as a killed process does
   assert _undo(tmp_path).restored == 3
 
 
@@ -260,7 +253,7 @@ def _run(tmp_path, *words, code=0):
   return done.stdout + done.stderr
 
 
-def test_the_command_says_what_it_would_do_and_does_it(music, tmp_path):
+def test_undo_changes_files_only_with_apply(music, tmp_path):
   said = _run(tmp_path, 'undo', code=2)
   assert 'tag changed no file' in said and '--to=DIR' in said
   _run(tmp_path, 'tag', '--apply')
@@ -276,10 +269,10 @@ def _die(*args):
   raise KeyboardInterrupt
 
 
-def test_the_next_command_tells_the_index_of_a_tag_that_was_written(
+def test_recovery_updates_the_index_after_a_tag_was_written(
   music, tmp_path, monkeypatch
 ):
-  """The process died after the file was replaced, before the index knew."""
+  """A process was killed after it replaced the file."""
   file = mutagen.File(music / 'a.flac')
   file.save(padding=lambda info: 0)  # so that a tag changes its size
   with Index(tmp_path / 'index') as index:
@@ -297,7 +290,7 @@ def test_the_next_command_tells_the_index_of_a_tag_that_was_written(
   assert _undo(tmp_path) == tagging.UndoCounts(1, 0)
 
 
-def test_a_killed_tag_and_a_killed_undo_lose_nothing(tmp_path):
+def test_killed_tag_and_undo_commands_lose_nothing(tmp_path):
   folder = tmp_path / 'music'
   source = write_tone(folder / '000.flac', 0.5)
   with Index(tmp_path / 'index', create=True) as index:

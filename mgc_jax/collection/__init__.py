@@ -1,1 +1,1 @@
-"""A person's music: an index of it, and what can be done with one."""
+"""A music collection: its index, sorting, tagging, playlists, similar songs."""

@@ -1,8 +1,8 @@
-"""Finds the tracks whose embeddings are nearest, by cosine.
+"""Finds the tracks whose embeddings are nearest by cosine similarity.
 
-Exact up to EXACT_UP_TO tracks: reading them from the index takes longer than
-comparing them. Above, an approximate index (usearch, HNSW: Malkov and Yashunin
-2016) is kept in a file beside the index and brought up to date with it.
+Up to EXACT_UP_TO tracks the search is exact: reading the embeddings takes
+longer than comparing them. Above that, an approximate index (usearch, HNSW:
+Malkov and Yashunin 2016), here called the graph, is stored beside the index.
 """
 
 import hashlib
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-EXACT_UP_TO = 100_000  # tracks; docs/PERFORMANCE.md
-_ADDED_ALONE = 1000  # tracks
+EXACT_UP_TO = 100_000  # tracks; see docs/PERFORMANCE.md
+NUM_ADDED_SERIALLY = 1000  # tracks; see _add
 
 
-def ranked(
+def nearest(
   index: Index, query: np.ndarray, at_most: int
 ) -> list[tuple[int, float]]:
-  """Returns ids and cosines, the nearest first.
+  """Returns ids and cosine similarities, the nearest first.
 
   Args:
-    index: has the tracks.
+    index: the index to search.
     query: f32[D], an embedding.
     at_most: the maximum number of tracks.
 
   Raises:
-    DataError: the index has embeddings of another size.
+    DataError: the embeddings in the index have another size.
   """
-  if index.num_answered() > EXACT_UP_TO and has_usearch():
+  if index.num_classified() > EXACT_UP_TO and has_usearch():
     return approximate(index, query, at_most)
   return exact(index, query, at_most)
 
@@ -49,7 +49,7 @@ def ranked(
 def exact(
   index: Index, query: np.ndarray, at_most: int = 10
 ) -> list[tuple[int, float]]:
-  """Does what `ranked` does by comparing with every track."""
+  """Does what `nearest` does by comparing with every track."""
   ids, vectors = index.embeddings()
   _check_size(index, vectors.shape[1], query)
   similarities = cosines(vectors, query)
@@ -62,7 +62,7 @@ def exact(
 def approximate(
   index: Index, query: np.ndarray, at_most: int = 10
 ) -> list[tuple[int, float]]:
-  """Does what `ranked` does by searching the graph."""
+  """Does what `nearest` does by searching the graph."""
   graph = kept_graph(index)
   _check_size(index, graph.ndim, query)
   found = graph.search(query.astype(np.float32), at_most)
@@ -71,11 +71,11 @@ def approximate(
 
 
 def has_usearch() -> bool:
-  """Returns whether usearch is installed; if not, recommends it."""
+  """Returns whether usearch is installed; otherwise logs how to install it."""
   if importlib.util.find_spec('usearch'):
     return True
   _logger.info(
-    'over %d tracks this is faster with usearch: pip install usearch',
+    'with more than %d tracks, usearch is faster: pip install usearch',
     EXACT_UP_TO,
   )
   return False
@@ -84,13 +84,13 @@ def has_usearch() -> bool:
 def _check_size(index: Index, size: int, query: np.ndarray) -> None:
   if size != len(query):
     raise DataError(
-      f'{index.path}: embeddings of {size} numbers, the model makes '
-      f'{len(query)}; index the folders anew'
+      f'{index.path}: has embeddings of {size} numbers, but the model computes '
+      f'{len(query)}; index the folders again'
     )
 
 
 def cosines(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
-  """Returns f32[n] cosines with a query; 0 for a vector of zeros.
+  """Returns f32[n], the cosines with a query; 0 for a zero vector.
 
   Args:
     vectors: f32[n, D].
@@ -101,11 +101,11 @@ def cosines(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
 
 
 def nearest_rows(similarities: np.ndarray, at_most: int) -> np.ndarray:
-  """Returns i64[k], the rows of the largest values, largest first.
+  """Returns i64[k], the indices of the largest values, largest first.
 
   Args:
     similarities: f32[n].
-    at_most: the maximum of k.
+    at_most: the maximum k.
   """
   if at_most < len(similarities):
     rows = np.argpartition(-similarities, at_most)[:at_most]
@@ -115,7 +115,7 @@ def nearest_rows(similarities: np.ndarray, at_most: int) -> np.ndarray:
 
 
 def mean_direction(vectors: np.ndarray) -> np.ndarray:
-  """Returns f32[D], the mean of some tracks with equal weights.
+  """Returns f32[D], the mean of the vectors scaled to unit length.
 
   Args:
     vectors: f32[n, D].
@@ -125,22 +125,22 @@ def mean_direction(vectors: np.ndarray) -> np.ndarray:
 
 
 def kept_graph(index: Index) -> 'Graph':
-  """Returns the approximate index, brought up to date.
+  """Returns the stored graph after adding new tracks and removing deleted ones.
 
   Args:
-    index: has at least one track.
+    index: an index with at least one track.
   """
   from usearch.index import Index as Graph
 
   path = index.path.with_name(f'{index.path.name}.usearch')
   graph = _read(path, index.token())
-  ids = index.answered_ids()
+  ids = index.classified_ids()
   known = np.zeros(0, np.int64)
   if graph is not None:
     known = np.asarray(graph.keys[:]).astype(np.int64)
-  gone = np.setdiff1d(known, ids, assume_unique=True)
-  if graph is None or len(gone) > len(ids):
-    graph, known, gone = None, known[:0], gone[:0]
+  deleted = np.setdiff1d(known, ids, assume_unique=True)
+  if graph is None or len(deleted) > len(ids):
+    graph, known, deleted = None, known[:0], deleted[:0]
   new = np.setdiff1d(ids, known, assume_unique=True)
   if len(new):
     added, vectors = index.embeddings(after=int(new.min()) - 1)
@@ -148,43 +148,43 @@ def kept_graph(index: Index) -> 'Graph':
     if graph is None:
       graph = Graph(ndim=vectors.shape[1], metric='cos', dtype='f16')
     _add(graph, added[rows], vectors[rows])
-  assert graph is not None  # every track of the index was known, or is new
-  if len(gone):
-    graph.remove(gone)
-  if len(new) or len(gone):
+  assert graph is not None  # each track is either known or new
+  if len(deleted):
+    graph.remove(deleted)
+  if len(new) or len(deleted):
     _write(graph, path, index.token())
   return graph
 
 
 def _add(graph: 'Graph', keys: np.ndarray, vectors: np.ndarray) -> None:
-  """Adds tracks; the first ones of a graph in a single thread.
+  """Adds tracks to the graph, the first NUM_ADDED_SERIALLY in one thread.
 
-  Several threads that start a graph together leave tracks without neighbours,
-  which no search reaches.
+  If several threads start an empty graph, some tracks get no neighbours and no
+  search reaches them.
   """
-  log = 'for next time' if sys.stderr.isatty() else False
-  num_first = max(0, _ADDED_ALONE - len(graph))
+  log = 'building the search graph' if sys.stderr.isatty() else False
+  num_first = max(0, NUM_ADDED_SERIALLY - len(graph))
   graph.add(keys[:num_first], vectors[:num_first], threads=1)
   if num_first < len(keys):
     graph.add(keys[num_first:], vectors[num_first:], log=log)
 
 
 def _read(path: pathlib.Path, token: str) -> 'Graph | None':
-  """Returns the graph that `_write` kept; None if it is not of this index."""
+  """Returns the graph that `_write` stored; None if it cannot be used."""
   from usearch.index import Index as Graph
 
-  note = path.with_name(f'{path.name}.json')
+  metadata = path.with_name(f'{path.name}.json')
   try:
-    if json.loads(note.read_text()) != {
+    if json.loads(metadata.read_text()) != {
       'index': token,
       'sha256': _sha256(path),
     }:
-      raise ValueError('of another index, or damaged')
+      raise ValueError('belongs to another index or is damaged')
     return Graph.restore(str(path))
   except FileNotFoundError:
     return None
   except (OSError, RuntimeError, ValueError) as error:
-    _logger.info('%s: %s; made anew', path, error)
+    _logger.info('%s: %s; building it again', path, error)
     return None
 
 
@@ -194,13 +194,13 @@ def _sha256(path: pathlib.Path) -> str:
 
 
 def _write(graph: 'Graph', path: pathlib.Path, token: str) -> None:
-  """Keeps the graph; if that fails, it is built again next time."""
-  note = {'index': token}
+  """Stores the graph; if that fails, it is built again next time."""
+  metadata = {'index': token}
   try:
     with atomic_file.writing(path) as partial:
       graph.save(str(partial))
-      note['sha256'] = _sha256(partial)
+      metadata['sha256'] = _sha256(partial)
     with atomic_file.writing(path.with_name(f'{path.name}.json')) as partial:
-      partial.write_text(json.dumps(note))
+      partial.write_text(json.dumps(metadata))
   except (OSError, RuntimeError) as error:
-    _logger.info('%s: %s; not kept', path, error)
+    _logger.info('%s: %s; not stored', path, error)

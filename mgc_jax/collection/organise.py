@@ -1,26 +1,26 @@
-"""Sorts a collection into folders: first a plan, then its files, then undo."""
+"""Sorts a collection into folders: plans it, applies the plan, or undoes it."""
 
 import dataclasses
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from tqdm import tqdm
 
 from mgc_jax.audio.files import is_inside
 from mgc_jax.audio.names import known_artist
 from mgc_jax.collection import placing
-from mgc_jax.collection.entry import Answered
+from mgc_jax.collection.entry import ClassifiedEntry
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import Journal, Record
-from mgc_jax.collection.placing import STOPPING, Stays
+from mgc_jax.collection.placing import FATAL_ERRORS, LeftInPlace
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.printable_text import is_shown, printable
 
-_MAX_NAME_BYTES = 120  # of a folder; file systems take 255
+_MAX_NAME_BYTES = 120  # of a folder name; file systems allow 255
 UNCERTAIN, UNKNOWN = 'uncertain', 'unknown artist'
-_PLACE = {
+_APPLY = {
   'link': placing.link,
   'copy': placing.copy,
   'move': placing.move,
@@ -29,10 +29,10 @@ _PLACE = {
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """Which files are to be placed."""
+  """Which files to link, copy or move."""
 
   records: list[Record]
-  num_in_place: int  # tracks that are in the target already
+  num_in_place: int  # tracks that are already in the target
 
 
 def plan(
@@ -43,33 +43,34 @@ def plan(
   levels: tuple[str, ...],
   min_probability: float,
 ) -> Plan:
-  """Plans where each track goes: `<target>/<genre>/<its path in its folder>`.
+  """Plans where each track goes: `<target>/<genre>/<path in indexed folder>`.
 
-  A name that another track or another file already has, ignoring case, gets a
-  number: nothing is ever overwritten.
+  If another track or file already has that name, ignoring case, a number is
+  added to it, so nothing is ever overwritten.
 
   Args:
-    index: has the tracks.
-    journal: of the index.
-    target: an absolute path.
-    method: link, copy or move.
-    levels: the folders above a track, of `placing.LEVELS`.
-    min_probability: less probable tracks go to the folder UNCERTAIN.
+    index: the index whose tracks are sorted.
+    journal: the index's journal.
+    target: the absolute path of the folder to sort into.
+    method: `link`, `copy` or `move`.
+    levels: what the nested folders are named after, from `placing.LEVELS`.
+    min_probability: tracks below this probability go to the folder UNCERTAIN.
 
   Raises:
-    ConfigError: the target lies inside an indexed folder, or was filled by
-      another method.
+    ConfigError: the target lies inside an indexed folder, or another method was
+      used for it before.
   """
   done = journal.records(target)
   for record in done:
     if record.method != method:
       raise ConfigError(
-        f'--to={target}: was filled by --{record.method}; go on with it, name '
-        f'another folder, or undo it: collection undo --to={target} --apply'
+        f'--to={target}: was filled with --{record.method}; continue with it, '
+        f'name another folder, or undo it: collection undo --to={target} '
+        '--apply'
       )
   placed = {r.source for r in done if os.path.lexists(r.to)}
   placed |= {r.to for r in done}
-  taken = {_alike(r.to) for r in done}
+  taken = {_normalized(r.to) for r in done}
   records, num_in_place = [], 0
   for entry in index.entries():
     if entry.path in placed or (done and entry.root == target):
@@ -77,16 +78,19 @@ def plan(
       continue
     if is_inside(target, entry.root):
       raise ConfigError(
-        f'--to={target}: inside {printable(entry.root)}, which is indexed: its '
-        'tracks would be found twice; name a folder outside of it'
+        f'--to={target}: inside {printable(entry.root)}, which is indexed, so '
+        'tracks would be indexed twice; name a folder outside of it'
       )
-    to = _free(_place(entry, target, levels, min_probability), taken)
+    to = _free_path(_wanted_path(entry, target, levels, min_probability), taken)
     records.append(Record(target, method, entry.path, to, entry.root))
   return Plan(records, num_in_place)
 
 
-def _place(
-  entry: Answered, target: str, levels: tuple[str, ...], min_probability: float
+def _wanted_path(
+  entry: ClassifiedEntry,
+  target: str,
+  levels: tuple[str, ...],
+  min_probability: float,
 ) -> str:
   is_certain = entry.probability >= min_probability
   names = {
@@ -98,7 +102,7 @@ def _place(
 
 
 def _folder_name(name: str) -> str:
-  """Returns a name that every file system accepts as one folder."""
+  """Converts a name to one that every file system accepts for a folder."""
   kept = ''.join(
     c if is_shown(c) and c not in '/\\:*?"<>|' else '_' for c in name
   )
@@ -106,48 +110,49 @@ def _folder_name(name: str) -> str:
   return short.decode('utf-8', 'ignore').strip(' .') or '_'
 
 
-def _free(wanted: str, taken: set[str]) -> str:
-  """Returns a path that is free, and adds it to those that are taken."""
-  start, ending = os.path.splitext(wanted)
+def _free_path(wanted: str, taken: set[str]) -> str:
+  """Returns an unused path and adds it to the paths that are taken."""
+  start, extension = os.path.splitext(wanted)
   to, number = wanted, 1
-  while _alike(to) in taken or os.path.lexists(to):
+  while _normalized(to) in taken or os.path.lexists(to):
     number += 1
-    to = f'{start} ({number}){ending}'
-  taken.add(_alike(to))
+    to = f'{start} ({number}){extension}'
+  taken.add(_normalized(to))
   return to
 
 
-def _alike(path: str) -> str:
-  """Returns a path in a form in which file systems may compare names."""
+def _normalized(path: str) -> str:
+  """Normalizes a path: file systems may ignore case and Unicode form."""
   return unicodedata.normalize('NFC', path).casefold()
 
 
 def apply(index: Index, journal: Journal, records: list[Record]) -> int:
-  """Places the files of a plan; a second call continues an interrupted one.
+  """Applies a plan; a second call continues an interrupted one.
 
   Args:
-    index: gets the new paths of moved tracks.
-    journal: of the index; each file is written there before it is touched.
-    records: of `plan`.
+    index: its paths of moved tracks are updated.
+    journal: the index's journal; each change is recorded before it is made.
+    records: the plan's records.
 
   Returns:
-    The number of files that could not be placed; each is named on standard
-    error.
+    The number of files that failed; each is named on standard error.
 
   Raises:
     DataError: the disk is full.
   """
-  return _each(records, 'organise', lambda r: _do(index, journal, r))
+  return _for_each(
+    records, 'organise', lambda r: _apply_record(index, journal, r)
+  )
 
 
-def _do(index: Index, journal: Journal, record: Record) -> None:
+def _apply_record(index: Index, journal: Journal, record: Record) -> None:
   entry = index.find(record.source)
   if not entry or not entry.is_unchanged(os.stat(record.source)):
-    raise Stays('changed since it was indexed; index its folder again')
+    raise LeftInPlace('changed since it was indexed; index its folder again')
   journal.write(record, 'begun')
   try:
-    _PLACE[record.method](record.source, record.to)
-  except (OSError, Stays):
+    _APPLY[record.method](record.source, record.to)
+  except (OSError, LeftInPlace):
     journal.write(record, 'undone')
     raise
   if record.method == 'move':
@@ -156,15 +161,15 @@ def _do(index: Index, journal: Journal, record: Record) -> None:
 
 
 def recover(index: Index, journal: Journal) -> None:
-  """Finishes what a killed process had begun.
+  """Finishes the change that a killed process had started.
 
   Args:
-    index: gets the new path of a moved track.
-    journal: of the index.
+    index: its path of a moved track is updated.
+    journal: the index's journal.
 
   Raises:
     DataError: the index or the journal is damaged.
-    OSError: a file cannot be placed or removed.
+    OSError: a file cannot be created or removed.
   """
   unfinished = journal.unfinished()
   if not unfinished:
@@ -187,45 +192,44 @@ def recover(index: Index, journal: Journal) -> None:
 
 
 def undo(index: Index, journal: Journal, records: list[Record]) -> int:
-  """Takes back what was done, the last first; a second call continues.
+  """Reverts changes, the last first; a second call continues.
 
-  A copy is deleted only while the original is there and identical. A file is
-  moved back only to a path that is free.
+  A copy is deleted only if the original still exists and is identical. A file
+  is moved back only if its old path is free.
 
   Args:
-    index: gets the paths of tracks that are moved back.
-    journal: of the index.
-    records: of the journal, those that were done.
+    index: its paths of tracks that are moved back are updated.
+    journal: the index's journal.
+    records: the journal's records to revert.
 
   Returns:
-    The number of files that stay where they are; each is named on standard
-    error.
+    The number of files that are left in place; each is named on standard error.
 
   Raises:
     DataError: the disk is full.
   """
 
-  def take_back(record: Record) -> None:
-    """Undoes one record, and writes each of its states to the journal."""
+  def undo_record(record: Record) -> None:
+    """Reverts one change and records its states in the journal."""
     journal.write(record, 'undoing')
     try:
       _UNDO[record.method](record)
-    except (OSError, Stays):
+    except (OSError, LeftInPlace):
       journal.write(record, 'done')
       raise
     if record.method == 'move':
       index.move(record.to, record.source, record.root)
     journal.write(record, 'undone')
-    _remove_empty(os.path.dirname(record.to), record.target)
+    _remove_empty_folders(os.path.dirname(record.to), record.target)
 
-  return _each(records[::-1], 'undo', take_back)
+  return _for_each(records[::-1], 'undo', undo_record)
 
 
 def _undo_link(record: Record) -> None:
   if os.path.islink(record.to) and os.readlink(record.to) == record.source:
     os.unlink(record.to)
   elif os.path.lexists(record.to):
-    raise Stays(f'{printable(record.to)} is another file now; left there')
+    raise LeftInPlace(f'{printable(record.to)} is another file now; it is kept')
 
 
 def _undo_copy(record: Record) -> None:
@@ -233,64 +237,63 @@ def _undo_copy(record: Record) -> None:
     return
   _refuse_links(record)
   if not os.path.isfile(record.source):
-    raise Stays(f'gone; its copy is left: {printable(record.to)}')
+    raise LeftInPlace(f'missing; its copy is kept: {printable(record.to)}')
   if not placing.is_same(record.source, record.to):
-    raise Stays(f'its copy differs and is left: {printable(record.to)}')
+    raise LeftInPlace(f'its copy differs and is kept: {printable(record.to)}')
   os.unlink(record.to)
 
 
 def _undo_move(record: Record) -> None:
   if not os.path.lexists(record.to):
     if not os.path.lexists(record.source):
-      raise Stays(f'gone, and so is {printable(record.to)}')
-    return  # it was never moved, or is back
+      raise LeftInPlace(f'missing, and so is {printable(record.to)}')
+    return  # it was never moved, or is already back
   _refuse_links(record)
   if os.path.lexists(record.source):
     if not placing.is_same(record.source, record.to):
-      raise Stays(f'another file is there now; left: {printable(record.to)}')
+      raise LeftInPlace(
+        f'another file is there now; kept: {printable(record.to)}'
+      )
     os.unlink(record.to)
     return
   placing.move(record.to, record.source)
 
 
 def _refuse_links(record: Record) -> None:
-  """A link is not a second file: its target may be the only one."""
+  """Raises if a path has become a link: its target may be the only copy."""
   for path in (record.source, record.to):
     if os.path.islink(path):
-      raise Stays(f'{printable(path)} is a link now; all is left as it is')
+      raise LeftInPlace(f'{printable(path)} is a link now; nothing is changed')
 
 
 _UNDO = {'link': _undo_link, 'copy': _undo_copy, 'move': _undo_move}
 
 
-def _remove_empty(folder: str, target: str) -> None:
+def _remove_empty_folders(folder: str, target: str) -> None:
+  """Removes a folder and those above it, up to the target, if empty."""
   while folder != target and is_inside(folder, target):
     try:
       os.rmdir(folder)
-    except OSError:  # something is in it
+    except OSError:  # not empty
       return
     folder = os.path.dirname(folder)
 
 
-def _each(
-  records: list[Record], title: str, act: Callable[[Record], None]
+def _for_each(
+  records: list[Record], title: str, function: Callable[[Record], None]
 ) -> int:
-  """Acts on each record; one that fails is named, and the next one follows."""
+  """Calls a function for each record, prints failures and counts them."""
   num_failed = 0
-  for record in _bar(records, title):
+  for record in tqdm(records, desc=title, unit='file', disable=None):
     try:
-      act(record)
-    except (Stays, OSError) as error:
-      if isinstance(error, OSError) and error.errno in STOPPING:
+      function(record)
+    except (LeftInPlace, OSError) as error:
+      if isinstance(error, OSError) and error.errno in FATAL_ERRORS:
         raise DataError(
           f'{record.target}: cannot be written ({error.strerror}); every file '
-          'is whole, and with room for more the same command continues'
+          'is intact; free some space and run the same command to continue'
         ) from error
       num_failed += 1
-      why = error.strerror if isinstance(error, OSError) else error
-      tqdm.write(f'{printable(record.source)}: {why}', file=sys.stderr)
+      reason = error.strerror if isinstance(error, OSError) else error
+      tqdm.write(f'{printable(record.source)}: {reason}', file=sys.stderr)
   return num_failed
-
-
-def _bar(records: list[Record], title: str) -> Iterable[Record]:
-  return tqdm(records, desc=title, unit='file', disable=None)

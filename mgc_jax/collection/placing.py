@@ -1,4 +1,4 @@
-"""Places a file at a new path: whole or not at all, overwriting nothing."""
+"""Links, copies and moves files atomically, without overwriting anything."""
 
 import contextlib
 import errno
@@ -12,9 +12,9 @@ from mgc_jax.system.errors import DataError
 
 LEVELS = ('genre', 'artist')  # what folders of sorted tracks are named after
 _BLOCK_BYTES = 1 << 20
-# Errors that the next file would meet as well.
-STOPPING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-# Errors of file systems without hard links, or of a link between two of them.
+# Errors that would also occur for the next file.
+FATAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# Errors if a file system has no hard links or the paths are on two of them.
 _NO_HARD_LINK = (
   errno.EMLINK,
   errno.ENOSYS,
@@ -24,16 +24,16 @@ _NO_HARD_LINK = (
 )
 
 
-class Stays(DataError):
-  """A file stays where it is; the message says why."""
+class LeftInPlace(DataError):
+  """A file is left as it is; the message says why."""
 
 
 def link(source: str, to: str) -> None:
-  """Makes a symbolic link at `to`.
+  """Creates a symbolic link to `source` at `to`.
 
   Raises:
-    FileExistsError: something is there.
-    OSError: it cannot be made.
+    FileExistsError: `to` exists.
+    OSError: the link cannot be created.
   """
   _make_parent(to)
   os.symlink(source, to)
@@ -41,12 +41,12 @@ def link(source: str, to: str) -> None:
 
 
 def copy(source: str, to: str) -> None:
-  """Makes a copy at `to`, with the attributes of the file.
+  """Copies a file and its attributes.
 
   Raises:
-    FileExistsError: something is there.
-    Stays: the file changed meanwhile.
-    OSError: the disk is full, for example; then nothing is at `to`.
+    FileExistsError: `to` exists.
+    LeftInPlace: the file changed while it was copied.
+    OSError: for example, the disk is full; nothing is left at `to`.
   """
   _make_parent(to)
   partial = partial_path(to)
@@ -60,16 +60,15 @@ def copy(source: str, to: str) -> None:
 
 
 def copy_unchanged(source: str, partial: str) -> None:
-  """Makes a copy in a new file, and waits until it is on the disk.
+  """Copies a file and its attributes, and waits until the copy is on the disk.
 
   Args:
-    source: the file.
-    partial: the path of the copy. A file or a link that is already there is
-      removed first.
+    source: the file to copy.
+    partial: the path of the copy. An existing file or link is removed first.
 
   Raises:
-    Stays: the file changed meanwhile.
-    OSError: the disk is full, for example.
+    LeftInPlace: the file changed while it was copied.
+    OSError: for example, the disk is full.
   """
   with contextlib.suppress(FileNotFoundError):
     os.unlink(partial)
@@ -83,46 +82,46 @@ def copy_unchanged(source: str, partial: str) -> None:
     new.flush()
     os.fsync(new.fileno())
   keep_attributes(source, partial, before)
-  refuse_changed(source, before)
+  check_unchanged(source, before)
 
 
 def keep_attributes(source: str, to: str, before: os.stat_result) -> None:
   """Gives a copy the owner, mode, extended attributes and times of a file.
 
-  What this user may not set, or what the file system of the copy does not
-  have, is left as it is.
+  Skips attributes that this user may not set, or that the copy's file system
+  does not have.
 
   Args:
     source: the file.
-    to: the copy.
-    before: the file's state before it was read, with the times to be kept.
+    to: its copy.
+    before: the file's state before it was read, with the times to set.
   """
   for owner in ((before.st_uid, -1), (-1, before.st_gid)):
     with contextlib.suppress(PermissionError):
       os.chown(to, *owner)
   with contextlib.suppress(PermissionError):
-    shutil.copystat(source, to)  # after chown, which clears some of the mode
+    shutil.copystat(source, to)  # after chown, which clears some mode bits
   with contextlib.suppress(PermissionError):
     os.utime(to, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def refuse_changed(path: str, before: os.stat_result) -> None:
-  """Raises `Stays` if a file is no longer as it was."""
+def check_unchanged(path: str, before: os.stat_result) -> None:
+  """Raises `LeftInPlace` if a file has changed."""
   now = os.stat(path)
   if (before.st_size, before.st_mtime_ns) != (now.st_size, now.st_mtime_ns):
-    raise Stays('changed while it was copied')
+    raise LeftInPlace('changed while it was copied')
 
 
 def move(source: str, to: str) -> None:
-  """Moves a file to `to`; at every moment it is whole at one of the paths.
+  """Moves a file; at any time it is complete at one of the two paths.
 
   Raises:
-    FileExistsError: something is there.
-    Stays: the file is a link, or changed meanwhile.
+    FileExistsError: `to` exists.
+    LeftInPlace: the file is a link, or changed while it was moved.
     OSError: the disk is full, or the file cannot be removed from its old path.
   """
   if os.path.islink(source):
-    raise Stays('a link, which may lead nowhere from another place')
+    raise LeftInPlace('a link, which may be broken if it is moved')
   _make_parent(to)
   try:
     os.link(source, to)
@@ -134,17 +133,17 @@ def move(source: str, to: str) -> None:
   try:
     os.unlink(source)
   except OSError:
-    os.unlink(to)  # made a moment ago
+    os.unlink(to)  # created above
     raise
   _sync_folder(source)
 
 
 def finish(method: str, source: str, to: str) -> None:
-  """Finishes what a killed process had begun; what is whole stays.
+  """Finishes what a killed process had started; keeps every complete file.
 
   Args:
-    method: link, copy or move.
-    source: the path of the file.
+    method: `link`, `copy` or `move`.
+    source: the file's path.
     to: its new path.
   """
   with contextlib.suppress(OSError):
@@ -152,30 +151,31 @@ def finish(method: str, source: str, to: str) -> None:
   if method == 'link' or not (is_own_file(source) and is_own_file(to)):
     return
   if os.path.getsize(to) == 0 < os.path.getsize(source):
-    os.unlink(to)  # the name that `_publish` reserved
+    os.unlink(to)  # the empty file with which `_publish` reserves the name
   elif method == 'move' and is_same(source, to):
     os.unlink(source)
 
 
 def is_own_file(path: str) -> bool:
-  """Returns whether there is a file, and not only a link to one."""
+  """Returns whether a path is a file and not a link to one."""
   return os.path.isfile(path) and not os.path.islink(path)
 
 
 def is_same(a: str, b: str) -> bool:
-  """Returns whether two files are identical, byte for byte."""
+  """Returns whether two files have the same bytes."""
   return os.path.samefile(a, b) or filecmp.cmp(a, b, shallow=False)
 
 
 def _publish(partial: str, to: str) -> None:
+  """Gives a finished copy its final name, unless that exists."""
   try:
-    os.link(partial, to)  # fails where something is there
+    os.link(partial, to)  # fails if `to` exists
   except FileExistsError:
     raise
   except OSError as error:
     if error.errno not in _NO_HARD_LINK:
       raise
-    # The name is reserved, and then filled at once.
+    # Reserves the name with an empty file, which is then replaced atomically.
     os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     try:
       os.replace(partial, to)
@@ -185,7 +185,7 @@ def _publish(partial: str, to: str) -> None:
 
 
 def partial_path(to: str) -> str:
-  """Returns the path of an unfinished copy, which is the same each time."""
+  """Returns the path of an unfinished copy, always the same for a file."""
   folder, name = os.path.split(to)
   digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
   return os.path.join(folder, f'.mgc_jax-{digest}.partial')
@@ -196,7 +196,7 @@ def _make_parent(to: str) -> None:
 
 
 def _sync_folder(path: str) -> None:
-  """Makes a new or removed name permanent, if the folder can be synced."""
+  """Makes a new or removed name durable, if the folder can be synced."""
   with contextlib.suppress(OSError):
     folder = os.open(os.path.dirname(path), os.O_RDONLY)
     try:

@@ -1,4 +1,4 @@
-"""Shows what is in a collection: a table, a picture, a playlist."""
+"""Describes a collection: as a table, a bar chart, or playlists."""
 
 import collections
 import dataclasses
@@ -7,7 +7,7 @@ import itertools
 import pathlib
 from collections.abc import Iterator
 
-from mgc_jax.collection.entry import Answered, Entry
+from mgc_jax.collection.entry import ClassifiedEntry, Entry
 from mgc_jax.collection.index import Index
 from mgc_jax.evaluation.metrics import UNCERTAIN_UNDER
 from mgc_jax.system import figure_file
@@ -15,12 +15,12 @@ from mgc_jax.system.errors import ConfigError
 from mgc_jax.system.printable_text import printable
 from mgc_jax.system.tables import table
 
-_NUM_FAILURES = 10  # named
+_MAX_FAILURES = 10  # named in the report
 
 
 @dataclasses.dataclass
 class GenreSum:
-  """What the index has of a genre."""
+  """Totals over the tracks of a genre."""
 
   num_tracks: int = 0
   num_uncertain: int = 0
@@ -29,59 +29,58 @@ class GenreSum:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-  """What the index has."""
+  """Totals over the tracks of an index."""
 
-  genres: dict[str, GenreSum]  # most tracks first
-  least_certain: list[Answered]
+  genres: dict[str, GenreSum]  # the largest first
+  least_certain: list[ClassifiedEntry]
   num_failures: int
-  failures: list[Entry]  # the first of them
+  failures: list[Entry]  # the first _MAX_FAILURES
 
 
 def summarise(index: Index, num_least_certain: int) -> Summary:
-  """Summarises a collection, in memory that does not grow with it.
+  """Summarises a collection, using memory that does not grow with it.
 
   Args:
-    index: has the tracks.
-    num_least_certain: how many of the least certain tracks are named, 0 or
-      more.
+    index: the index of the collection.
+    num_least_certain: how many of the least certain tracks to name.
   """
   sums: dict[str, GenreSum] = collections.defaultdict(GenreSum)
 
-  def added() -> Iterator[Answered]:
-    """Yields the index's entries, each added to its genre's sums."""
+  def counted_entries() -> Iterator[ClassifiedEntry]:
+    """Yields the index's entries after adding each to its genre's totals."""
     for entry in index.entries():
-      its = sums[entry.genre]
-      its.num_tracks += 1
-      its.num_uncertain += entry.probability < UNCERTAIN_UNDER
-      its.hours += entry.duration_s / 3600
+      total = sums[entry.genre]
+      total.num_tracks += 1
+      total.num_uncertain += entry.probability < UNCERTAIN_UNDER
+      total.hours += entry.duration_s / 3600
       yield entry
 
-  entries = added()
+  entries = counted_entries()
   least = heapq.nsmallest(
     num_least_certain, entries, key=lambda entry: entry.probability
   )
-  for _ in entries:  # nsmallest(0) does not look at any entry
+  for _ in entries:  # nsmallest(0) consumes no entries
     pass
   ordered = sorted(sums, key=lambda genre: (-sums[genre].num_tracks, genre))
   return Summary(
     {genre: sums[genre] for genre in ordered},
     least,
     sum(1 for _ in index.failures()),
-    list(itertools.islice(index.failures(), _NUM_FAILURES)),
+    list(itertools.islice(index.failures(), _MAX_FAILURES)),
   )
 
 
 def text_of(summary: Summary) -> str:
-  """Returns a summary as text for people."""
-  rows = [_row(genre, its) for genre, its in summary.genres.items()]
-  every = list(summary.genres.values())
-  whole = GenreSum(
-    sum(its.num_tracks for its in every),
-    sum(its.num_uncertain for its in every),
-    sum(its.hours for its in every),
+  """Formats a summary as text."""
+  rows = [_row(genre, total) for genre, total in summary.genres.items()]
+  totals = list(summary.genres.values())
+  overall = GenreSum(
+    sum(total.num_tracks for total in totals),
+    sum(total.num_uncertain for total in totals),
+    sum(total.hours for total in totals),
   )
   header = ['genre', 'tracks', 'hours', f'under {UNCERTAIN_UNDER:.0%}']
-  lines = table(header, [*rows, _row('all', whole)])
+  lines = table(header, [*rows, _row('all', overall)])
   if summary.least_certain:
     lines.append('Least certain:')
   for entry in summary.least_certain:
@@ -89,35 +88,35 @@ def text_of(summary: Summary) -> str:
       f'  {entry.probability:.0%} {entry.genre}  {printable(entry.path)}'
     )
   if summary.num_failures:
-    lines.append(f'Not answered: {summary.num_failures}')
+    lines.append(f'Failed: {summary.num_failures}')
   for entry in summary.failures:
     lines.append(f'  {printable(entry.path)}: {printable(entry.failure)}')
   return '\n'.join(lines)
 
 
-def _row(genre: str, its: GenreSum) -> list:
-  return [genre, its.num_tracks, f'{its.hours:.2f}', its.num_uncertain]
+def _row(genre: str, total: GenreSum) -> list:
+  return [genre, total.num_tracks, f'{total.hours:.2f}', total.num_uncertain]
 
 
 def plot(summary: Summary, path: pathlib.Path) -> None:
-  """Draws tracks by genre, and how many of them are uncertain.
+  """Draws the number of tracks of each genre, and how many are uncertain.
 
   Raises:
-    OSError: it cannot be written.
+    OSError: the file cannot be written.
   """
-  from matplotlib.figure import Figure  # half a second; the table needs none
+  from matplotlib.figure import Figure  # takes half a second
 
   genres = list(summary.genres)[::-1]
-  its = [summary.genres[genre] for genre in genres]
-  uncertain = [one.num_uncertain for one in its]
-  certain = [one.num_tracks - one.num_uncertain for one in its]
+  totals = [summary.genres[genre] for genre in genres]
+  uncertain = [total.num_uncertain for total in totals]
+  certain = [total.num_tracks - total.num_uncertain for total in totals]
   figure = Figure(figsize=(8, 1.2 + 0.4 * len(genres)))
   axis = figure.subplots()
-  axis.barh(genres, certain, label=f'{UNCERTAIN_UNDER:.0%} and more')
+  axis.barh(genres, certain, label=f'{UNCERTAIN_UNDER:.0%} or more')
   bars = axis.barh(
     genres, uncertain, left=certain, color='lightgray', label='uncertain'
   )
-  axis.bar_label(bars, [f'{one.hours:.1f} h' for one in its], padding=4)
+  axis.bar_label(bars, [f'{total.hours:.1f} h' for total in totals], padding=4)
   axis.set(xlabel='tracks')
   axis.margins(x=0.1)
   axis.legend()
@@ -127,23 +126,25 @@ def plot(summary: Summary, path: pathlib.Path) -> None:
 def playlist(
   index: Index, genre: str, min_probability: float
 ) -> Iterator[bytes | Entry]:
-  r"""Yields the lines of an M3U8 playlist, the most probable tracks first.
+  """Yields the lines of an M3U8 playlist, the most probable tracks first.
 
-  Paths are those of the disk, byte for byte. A track whose path has a line
-  break cannot be in a playlist, and its entry is yielded instead.
+  Paths have the same bytes as on the disk. A track whose path has a line break
+  cannot be in a playlist; its entry is yielded instead of a line.
 
   Args:
-    index: has the tracks.
+    index: the index of the collection.
     genre: one of the model's genres.
-    min_probability: less probable tracks are left out.
+    min_probability: tracks below this probability are skipped.
 
   Raises:
     ConfigError: the model does not know the genre.
   """
-  known = index.model()
-  genres = known[2] if known else ()
+  model = index.model()
+  genres = model[2] if model else ()
   if genre not in genres:
-    raise ConfigError(f'{genre}: no genre of this index: {", ".join(genres)}')
+    raise ConfigError(
+      f'{genre}: not a genre of this index, which has {", ".join(genres)}'
+    )
   wanted = [
     entry
     for entry in index.entries(genre)

@@ -1,8 +1,8 @@
-"""Folders of an index that are missing or empty today, or that were renamed.
+"""Indexed folders that are missing or empty now, or that were renamed.
 
 A disk that is not mounted looks like a folder whose files were deleted. So a
-track is forgotten only if its own folder still has files; else it is kept, and
-the person is told which folder it is.
+track is removed from the index only if its own folder still has files.
+Otherwise it is kept, and the folder is reported.
 """
 
 import os
@@ -18,44 +18,44 @@ from mgc_jax.system.printable_text import printable
 
 
 class Folders:
-  """Which folders have files today; each is looked at once."""
+  """Finds out which folders have files, looking at each folder once."""
 
   def __init__(self):
-    """Nothing has been looked at yet."""
+    """Starts without any knowledge."""
     self._has_file: dict[str, bool] = {}
 
   def has_file(self, folder: str) -> bool:
-    """Returns whether there is any file in a folder or its sub-folders.
+    """Returns whether a folder or one of its subfolders has any file.
 
     Args:
-      folder: its path. A folder that is missing or cannot be read has none, as
-        far as anybody can tell.
+      folder: its path. A folder that is missing or cannot be read counts as
+        having none.
     """
     real = os.path.realpath(folder)
     if real not in self._has_file:
-      self._has_file[real] = False  # meanwhile: links may form a loop
-      self._has_file[real] = self._look(real)
+      self._has_file[real] = False  # ends the recursion if links form a loop
+      self._has_file[real] = self._search(real)
     return self._has_file[real]
 
-  def _look(self, folder: str) -> bool:
+  def _search(self, folder: str) -> bool:
     try:
       with os.scandir(folder) as items:
         folders = []
         for item in items:
           if os.path.isdir(item.path):
             folders.append(item.path)
-          elif os.path.exists(item.path):  # a broken link is no file
+          elif os.path.exists(item.path):  # false for a broken link
             return True
     except OSError:
       return False
     return any(map(self.has_file, folders))
 
-  def highest_absent(self, path: str, root: str) -> str | None:
-    """Returns the highest folder above a file that has no file today.
+  def highest_empty(self, path: str, root: str) -> str | None:
+    """Returns the highest folder above a file that is missing or empty.
 
     Args:
-      path: of a file in `root`.
-      root: an absolute path; the highest folder that is looked at.
+      path: a file in `root`.
+      root: the absolute path at which to start.
 
     Returns:
       A folder; None if the file's own folder has other files.
@@ -68,33 +68,33 @@ class Folders:
     return None
 
 
-def gone(index: Index, root: str) -> tuple[list[Entry], dict[str, int]]:
-  """Finds the tracks of a folder whose files are no longer there.
+def find_deleted(index: Index, root: str) -> tuple[list[Entry], dict[str, int]]:
+  """Finds the tracks of a folder whose files no longer exist.
 
   Args:
-    index: has the tracks.
-    root: an absolute path of a folder that is there.
+    index: the index to search.
+    root: the absolute path of an existing folder.
 
   Returns:
-    The tracks to be forgotten, and the number of tracks to be kept in each
-    folder that is missing or empty.
+    The tracks to remove from the index, and the number of tracks to keep for
+    each folder that is missing or empty.
   """
-  folders, forgotten, kept = Folders(), [], {}
+  folders, deleted, kept = Folders(), [], {}
   for entry in index.inside(root):
-    if not _is_gone(entry.path):
+    if not _is_deleted(entry.path):
       continue
-    folder = folders.highest_absent(entry.path, root)
+    folder = folders.highest_empty(entry.path, root)
     if folder is None:
-      forgotten.append(entry)
+      deleted.append(entry)
     else:
       kept[folder] = kept.get(folder, 0) + 1
-  return forgotten, kept
+  return deleted, kept
 
 
-def _is_gone(path: str) -> bool:
-  """Returns whether there is surely no such file.
+def _is_deleted(path: str) -> bool:
+  """Returns whether a file certainly does not exist.
 
-  A file that this user may not see is not gone.
+  A file that this user is not permitted to see may exist.
   """
   try:
     os.lstat(path)
@@ -105,13 +105,13 @@ def _is_gone(path: str) -> bool:
   return False
 
 
-def absent(index: Index, root: str) -> dict[str, int]:
-  """Returns other indexed folders without a file today, and their tracks.
+def missing(index: Index, root: str) -> dict[str, int]:
+  """Returns the other indexed folders without files, and their track counts.
 
   Args:
-    index: has the tracks.
-    root: the folder that has just been indexed; it is left out, and so is what
-      lies in it.
+    index: the index to search.
+    root: the folder that has just been indexed; it and the folders in it are
+      skipped.
   """
   folders = Folders()
   return {
@@ -121,56 +121,55 @@ def absent(index: Index, root: str) -> dict[str, int]:
   }
 
 
-def tell_kept(folder: str, number: int) -> None:
-  """Says on standard error that tracks of an absent folder are kept."""
-  state = 'empty' if os.path.isdir(folder) else 'not there'
-  kept = kept_line(folder, number)
-  print(f'{printable(folder)}: {state} now; {kept}', file=sys.stderr)
+def report_kept(folder: str, number: int) -> None:
+  """Prints that the tracks of a missing or empty folder are kept."""
+  state = 'empty' if os.path.isdir(folder) else 'missing'
+  kept = kept_message(folder, number)
+  print(f'{printable(folder)}: {state}; {kept}', file=sys.stderr)
 
 
-def kept_line(folder: str, number: int) -> str:
-  """Returns what is kept of a folder without music, and what one can do.
+def kept_message(folder: str, number: int) -> str:
+  """Says that the tracks of a folder are kept, and what the user can do.
 
   Args:
-    folder: an absolute path.
-    number: how many tracks the index has of it.
+    folder: the folder's absolute path.
+    number: how many of its tracks are in the index.
   """
   name = shlex.quote(printable(folder))
   return (
-    f'the index keeps {tracks(number)} of it. If it was renamed: collection '
-    f'index --moved {name}=NEW. If it is gone for good: collection forget '
-    f'{name}'
+    f'the index keeps its {tracks(number)}. If it was renamed: collection '
+    f'index --moved {name}=NEW. If it was deleted: collection forget {name}'
   )
 
 
 def tracks(number: int) -> str:
-  """Returns a number of tracks in words."""
+  """Formats a number of tracks."""
   return f'{number} track{"" if number == 1 else "s"}'
 
 
 def find(index: Index, folder: str) -> tuple[str, list[Entry]]:
   """Finds the tracks of a folder, which need not exist any more.
 
-  The index has the real paths of the folders that were indexed, but a path in
-  one of them may lead through a symbolic link. So links are resolved only as
-  far as is needed to find tracks.
+  The index stores the real paths of the folders that were indexed, but a path
+  in one of them may lead through a symbolic link. So links are resolved only as
+  far as needed to find tracks.
 
   Args:
-    index: has the tracks.
-    folder: as a person writes it.
+    index: the index to search.
+    folder: the folder's path as the user wrote it.
 
   Returns:
-    The folder's path in the index, and its tracks. Without tracks: the real
-    path.
+    The folder's path in the index and its tracks. If it has no tracks, its real
+    path and an empty list.
   """
-  for path in _readings(folder):
+  for path in _partly_resolved(folder):
     found = list(index.inside(path))
     if found:
       return path, found
   return os.path.realpath(folder), []
 
 
-def _readings(folder: str) -> Iterator[str]:
+def _partly_resolved(folder: str) -> Iterator[str]:
   """Yields the absolute path with more and more of its links resolved."""
   path = os.path.abspath(folder)
   head, rest = os.sep, path.strip(os.sep).split(os.sep)
@@ -180,31 +179,30 @@ def _readings(folder: str) -> Iterator[str]:
     yield os.path.join(head, *rest)
 
 
-def unknown(index: Index, folder: str) -> ConfigError:
-  """Returns the error for a folder of which the index has no track."""
+def _not_indexed_error(index: Index, folder: str) -> ConfigError:
   roots = ', '.join(printable(root) for root, _ in index.roots())
   return ConfigError(
-    f'{printable(folder)}: {index.path} has no tracks of it; it has '
-    f'{roots or "no folder"}'
+    f'{printable(folder)}: {index.path} has no tracks of it; indexed folders: '
+    f'{roots or "none"}'
   )
 
 
 def forget(index: Index, folder: str) -> int:
-  """Removes the tracks of a folder from the index; no file is touched.
+  """Removes the tracks of a folder from the index; touches no file.
 
   Args:
-    index: has the tracks.
-    folder: as a person writes it; it need not exist any more.
+    index: the index to change.
+    folder: the folder's path as the user wrote it; it need not exist any more.
 
   Returns:
-    How many tracks there were.
+    The number of tracks that were removed.
 
   Raises:
-    ConfigError: the index has none of it.
+    ConfigError: the index has no tracks of this folder.
   """
   _, found = find(index, folder)
   if not found:
-    raise unknown(index, folder)
+    raise _not_indexed_error(index, folder)
   index.delete(found)
   return len(found)
 
@@ -212,41 +210,41 @@ def forget(index: Index, folder: str) -> int:
 def rename(index: Index, moved: str) -> tuple[str, str, int]:
   """Gives the tracks of a renamed folder their new paths.
 
-  Their answers are kept. If the index already has a track at the new path, the
-  renamed one replaces it.
+  Their predictions are kept. If the index already has a track at the new path,
+  the renamed one replaces it.
 
   Args:
-    index: has the tracks.
-    moved: `OLD=NEW`: the path that the folder had, which need not exist any
-      more, and the one that it has now.
+    index: the index to change.
+    moved: `OLD=NEW`, the folder's old path, which need not exist any more, and
+      its new path.
 
   Returns:
-    The old and the new path, and how many tracks were renamed.
+    The old path, the new path and the number of renamed tracks.
 
   Raises:
     ConfigError: NEW is not a folder, the index has no tracks of OLD, or none
       of their files is in NEW.
   """
   old, new, found = _old_and_new(index, moved)
-  places = [os.path.join(new, os.path.relpath(e.path, old)) for e in found]
-  if not any(map(os.path.lexists, places)):
+  paths = [os.path.join(new, os.path.relpath(e.path, old)) for e in found]
+  if not any(map(os.path.lexists, paths)):
     raise ConfigError(
-      f'--moved={printable(moved)}: of the {tracks(len(found))} of '
-      f'{printable(old)} none is in {printable(new)}'
+      f'--moved={printable(moved)}: none of the {tracks(len(found))} of '
+      f'{printable(old)} is in {printable(new)}'
     )
   index.rename(
     [
       (entry, path, _new_root(entry.root, old, new))
-      for entry, path in zip(found, places, strict=True)
+      for entry, path in zip(found, paths, strict=True)
     ]
   )
   return old, new, len(found)
 
 
 def _old_and_new(index: Index, moved: str) -> tuple[str, str, list[Entry]]:
-  """Reads `OLD=NEW`, where a path may have an equals sign, too."""
-  cuts = [i for i, character in enumerate(moved) if character == '=']
-  pairs = [(moved[:i], moved[i + 1 :]) for i in cuts]
+  """Parses `OLD=NEW`; a path may contain equals signs itself."""
+  positions = [i for i, character in enumerate(moved) if character == '=']
+  pairs = [(moved[:i], moved[i + 1 :]) for i in positions]
   pairs = [tuple(map(os.path.expanduser, x)) for x in pairs if all(x)]
   if not pairs:
     raise ConfigError(f'--moved={printable(moved)}: write OLD=NEW, two folders')
@@ -259,11 +257,11 @@ def _old_and_new(index: Index, moved: str) -> tuple[str, str, list[Entry]]:
     raise ConfigError(
       f'--moved={printable(moved)}: {printable(new)} is not a folder'
     )
-  raise unknown(index, old)
+  raise _not_indexed_error(index, old)
 
 
 def _new_root(root: str, old: str, new: str) -> str:
-  """Returns the root of a renamed track, which has to be above it."""
+  """Returns the root of a renamed track, which must contain the track."""
   if is_inside(root, old):
     return os.path.normpath(os.path.join(new, os.path.relpath(root, old)))
   return root if is_inside(new, root) else new

@@ -1,7 +1,7 @@
 """Brings an index up to date with a folder.
 
-Files that changed are decoded, and those that failed before: a permission, or
-ffmpeg, may be there now.
+New and changed files are classified, and also those that failed before, because
+a permission may have been granted or ffmpeg installed since.
 """
 
 import dataclasses
@@ -21,15 +21,15 @@ from mgc_jax.inference import pretrained
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.printable_text import printable
 
-if TYPE_CHECKING:  # JAX: not for --help
+if TYPE_CHECKING:  # avoids importing JAX for --help
   from mgc_jax.inference.classifier import Classifier, Prediction
 
-_COMMIT_EVERY_S = 1.0  # what a killed process may have to do again
+_COMMIT_EVERY_S = 1.0  # how much work a killed process may lose
 
 
 @dataclasses.dataclass
 class Counts:
-  """What became of the tracks."""
+  """How many tracks of a folder were classified, unchanged, failed, removed."""
 
   answered: int = 0
   unchanged: int = 0
@@ -40,90 +40,94 @@ class Counts:
 def scan(
   index: Index, folder: str, model_name: str | None, strict: bool = False
 ) -> Counts:
-  """Indexes a folder and its sub-folders.
+  """Indexes a folder and its subfolders.
 
-  Standard error tells which files are damaged or cannot be read, what is left
-  out of the folder, and which indexed folders are missing or empty: their
-  tracks are kept.
+  Reports on standard error which files are damaged or cannot be read, what is
+  skipped in the folder, and which indexed folders are missing or empty. The
+  tracks of missing or empty folders are kept.
 
   Args:
-    index: to bring up to date.
-    folder: of music.
-    model_name: as `mgc_jax.load` takes it; None for the one that the index was
-      made with, `pretrained.BEST` for a new index.
+    index: the index to bring up to date.
+    folder: the music folder.
+    model_name: a model as for `mgc_jax.load`; None for the model of the index,
+      or for `pretrained.BEST` if the index is new.
     strict: whether a truncated or damaged file is a failure. Otherwise it is
-      answered, with a warning.
+      classified with a warning.
 
   Raises:
-    ConfigError: the folder does not exist, or the index is of another model.
+    ConfigError: the folder does not exist, or the index was made with another
+      model.
     DataError: the folder has no audio.
   """
   if not os.path.isdir(folder):
     raise ConfigError(
-      f'{printable(folder)}: not a folder{_kept(index, folder)}'
+      f'{printable(folder)}: not a folder{_kept_message(index, folder)}'
     )
   if model_name and model_name not in pretrained.NAMES:
-    model_name = os.path.realpath(model_name)  # the same from every folder
+    # An index can be updated from any working directory.
+    model_name = os.path.realpath(model_name)
   _check_model(index, model_name)
   one = _Scan(index, os.path.realpath(folder), strict)
-  changed = one.changed()
+  changed = one.find_changed()
   if not one.found:
-    raise DataError(no_audio(folder, one.skipped) + _kept(index, folder))
+    raise DataError(
+      no_audio(folder, one.skipped) + _kept_message(index, folder)
+    )
   if one.skipped:
     print(f'{printable(folder)}: {one.skipped.line()}', file=sys.stderr)
   if changed:
-    one.answer(changed, _model(index, model_name))
+    one.classify(changed, _load_model(index, model_name))
   one.forget()
   return one.counts
 
 
 def _check_model(index: Index, name: str | None) -> None:
-  """Refuses a model other than the one that the index was made with."""
-  known = index.model()
-  if known and name and name != known[0]:
+  """Raises a `ConfigError` if the index was made with another model."""
+  stored = index.model()
+  if stored and name and name != stored[0]:
     raise ConfigError(
-      f'--model={name}: {index.path} has answers of {known[0]}; name another '
-      '--index, or leave --model out'
+      f'--model={name}: {index.path} was made with {stored[0]}; name another '
+      '--index or omit --model'
     )
 
 
-def _kept(index: Index, folder: str) -> str:
-  """Returns what the index has of a folder without music; empty: nothing."""
+def _kept_message(index: Index, folder: str) -> str:
+  """Returns what the index keeps of a folder without music, if anything."""
   path, found = roots.find(index, folder)
-  return f'; {roots.kept_line(path, len(found))}' if found else ''
+  return f'; {roots.kept_message(path, len(found))}' if found else ''
 
 
-def _model(index: Index, name: str | None) -> 'Classifier':
-  """Loads the model of an index, or gives a new index its model."""
+def _load_model(index: Index, name: str | None) -> 'Classifier':
+  """Loads the model of an index; records the model in a new index."""
   from mgc_jax.inference import loading
 
-  known = index.model()
-  name = name or (known[0] if known else pretrained.BEST)
+  stored = index.model()
+  name = name or (stored[0] if stored else pretrained.BEST)
   model = loading.load(name, owns_process=True)
-  if not known:
+  if not stored:
     index.set_model(name, model.digest, model.genres)
-  elif known[1] != model.digest:
+  elif stored[1] != model.digest:
     raise ConfigError(
-      f'{index.path}: its answers are of another {name} than the one of today; '
-      'delete it, or name another --index'
+      f'{index.path}: made by another version of {name} than the present one; '
+      'delete it or name another --index'
     )
   return model
 
 
 class _Scan:
-  """The indexing of one folder."""
+  """Indexes one folder."""
 
   def __init__(self, index: Index, root: str, strict: bool):
     self._index, self._root, self._strict = index, root, strict
-    self._unread: list[str] = []  # folders
+    self._unreadable: list[str] = []  # folders
     self.counts = Counts()
     self.found: set[str] = set()
     self.skipped = Skipped()
 
-  def changed(self) -> list[tuple[str, os.stat_result]]:
-    """Finds the audio files; returns those that are to be decoded."""
+  def find_changed(self) -> list[tuple[str, os.stat_result]]:
+    """Finds the audio files and returns those that are to be classified."""
     changed = []
-    for path in audio_files(self._root, self._cannot_be_read, self.skipped):
+    for path in audio_files(self._root, self._fail_to_read, self.skipped):
       self.found.add(path)
       try:
         stat = os.stat(path)
@@ -137,43 +141,43 @@ class _Scan:
         changed.append((path, stat))
     return changed
 
-  def _cannot_be_read(self, error: OSError) -> None:
-    self._unread.append(error.filename)
+  def _fail_to_read(self, error: OSError) -> None:
+    self._unreadable.append(error.filename)
     self._fail(error.filename, f'cannot be read: {error.strerror}')
 
-  def _fail(self, path: str, why: str) -> None:
+  def _fail(self, path: str, reason: str) -> None:
     self.counts.failed += 1
-    tqdm.write(f'{printable(path)}: {why}', file=sys.stderr)
+    tqdm.write(f'{printable(path)}: {reason}', file=sys.stderr)
 
-  def answer(
+  def classify(
     self, changed: list[tuple[str, os.stat_result]], model: 'Classifier'
   ) -> None:
-    """Asks the model, and writes each answer as it comes."""
+    """Classifies files and stores each prediction as it is made."""
     from mgc_jax.inference import prefetch
 
     paths = [path for path, _ in changed]
     last_s = time.monotonic()
     bar = tqdm(changed, desc='index', unit='track', disable=None)
     try:
-      with bar, prefetch.ahead(model, paths) as answers:
-        for (path, before), (_, answer) in zip(bar, answers, strict=True):
-          if _is_other_file(path, before):
-            self._fail(path, 'changed while it was read; index again')
+      with bar, prefetch.ahead(model, paths) as predictions:
+        for (path, before), (_, result) in zip(bar, predictions, strict=True):
+          if _has_changed(path, before):
+            self._fail(path, 'changed while it was read; index it again')
           else:
-            self._put(path, before, answer)
+            self._store(path, before, result)
           if time.monotonic() - last_s > _COMMIT_EVERY_S:
             self._index.commit()
             last_s = time.monotonic()
     finally:
       self._index.commit()
 
-  def _put(
-    self, path: str, before: os.stat_result, answer: 'Prediction | DataError'
+  def _store(
+    self, path: str, before: os.stat_result, result: 'Prediction | DataError'
   ) -> None:
-    """Writes what was found out about a file."""
+    """Stores a file's prediction, or why there is none."""
     facts = (path, self._root, before.st_size, before.st_mtime_ns)
-    is_failure = isinstance(answer, DataError)
-    problem = str(answer) if is_failure else answer.warning
+    is_failure = isinstance(result, DataError)
+    problem = str(result) if is_failure else result.warning
     if is_failure or (problem and self._strict):
       self._fail(path, problem)
       self._index.put(Entry(*facts, '', '', failure=problem))
@@ -181,42 +185,39 @@ class _Scan:
     if problem:
       tqdm.write(f'{printable(path)}: warning: {problem}', file=sys.stderr)
     self.counts.answered += 1
-    heard = (answer.duration_s, answer.genre, answer.probability)
-    by_genre = dict(answer.top)
+    values = (result.duration_s, result.genre, result.probability)
+    by_genre = dict(result.top)
     self._index.put(
-      Entry(*facts, *tags.read(path), '', *heard),
-      [by_genre[genre] for genre in answer.genres],
-      answer.embedding,
+      Entry(*facts, *tags.read(path), '', *values),
+      [by_genre[genre] for genre in result.genres],
+      result.embedding,
     )
 
   def forget(self) -> None:
-    """Forgets deleted files, and tells which folders are absent."""
+    """Removes deleted files from the index and names missing folders."""
     index, root = self._index, self._root
-    gone, kept = roots.gone(index, root)
-    left_out = [
-      entry for entry in index.inside(root) if self._leaves_out(entry)
-    ]
-    index.delete(gone + left_out)
-    self.counts.forgotten = len(gone) + len(left_out)
-    for folder, number in {**kept, **roots.absent(index, root)}.items():
-      roots.tell_kept(folder, number)
+    deleted, kept = roots.find_deleted(index, root)
+    skipped = [entry for entry in index.inside(root) if self._is_skipped(entry)]
+    index.delete(deleted + skipped)
+    self.counts.forgotten = len(deleted) + len(skipped)
+    for folder, number in {**kept, **roots.missing(index, root)}.items():
+      roots.report_kept(folder, number)
 
-  def _leaves_out(self, entry: Entry) -> bool:
-    """Returns whether a file is there, but is no longer read as music.
+  def _is_skipped(self, entry: Entry) -> bool:
+    """Returns whether a file still exists but is now skipped by the search.
 
-    It is in a folder of deleted files, for example, or a second link to a file
-    that is read anyway.
+    For example, it is in a trash folder, or a second link to another track.
     """
     return (
       entry.root == self._root
       and entry.path not in self.found
       and os.path.lexists(entry.path)
-      and not any(is_inside(entry.path, folder) for folder in self._unread)
+      and not any(is_inside(entry.path, folder) for folder in self._unreadable)
     )
 
 
-def _is_other_file(path: str, before: os.stat_result) -> bool:
-  """Returns whether a file is gone or has changed."""
+def _has_changed(path: str, before: os.stat_result) -> bool:
+  """Returns whether a file was changed or deleted."""
   try:
     now = os.stat(path)
   except OSError:

@@ -1,4 +1,4 @@
-"""Finds songs that are similar to given ones."""
+"""Finds the tracks that are most similar to given songs."""
 
 import dataclasses
 import os
@@ -8,21 +8,21 @@ import numpy as np
 
 from mgc_jax.audio.names import known_artist
 from mgc_jax.collection import neighbours
-from mgc_jax.collection.entry import Answered
+from mgc_jax.collection.entry import ClassifiedEntry
 from mgc_jax.collection.index import Index
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.printable_text import printable
 
-_SLACK = 20  # more candidates than answers
-_SAME = 1 - 1e-5  # cosine of a copy
+_NUM_EXTRA = 20  # candidates beyond those that are returned
+_MIN_COPY_COSINE = 1 - 1e-5  # more similar tracks are copies of the song
 
 
 @dataclasses.dataclass(frozen=True)
 class Similar:
-  """A track, and how similar it is."""
+  """A track and how similar it is."""
 
-  entry: Answered
-  cosine: float  # of the mean embeddings
+  entry: ClassifiedEntry
+  cosine: float  # between the mean embeddings
 
 
 def find_similar(
@@ -31,39 +31,42 @@ def find_similar(
   """Finds the tracks nearest to one song, or to the mean of several.
 
   Args:
-    index: has the tracks.
-    paths: of the songs. A song that is not in the index, or has changed since,
-      is listened to now.
-    k: the number of answers; there are fewer if the index has no more.
-    diverse: whether each artist comes once, as far as tags name artists.
+    index: the index to search.
+    paths: the songs. The model is run for those that are not in the index or
+      have changed since.
+    k: the number of tracks to return, fewer if the index has no more.
+    diverse: whether to return at most one track of each known artist.
 
   Returns:
-    The nearest first; never one of the songs, or a copy of the only one.
+    The nearest tracks first, without the songs themselves and, for a single
+    song, without its copies.
 
   Raises:
-    ConfigError: there is no song, the index is empty, or it was made by
-      another model than the present one.
+    ConfigError: no song is named, the index is empty, or another version of
+      the model made it.
     DataError: a song cannot be read; the message names it.
   """
   if not paths:
-    raise ConfigError('similar: name a song, or several')
-  if not index.num_answered():
-    raise ConfigError(f'--index={index.path}: empty; index a folder')
+    raise ConfigError('similar: name one or more songs')
+  if not index.num_classified():
+    raise ConfigError(f'--index={index.path}: empty; index a folder first')
   vectors = _embeddings(index, paths)
   own = {os.path.realpath(path) for path in paths}
   size_bytes = os.path.getsize(paths[0]) if len(paths) == 1 else None
   query = neighbours.mean_direction(vectors)
 
   def is_own(one: Similar) -> bool:
-    is_copy = one.cosine > _SAME and one.entry.size_bytes == size_bytes
+    is_copy = (
+      one.cosine > _MIN_COPY_COSINE and one.entry.size_bytes == size_bytes
+    )
     return is_copy or os.path.realpath(one.entry.path) in own
 
-  num_tracks, wanted = index.num_answered(), _SLACK + 2 * (k + len(paths))
+  num_tracks, wanted = index.num_classified(), _NUM_EXTRA + 2 * (k + len(paths))
   while True:
-    ranked = nearest_to(index, query, min(wanted, num_tracks))
-    found = [one for one in ranked if not is_own(one)]
+    candidates = nearest_to(index, query, min(wanted, num_tracks))
+    found = [one for one in candidates if not is_own(one)]
     if diverse:
-      found = _each_artist_once(found)
+      found = _one_per_artist(found)
     if len(found) >= k or wanted >= num_tracks:
       return found[:k]
     wanted *= 4
@@ -73,34 +76,34 @@ def nearest_to(index: Index, query: np.ndarray, k: int) -> list[Similar]:
   """Returns the tracks nearest to an embedding, the nearest first.
 
   Args:
-    index: has the tracks.
+    index: the index to search.
     query: f32[D], the embedding.
-    k: the number of answers.
+    k: the maximum number of tracks.
 
   Raises:
-    DataError: the index has embeddings of another size.
+    DataError: the embeddings in the index have another size.
   """
-  if not index.num_answered():
+  if not index.num_classified():
     return []
-  ranked = neighbours.ranked(index, query, k)
-  entries = index.by_id([key for key, _ in ranked])
-  return [Similar(entries[x], cosine) for x, cosine in ranked if x in entries]
+  nearest = neighbours.nearest(index, query, k)
+  entries = index.by_id([key for key, _ in nearest])
+  return [Similar(entries[x], cosine) for x, cosine in nearest if x in entries]
 
 
-def others(index: Index, query: np.ndarray, k: int) -> list[Similar]:
-  """Does what `nearest_to` does, without the song itself or a copy of it.
+def nearest_others(index: Index, query: np.ndarray, k: int) -> list[Similar]:
+  """Does what `nearest_to` does, but skips the song itself and its copies.
 
   Args:
-    index: has the tracks.
-    query: f32[D], the embedding of a song that may be among them.
-    k: the number of answers.
+    index: the index to search.
+    query: f32[D], the embedding of a song that may be in the index.
+    k: the maximum number of tracks.
   """
-  found = nearest_to(index, query, k + _SLACK)
-  return [one for one in found if one.cosine <= _SAME][:k]
+  found = nearest_to(index, query, k + _NUM_EXTRA)
+  return [one for one in found if one.cosine <= _MIN_COPY_COSINE][:k]
 
 
-def _each_artist_once(found: list[Similar]) -> list[Similar]:
-  """Keeps the nearest track of each artist, and all without a known artist."""
+def _one_per_artist(found: list[Similar]) -> list[Similar]:
+  """Keeps the nearest track of each artist and all tracks without one."""
   kept: dict[object, Similar] = {}
   for one in found:
     kept.setdefault(known_artist(one.entry.artist) or one.entry.id, one)
@@ -117,20 +120,20 @@ def _embeddings(index: Index, paths: Sequence[str]) -> np.ndarray:
         found[path] = index.embedding(entry)
   missing = [path for path in paths if path not in found]
   if missing:
-    from mgc_jax.inference import loading  # JAX: for new songs only
+    from mgc_jax.inference import loading  # imports JAX
 
-    known = index.model()
-    if known is None:
+    stored_model = index.model()
+    if stored_model is None:
       raise DataError(
-        f'{index.path}: damaged (tracks, and no model); delete it, and index '
+        f'{index.path}: damaged (has tracks but no model); delete it and index '
         'the folders again'
       )
-    name, digest, _ = known
+    name, digest, _ = stored_model
     model = loading.load(name, owns_process=True)
     if model.digest != digest:
       raise ConfigError(
-        f'{index.path}: made by another {name} than the one of today; delete '
-        'it, and index the folders again'
+        f'{index.path}: made by another version of {name} than the present '
+        'one; delete it and index the folders again'
       )
     for path in missing:
       try:

@@ -1,7 +1,7 @@
-"""A journal: JSON lines that say what was begun and what is done.
+"""An append-only journal: JSON lines of what was started, done and undone.
 
-The file lies beside the index and not in a folder of music: a folder of
-somebody else's cannot bring a journal that `undo` would obey.
+The file lies beside the index and not in a music folder, so that a folder from
+somebody else cannot contain a journal that `undo` would follow.
 """
 
 import dataclasses
@@ -23,19 +23,21 @@ RecordT = TypeVar('RecordT', bound='DataclassInstance')
 class StateLog(Generic[RecordT]):
   """Records and their states, in the order in which they were written."""
 
-  def __init__(self, path: pathlib.Path, record_of: Callable[[dict], RecordT]):
-    """Takes the path; nothing is opened yet.
+  def __init__(
+    self, path: pathlib.Path, parse_record: Callable[[dict], RecordT]
+  ):
+    """Stores the arguments; opens nothing yet.
 
     Args:
-      path: of the file, which need not exist.
-      record_of: makes a hashable dataclass of the values of a line. It raises
-        LookupError, TypeError or ValueError if they are not a record.
+      path: the journal's file, which need not exist.
+      parse_record: converts the values of a line to a hashable dataclass. It
+        raises LookupError, TypeError or ValueError if they are invalid.
     """
     self.path = path
-    self._record_of = record_of
+    self._parse_record = parse_record
 
   def active(self) -> list[RecordT]:
-    """Returns what was done, or begun, and is not undone, in order.
+    """Returns the records that were started or done but not undone, in order.
 
     Raises:
       DataError: a line is damaged.
@@ -48,10 +50,10 @@ class StateLog(Generic[RecordT]):
     return list(found)
 
   def unfinished(self) -> tuple[RecordT, str] | None:
-    """Returns what a killed process was working on.
+    """Returns the record that a killed process was working on.
 
     Returns:
-      The record and its state, begun or undoing; None if nothing was left
+      The record and its state, `begun` or `undoing`; None if nothing is
       unfinished.
 
     Raises:
@@ -63,7 +65,7 @@ class StateLog(Generic[RecordT]):
     return last if last and last[1] in ('begun', 'undoing') else None
 
   def entries(self) -> Iterator[tuple[RecordT, str]]:
-    """Yields each line's record and state.
+    """Yields the record and state of each line.
 
     Raises:
       DataError: a line is damaged.
@@ -74,16 +76,16 @@ class StateLog(Generic[RecordT]):
         state = values.pop('state')
         if state not in _STATES:
           raise ValueError('not a state')
-        record = self._record_of(values)
+        record = self._parse_record(values)
       except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise DataError(
-          f'{self.path}: line {number} is damaged; nothing was done. Repair '
-          'it, or move the file away: then undo cannot take back what is in it'
+          f'{self.path}: line {number} is damaged; nothing was done. Repair it '
+          'or move the file away; undo can then not revert what it records'
         ) from error
       yield record, state
 
   def _lines(self) -> Iterator[str]:
-    """Yields whole lines; a kill may have cut the last one."""
+    """Yields complete lines; a killed process may have left a partial one."""
     try:
       with self.path.open(encoding='utf-8', errors='strict') as file:
         for line in file:
@@ -95,12 +97,12 @@ class StateLog(Generic[RecordT]):
       raise DataError(f'{self.path}: cannot be read: {error}') from error
 
   def write(self, record: RecordT, state: str) -> None:
-    """Adds a line.
+    """Appends a line.
 
     Args:
-      record: what the line is about.
-      state: begun or undoing, which are on the disk when this returns; done or
-        undone, which a crash of the machine may lose.
+      record: what is being changed.
+      state: `begun` or `undoing`, which are on the disk when this returns, or
+        `done` or `undone`, which may be lost if the machine crashes.
 
     Raises:
       OSError: it cannot be written.
@@ -108,15 +110,15 @@ class StateLog(Generic[RecordT]):
     values = {'state': state, **dataclasses.asdict(record)}
     line = json.dumps(values).encode() + b'\n'
     with self.path.open('ab+') as file:
-      _cut_rest(file)
+      _remove_partial_line(file)
       file.write(line)
       file.flush()
       if state in ('begun', 'undoing'):
         os.fsync(file.fileno())
 
 
-def _cut_rest(file: BinaryIO) -> None:
-  """Removes the part of a line that a killed process left."""
+def _remove_partial_line(file: BinaryIO) -> None:
+  """Removes the partial last line that a killed process left."""
   end = file.seek(0, os.SEEK_END)
   if not end:
     return

@@ -1,4 +1,4 @@
-"""Writes the genres of an index into the files' own tags, and takes it back."""
+"""Writes the genres of an index into the files' tags, and undoes that."""
 
 import contextlib
 import dataclasses
@@ -11,10 +11,10 @@ from tqdm import tqdm
 from mgc_jax.audio import tags as audio_tags
 from mgc_jax.audio.names import comparable
 from mgc_jax.collection import tags
-from mgc_jax.collection.entry import Answered
+from mgc_jax.collection.entry import ClassifiedEntry
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import Journal, TagJournal, TagRecord
-from mgc_jax.collection.placing import STOPPING
+from mgc_jax.collection.placing import FATAL_ERRORS
 from mgc_jax.collection.tags import GenreTag
 from mgc_jax.system.errors import DataError
 from mgc_jax.system.printable_text import printable
@@ -22,20 +22,20 @@ from mgc_jax.system.printable_text import printable
 
 @dataclasses.dataclass
 class Counts:
-  """How many files were tagged, or would be, and how many were not."""
+  """How many files were (or would be) tagged, and how many were not."""
 
   tagged: int = 0
-  kept: int = 0  # have a genre already
+  kept: int = 0  # already have a genre
   uncertain: int = 0
   failed: int = 0
 
 
 @dataclasses.dataclass
 class UndoCounts:
-  """How many files got their old tag back, or would get it."""
+  """How many files got (or would get) their old tag back."""
 
   restored: int = 0
-  failed: int = 0  # left as they are
+  failed: int = 0  # left as they are; each is named
 
 
 def tag(
@@ -45,14 +45,14 @@ def tag(
   replace: bool,
   apply: bool,
 ) -> Counts:
-  """Tags files, and prints a line for each.
+  """Tags files and prints a line for each.
 
   Args:
-    index: has the tracks, and is updated with what changes of the files.
-    journal: of the index; keeps the old tags for `undo`.
-    min_probability: less probable tracks are left as they are.
-    replace: whether genres that a file already has are replaced.
-    apply: whether files are written.
+    index: the index of the tracks; the files' new sizes are recorded in it.
+    journal: the index's journal; records the old tags for `undo`.
+    min_probability: tracks below this probability are skipped.
+    replace: whether to replace genres that a file already has.
+    apply: whether to write the files; otherwise only prints.
 
   Raises:
     DataError: the disk is full.
@@ -62,7 +62,7 @@ def tag(
     if entry.probability < min_probability:
       counts.uncertain += 1
       continue
-    with _named_failures(entry.path, counts):
+    with _reported_failures(entry.path, counts):
       if _tag(index, journal, entry, replace, apply):
         counts.tagged += 1
       else:
@@ -71,29 +71,31 @@ def tag(
 
 
 @contextlib.contextmanager
-def _named_failures(path: str, counts: Counts | UndoCounts) -> Iterator[None]:
-  """Names a file that fails; errors that the next file would meet go on."""
+def _reported_failures(
+  path: str, counts: Counts | UndoCounts
+) -> Iterator[None]:
+  """Prints and counts a file's failure; re-raises `FATAL_ERRORS`."""
   try:
     yield
   except (DataError, OSError) as error:
-    if isinstance(error, OSError) and error.errno in STOPPING:
+    if isinstance(error, OSError) and error.errno in FATAL_ERRORS:
       raise DataError(
         f'{printable(path)}: cannot be written ({error.strerror}); every file '
-        'is whole, and with room for more the same command continues'
+        'is intact; free some space and run the same command to continue'
       ) from error
     counts.failed += 1
-    why = error.strerror if isinstance(error, OSError) else error
-    tqdm.write(f'{printable(path)}: {why}', file=sys.stderr)
+    reason = error.strerror if isinstance(error, OSError) else error
+    tqdm.write(f'{printable(path)}: {reason}', file=sys.stderr)
 
 
 def _tag(
   index: Index,
   journal: TagJournal,
-  entry: Answered,
+  entry: ClassifiedEntry,
   replace: bool,
   apply: bool,
 ) -> bool:
-  """Returns whether a file is tagged, or would be."""
+  """Tags a file if it needs it; returns whether it was or would be tagged."""
   before = os.stat(entry.path)
   if not entry.is_unchanged(before):
     raise DataError('changed since it was indexed; index its folder again')
@@ -103,13 +105,16 @@ def _tag(
     return False
   if apply:
     _write(index, journal, entry, before)
-  was = f' (was {_shown(present)})' if present else ''
+  was = f' (was {_joined(present)})' if present else ''
   tqdm.write(f'{printable(entry.path)}: {entry.genre}{was}')
   return True
 
 
 def _write(
-  index: Index, journal: TagJournal, entry: Answered, before: os.stat_result
+  index: Index,
+  journal: TagJournal,
+  entry: ClassifiedEntry,
+  before: os.stat_result,
 ) -> None:
   old = tags.read(entry.path)
   record = TagRecord(
@@ -125,20 +130,20 @@ def _write(
   journal.write(record, 'done')
 
 
-def _shown(genres: list[str] | tuple[str, ...]) -> str:
+def _joined(genres: list[str] | tuple[str, ...]) -> str:
   return printable(', '.join(genres)) or 'no genre'
 
 
 def recover(index: Index, journal: TagJournal) -> None:
-  """Finishes what a killed `tag` or `undo` had begun.
+  """Finishes the change that a killed `tag` or `undo` had started.
 
-  The file itself is whole: it has the old tag or the new one, and `undo` sees
-  which. What may be left is a copy beside it, and the index may not yet know
-  the file's new size.
+  The file itself is intact: it has either the old tag or the new one, and
+  `undo` sees which. But a partial copy may be left beside it, and the index may
+  not have the file's new size yet.
 
   Args:
-    index: is updated.
-    journal: of the index.
+    index: its size of the file is updated.
+    journal: the index's journal.
 
   Raises:
     DataError: the index or the journal is damaged.
@@ -148,30 +153,30 @@ def recover(index: Index, journal: TagJournal) -> None:
   if not unfinished:
     return
   record, _ = unfinished
-  path = _place_of(record, index, {})
+  path = _current_path(record, index, {})
   tags.remove_partial(path)
   entry = index.find(path)
   with contextlib.suppress(OSError):
-    found = os.stat(path)
-    if entry and found.st_mtime_ns == entry.mtime_ns:  # which tagging keeps
-      index.touch(path, found)
+    stat = os.stat(path)
+    if entry and stat.st_mtime_ns == entry.mtime_ns:  # tagging keeps the time
+      index.touch(path, stat)
   journal.write(record, 'done')
 
 
 def undo(
   index: Index, journal: TagJournal, organised: Journal, apply: bool
 ) -> UndoCounts:
-  """Restores the genre tags that `tag` replaced, and prints a line for each.
+  """Restores the genre tags that `tag` replaced and prints a line for each.
 
-  A file whose genre tag is no longer what `tag` wrote is left as it is, and
-  named. A file that was moved since is found by the index or by the journal of
-  `organise`.
+  A file whose genre tag is no longer what `tag` wrote is left as it is and
+  named. A file that was moved since is found through the index or through the
+  journal of `organise`.
 
   Args:
-    index: is updated with what changes of the files.
-    journal: of the index.
-    organised: the journal of `organise`, of the same index.
-    apply: whether files are written.
+    index: the index of the tracks; the files' new sizes are recorded in it.
+    journal: the index's journal of `tag`.
+    organised: the index's journal of `organise`.
+    apply: whether to write the files; otherwise only prints.
 
   Raises:
     DataError: the disk is full, or a journal is damaged.
@@ -179,17 +184,19 @@ def undo(
   moves = {r.source: r.to for r in organised.records() if r.method == 'move'}
   by_path: dict[str, list[TagRecord]] = {}
   for record in journal.active():
-    by_path.setdefault(_place_of(record, index, moves), []).append(record)
+    by_path.setdefault(_current_path(record, index, moves), []).append(record)
   counts = UndoCounts()
   bar = tqdm(by_path.items(), 'undo', unit='file', disable=None)
   for path, records in bar:
-    with _named_failures(path, counts):
+    with _reported_failures(path, counts):
       _undo_file(index, journal, path, records, counts, apply)
   return counts
 
 
-def _place_of(record: TagRecord, index: Index, moves: dict[str, str]) -> str:
-  """Returns where the file of a record is now, as far as that is known."""
+def _current_path(
+  record: TagRecord, index: Index, moves: dict[str, str]
+) -> str:
+  """Returns where the file of a record is now, as far as is known."""
   if record.token == index.token():
     entry = index.by_id([record.id]).get(record.id)
     if entry:
@@ -209,48 +216,48 @@ def _undo_file(
   counts: UndoCounts,
   apply: bool,
 ) -> None:
-  """Takes back what `tag` did to a file, the last first."""
+  """Reverts what `tag` did to a file, the last change first."""
   if not os.path.isfile(path):
-    old = _shown(records[0].old)
-    raise DataError(f'not there; its genre tag, before: {old}, is not restored')
+    old = _joined(records[0].old)
+    raise DataError(f'missing; its old genre tag ({old}) is not restored')
   before = os.stat(path)
   present = tags.read(path)
-  undone, old, left = _taken_back(present, records)
+  undone, old, blocking = _plan_undo(present, records)
   if old.values != present.values:
     if apply:
       _restore(index, journal, path, undone, old, before)
     counts.restored += 1
-    now = _shown(present.values)
-    tqdm.write(f'{printable(path)}: {_shown(old.values)} (now {now})')
+    now = _joined(present.values)
+    tqdm.write(f'{printable(path)}: {_joined(old.values)} (now {now})')
   elif apply:
     for record in undone:
       journal.write(record, 'undone')
-  if left:
+  if blocking:
     raise DataError(
-      f'its genre tag is {_shown(old.values)}, and no longer {left.genre} as '
-      'tag wrote it; left as it is'
+      f'its genre tag is {_joined(old.values)} and no longer {blocking.genre}, '
+      'which tag wrote; left as it is'
     )
 
 
-def _taken_back(
+def _plan_undo(
   present: GenreTag, records: list[TagRecord]
 ) -> tuple[list[TagRecord], GenreTag, TagRecord | None]:
-  """Says what can be undone.
+  """Finds out which changes to a file can be undone.
 
   Args:
-    present: the tag of a file.
-    records: of that file, in order.
+    present: the file's present tag.
+    records: the file's records in order.
 
   Returns:
     The records that can be undone, the last first; the tag after that; and the
-    record that cannot be undone because the tag is another one.
+    first record that cannot be undone because the tag has been changed since.
   """
   undone: list[TagRecord] = []
   tag = present
   for record in reversed(records):
     if tag.values == (record.genre,):
       tag = GenreTag(record.old, record.old_id3v1)
-    elif tag.values != record.old:  # else it was never written, or is restored
+    elif tag.values != record.old:  # else never written, or already restored
       return undone, tag, record
     undone.append(record)
   return undone, tag, None
@@ -275,5 +282,6 @@ def _restore(
     raise
   if entry and entry.is_unchanged(before):
     index.touch(path, os.stat(path))
-  for record in records:  # the last first: a kill in between leaves a prefix
+  # The last first, so that a killed process leaves the earlier ones active.
+  for record in records:
     journal.write(record, 'undone')

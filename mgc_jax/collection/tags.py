@@ -1,7 +1,7 @@
-"""Reads and writes the genre tag of an audio file (mutagen).
+"""Reads and writes the genre tag of an audio file with mutagen.
 
-MP3, WAV and AIFF have it in ID3. A genre in an APEv2 tag of an MP3, or in the
-INFO chunk of a WAV, is left as it is: ID3 is preferred to both.
+MP3, WAV and AIFF files store it in ID3. A genre in the APEv2 tag of an MP3 or
+in the INFO chunk of a WAV is left as it is, because ID3 takes precedence.
 """
 
 import contextlib
@@ -17,43 +17,43 @@ from mgc_jax.audio.tags import ERRORS, key_of, line, opened
 from mgc_jax.collection import placing
 from mgc_jax.system.errors import DataError
 
-_ID3V1_BYTES = 128  # at the end of a file; the last is the genre
-_MAX_CHARACTERS = 10_000  # of a genre tag that is to be restored
+_ID3V1_BYTES = 128  # at the end of a file; the last byte is the genre
+_MAX_CHARACTERS = 10_000  # of a genre tag that can be restored
 
 
 @dataclasses.dataclass(frozen=True)
 class GenreTag:
   """The genre tag of a file, exactly as the file has it."""
 
-  values: tuple[str, ...]  # empty: the file has no genre tag
-  id3v1: int | None = None  # the genre number, where there is an ID3v1 tag
+  values: tuple[str, ...]  # empty if the file has no genre tag
+  id3v1: int | None = None  # the genre number in an ID3v1 tag
 
 
 def read(path: str) -> GenreTag:
-  """Returns the genre tag of a file, so that `write` can restore it.
+  """Returns the genre tag of a file in a form that `write` can restore.
 
   Args:
-    path: of an audio file.
+    path: the audio file.
 
   Raises:
     DataError: its tags cannot be read.
     OSError: the file cannot be read.
   """
-  with _named_errors('read'):
+  with _translated_errors('read'):
     file = opened(path)
     if isinstance(file, mp3.MP3):
       tag = GenreTag(_id3_values(path), _id3v1_genre(path))
     else:
       tag = GenreTag(_values(file))
   if sum(map(len, tag.values)) > _MAX_CHARACTERS:
-    raise DataError('its genre tag is too long to be kept for undo')
+    raise DataError('its genre tag is too long to be restored by undo')
   return tag
 
 
 def write_genre(
   path: str, genre: str, before: os.stat_result | None = None
 ) -> None:
-  """Replaces a file's genre tag by one genre; as `write`."""
+  """Replaces a file's genre tag with one genre, as `write` does."""
   write(path, GenreTag((genre,)), before)
 
 
@@ -62,19 +62,19 @@ def write(
 ) -> None:
   """Writes a file's genre tag.
 
-  A copy is tagged and then takes the file's place, so a killed process leaves
-  the file as it was. Owner, mode, extended attributes and times are kept where
-  that is permitted.
+  A copy is tagged and then replaces the file, so a killed process leaves the
+  file as it was. Owner, mode, extended attributes and times are kept if this is
+  permitted.
 
   Args:
-    path: of an audio file; if it is a link, the target is written.
-    tag: replaces the present one.
-    before: the file's state when the caller first looked at it: its times are
-      restored. By default they are those of now.
+    path: the audio file; if it is a link, its target is written.
+    tag: the new tag.
+    before: the file's state when the caller first looked at it, with the times
+      to restore; by default the present state.
 
   Raises:
     DataError: the format has no tags, they are damaged, or the file changed
-      meanwhile.
+      while it was copied.
     OSError: the disk is full, or the folder cannot be written to.
   """
   real = os.path.realpath(path)
@@ -82,19 +82,19 @@ def write(
   before = before or os.stat(real)
   try:
     placing.copy_unchanged(real, partial)
-    with _named_errors('written'):
+    with _translated_errors('written'):
       _write(partial, tag)
     with open(partial, 'rb') as file:
       os.fsync(file.fileno())
     placing.keep_attributes(real, partial, before)
-    placing.refuse_changed(real, before)
+    placing.check_unchanged(real, before)
     os.replace(partial, real)
   finally:
     remove_partial(path)
 
 
 def remove_partial(path: str) -> None:
-  """Removes the copy that a killed process left beside a file."""
+  """Removes the partial copy that a killed process left beside a file."""
   with contextlib.suppress(OSError):
     os.unlink(_partial_path(os.path.realpath(path)))
 
@@ -104,8 +104,8 @@ def _partial_path(real: str) -> str:
 
 
 @contextlib.contextmanager
-def _named_errors(verb: str) -> Iterator[None]:
-  """Turns what mutagen raises into a message; a full disk stays an OSError."""
+def _translated_errors(verb: str) -> Iterator[None]:
+  """Raises a `DataError` for mutagen's errors, but keeps any `OSError`."""
   try:
     yield
   except ERRORS as error:
@@ -125,7 +125,7 @@ def _id3_values(path: str) -> tuple[str, ...]:
 
 
 def _id3v1_genre(path: str) -> int | None:
-  """Returns the genre number of an ID3v1 tag, where there is one."""
+  """Returns the genre number of an ID3v1 tag; None without such a tag."""
   with open(path, 'rb') as file:
     start = file.seek(0, os.SEEK_END) - _ID3V1_BYTES
     file.seek(max(start, 0))
@@ -149,7 +149,7 @@ def _write(path: str, tag: GenreTag) -> None:
     return
   if file.tags is None:
     file.add_tags()
-  tags: Any = file.tags  # which mutagen declares to be None
+  tags: Any = file.tags  # mutagen declares it as None
   key = key_of(tags, 'genre')
   if key in tags:
     del tags[key]
@@ -158,13 +158,13 @@ def _write(path: str, tag: GenreTag) -> None:
   elif tag.values:
     tags[key] = [*tag.values]
   if not tags and isinstance(tags, id3.ID3 | apev2.APEv2):
-    file.delete()  # as it was before there was a genre
+    file.delete()  # the genre was its only tag
   else:
     file.save()
 
 
 def _write_id3(path: str, tag: GenreTag) -> None:
-  """Keeps version and frames of an MP3's tag, unknown ones too."""
+  """Writes the genre, keeping the tag's ID3 version and all other frames."""
   try:
     tags = id3.ID3(path, translate=False)
   except id3.ID3NoHeaderError:
@@ -177,11 +177,11 @@ def _write_id3(path: str, tag: GenreTag) -> None:
   if tag.values:
     tags.add(id3.TCON(encoding=encoding, text=[*tag.values]))
   if tags or tags.unknown_frames:
-    # Several values of a frame stay several, in version 3 too.
+    # v23_sep=None keeps several values separate in version 2.3, too.
     tags.save(
       path,
       v2_version=version,
-      v23_sep=None,  # pyright: ignore[reportArgumentType]  its text allows it
+      v23_sep=None,  # pyright: ignore[reportArgumentType]  documented
     )
   else:
     tags.delete(path, delete_v1=False)

@@ -10,6 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mgc_jax.audio.decode import TOLERANCE_S, ExcerptReader, Outcome
+from mgc_jax.audio.excerpt import Excerpt
 from mgc_jax.audio.log_mel import log_mel
 from mgc_jax.config.rules import frame_rate_hz
 from mgc_jax.datasets.remote import local_copy
@@ -29,16 +30,6 @@ _HEADER_ERRORS = (
   ValueError,
   tokenize.TokenError,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Excerpt:
-  """Log-mel frames of up to `features.excerpt_s` of a track."""
-
-  frames: np.ndarray  # f16[N, F]
-  duration_s: float
-  sha256: str  # of the decoded samples, or of ready-made frames
-  warning: str = ''  # what is wrong with the file; empty where it is whole
 
 
 def excerpts_of(

@@ -1,1 +1,1 @@
-"""The web page."""
+"""A web page that classifies uploaded or recorded songs."""

@@ -1,7 +1,7 @@
 """Builds the web page and serves it."""
 
-# The extra need not be installed where types are checked. Where it is, its own
-# marks leave out modules that it documents.
+# The type checker may run without the optional dependencies. Gradio does not
+# export all the modules that it documents.
 # pyright: reportMissingImports=false, reportPrivateImportUsage=false
 
 import os
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mgc_jax.system.errors import ConfigError
 
-if TYPE_CHECKING:  # half a dozen seconds: --help need not wait for them
+if TYPE_CHECKING:  # importing gradio takes six seconds
   import gradio
 
   from mgc_jax.inference.classifier import Classifier
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # half a dozen seconds: --help need not wait for them
 HOST = '127.0.0.1'
 UPLOADS_KEPT_S = 3600
 SWEEP_INTERVAL_S = 300
-_MAX_WAITING = 32  # visitors; the next are told to come again
+_MAX_WAITING = 32  # visitors in the queue; others are asked to try again
 _STYLE = """
 footer, .icon-button-wrapper.top-panel { display: none !important }
 .mgc-picture { position: relative; margin-top: 0.5em }
@@ -30,7 +30,7 @@ footer, .icon-button-wrapper.top-panel { display: none !important }
   margin-right: 0.3em }
 .mgc-problem { border-left: 4px solid #c00; padding: 0.5em 1em }
 """
-# Moves the line over the picture with the player, and the player with a click.
+# Moves the line over the picture as the song plays; a click moves the player.
 _SCRIPT = """
 <script>
 const song = () => document.querySelector('#song audio');
@@ -63,48 +63,48 @@ def page(
   """Builds the page.
 
   Args:
-    model: that answers.
-    index_path: of a collection; it need not exist.
-    max_duration_s: a longer song is refused.
-    max_bytes: a larger one, too.
+    model: classifies the songs.
+    index_path: the index of a collection, in which similar songs are looked up
+      if it exists.
+    max_duration_s: a longer song is rejected.
+    max_bytes: the largest upload, which the page states; `serve` enforces it.
   """
   import gradio as gr
 
-  from mgc_jax.demo import answer as demo_answer
-  from mgc_jax.demo import server
+  from mgc_jax.demo import prediction, server
 
   def respond(path: str | None) -> str:
     if not path:
       return ''
-    return demo_answer.html(model, path, index_path, max_duration_s)
+    return prediction.html(model, path, index_path, max_duration_s)
 
   limits = f'{max_duration_s / 60:g} minutes and {max_bytes / 1e6:g} MB'
   with gr.Blocks(
-    title='Of which genre is this song?',
+    title='Classify a song',
     analytics_enabled=False,
     delete_cache=(SWEEP_INTERVAL_S, UPLOADS_KEPT_S),
   ) as blocks:
     gr.Markdown(
-      '# Of which genre is this song?\n'
-      f'The model knows {", ".join(model.genres)}. '
-      f'It takes songs of up to {limits}.'
+      '# Classify a song\n'
+      f'The model distinguishes {", ".join(model.genres)}. '
+      f'A song may have up to {limits}.'
     )
     song = gr.Audio(
-      label='A song: drop, choose or record one',
+      label='Drop, choose or record a song',
       sources=['upload', 'microphone'],
       type='filepath',
       editable=False,
       elem_id='song',
-      # The browser's own player: the line over the picture follows it.
+      # Shows the browser's own player, which the line over the picture follows.
       waveform_options=gr.WaveformOptions(show_recording_waveform=False),
       buttons=[],
     )
-    server.fetch_nothing(song)
-    answer = gr.HTML(elem_id='answer')
+    server.reject_urls(song)
+    result = gr.HTML(elem_id='prediction')
     song.change(
       respond,
       song,
-      answer,
+      result,
       api_visibility='private',
       concurrency_limit=os.cpu_count(),
     )
@@ -112,12 +112,12 @@ def page(
 
 
 def serve(blocks: 'gradio.Blocks', port: int, max_bytes: int) -> str:
-  """Starts the server in a thread; returns its address.
+  """Starts the server in a thread and returns its address.
 
   Args:
-    blocks: of `page`.
-    port: 0: a free one.
-    max_bytes: a larger upload is refused.
+    blocks: the page from `page`.
+    port: the port; 0 for a free one.
+    max_bytes: a larger upload is rejected.
 
   Raises:
     ConfigError: the port is taken.

@@ -1,12 +1,12 @@
-"""What the page's server takes and what it does not: this machine's own.
+"""Restricts what the page's server accepts and fetches.
 
-Gradio fetches what a visitor names, where that is an address; here nobody's
-address is fetched. A page of somebody else, open in the same browser, can reach
-a server on loopback by a name of its own (DNS rebinding), so names are checked.
+If a visitor submits a URL, Gradio fetches it; here URLs are rejected. A foreign
+page in the same browser can reach a server on loopback through a host name of
+its own (DNS rebinding), so host names are checked.
 """
 
-# The extra need not be installed where types are checked. Where it is, its own
-# marks leave out modules that it documents.
+# The type checker may run without the optional dependencies. Gradio does not
+# export all the modules that it documents.
 # pyright: reportMissingImports=false, reportPrivateImportUsage=false
 
 import pathlib
@@ -18,46 +18,47 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _HOSTS = (b'127.0.0.1', b'localhost')
-# Of Gradio's addresses that name something else: only files, by their path.
-_ELSEWHERE = re.compile(r'file=(?!/(?!/))|proxy=')
-# Whatever the page or a library of it names, browsers ask this host only.
+# Gradio paths that refer to another server: proxies, and files that are not
+# given by an absolute local path.
+_REMOTE = re.compile(r'file=(?!/(?!/))|proxy=')
+# Browsers load nothing from other hosts, even if a library's code asks for it.
 _POLICY = (
   "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' "
   "'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'"
 )
 
 
-def fetch_nothing(component: gr.components.Component) -> None:
-  """Makes a component refuse addresses, which Gradio would fetch.
+def reject_urls(component: gr.components.Component) -> None:
+  """Makes a component reject URLs, which Gradio would fetch.
 
   Args:
-    component: of the page. (Gradio writes a file beside the module of a class
-      that is made from one of its own, so there is none.)
+    component: is modified in place. (A subclass would not do: Gradio writes a
+      file beside the module of any class derived from its components.)
   """
-  keep = component.async_move_resource_to_block_cache
+  move = component.async_move_resource_to_block_cache
 
-  async def keep_files_only(
+  async def move_files_only(
     url_or_file_path: str | pathlib.Path | None,
   ) -> str | None:
     if isinstance(url_or_file_path, str) and '://' in url_or_file_path:
-      raise gr.Error('only what is uploaded here is answered')
-    return await keep(url_or_file_path)
+      raise gr.Error('only uploaded files are accepted, not URLs')
+    return await move(url_or_file_path)
 
-  component.async_move_resource_to_block_cache = keep_files_only
+  component.async_move_resource_to_block_cache = move_files_only
 
 
 def guard(max_bytes: int) -> Middleware:
-  """Returns what stands before the server.
+  """Returns middleware that checks every request.
 
   Args:
-    max_bytes: of a file; a request is refused where it is over twice as large,
-      or does not say how large it is.
+    max_bytes: the largest file. A request that is more than twice as large, or
+      does not state its length, is rejected.
   """
   return Middleware(_Guard, max_bytes=2 * max_bytes)
 
 
 class _Guard:
-  """Refuses other hosts and what is too large; adds the policy to answers."""
+  """Rejects foreign hosts and large requests; adds a policy to responses."""
 
   def __init__(self, app: ASGIApp, max_bytes: int):
     self._app, self._max_bytes = app, max_bytes
@@ -76,13 +77,13 @@ class _Guard:
   def _refusal(self, scope: Scope) -> PlainTextResponse | None:
     headers = dict(scope['headers'])
     if headers.get(b'host', b'').split(b':')[0] not in _HOSTS:
-      return PlainTextResponse('this page is of 127.0.0.1 only', 403)
-    if _ELSEWHERE.search(scope['path']):
-      return PlainTextResponse('only what is uploaded here is served', 403)
+      return PlainTextResponse('only the host 127.0.0.1 is served', 403)
+    if _REMOTE.search(scope['path']):
+      return PlainTextResponse('only uploaded files are served', 403)
     if scope['method'] == 'POST':
       size = headers.get(b'content-length', b'')
       if not size.isdigit():
-        return PlainTextResponse('the length is missing', 411)
+        return PlainTextResponse('the content length is missing', 411)
       if int(size) > self._max_bytes:
-        return PlainTextResponse('too large', 413)
+        return PlainTextResponse('the request is too large', 413)
     return None

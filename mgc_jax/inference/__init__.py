@@ -1,1 +1,1 @@
-"""Predictions for audio files, and models exported as one file."""
+"""Predicts the genres of audio files, and exports models to single files."""

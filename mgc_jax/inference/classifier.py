@@ -1,4 +1,4 @@
-"""Answers for anyone's audio: what `predict`, the collection and pages use."""
+"""Predicts the genres of audio files."""
 
 import dataclasses
 import os
@@ -9,49 +9,64 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mgc_jax.audio.decode import TOLERANCE_S, ExcerptReader
+from mgc_jax.audio.excerpt import Excerpt
 from mgc_jax.audio.log_mel import log_mel
 from mgc_jax.config.rules import frame_rate_hz
 from mgc_jax.evaluation import metrics
 from mgc_jax.system.errors import DataError
 
-if TYPE_CHECKING:  # JAX, or onnxruntime: only the one that is used
+if TYPE_CHECKING:  # imports JAX or onnxruntime; only one of them is needed
   from mgc_jax.inference.jax_export import Program
   from mgc_jax.inference.onnx_export import OnnxProgram
 
-MIN_DURATION_S = 1.0  # as config.data.min_duration_s
+MIN_DURATION_S = 1.0  # the default of config.data.min_duration_s
 
 
 @dataclasses.dataclass(frozen=True)
 class WindowPrediction:
-  """A window of a track."""
+  """The prediction for one window of a track."""
 
   start_s: float
   end_s: float
-  probabilities: tuple[float, ...]  # of the genres, in the model's order
+  probabilities: tuple[float, ...]  # in the order of the model's genres
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-  """What a model says of a track."""
+  """The prediction for a track.
+
+  Attributes:
+    path: the audio file.
+    genres: all genres of the model, in its order.
+    genre: the most probable genre.
+    probability: the probability of `genre`.
+    top: all genres with their probabilities, the most probable first.
+    uncertain: whether the probability is below `metrics.UNCERTAIN_UNDER`.
+    duration_s: how much was decoded, in seconds.
+    windows: the number of windows.
+    warning: what is wrong with the file; empty if nothing.
+    timeline: the predictions for the windows, in order.
+    embedding: f32[D], the mean over the windows.
+  """
 
   path: str
-  genres: tuple[str, ...]  # that the model knows, in its order
+  genres: tuple[str, ...]
   genre: str
   probability: float
-  top: tuple[tuple[str, float], ...]  # all genres with theirs, best first
-  uncertain: bool  # probability under metrics.UNCERTAIN_UNDER
-  duration_s: float  # of what was decoded
+  top: tuple[tuple[str, float], ...]
+  uncertain: bool
+  duration_s: float
   windows: int
-  warning: str  # what is wrong with the file; empty where it is whole
+  warning: str
   timeline: tuple[WindowPrediction, ...] = dataclasses.field(repr=False)
-  embedding: np.ndarray = dataclasses.field(repr=False)  # f32[D]
+  embedding: np.ndarray = dataclasses.field(repr=False)
 
   def to_json(self, top: int, timeline: bool = False) -> dict:
-    """Returns what a machine reads.
+    """Returns a dictionary that can be written as JSON.
 
     Args:
-      top: so many genres.
-      timeline: whether the windows are in it.
+      top: how many genres to include.
+      timeline: whether to include the predictions for the windows.
     """
     found = {
       'path': self.path,
@@ -69,35 +84,26 @@ class Prediction:
     if timeline:
       found['timeline'] = [
         {
-          'start_s': round(moment.start_s, 2),
-          'end_s': round(moment.end_s, 2),
-          'probabilities': [round(p, 4) for p in moment.probabilities],
+          'start_s': round(one.start_s, 2),
+          'end_s': round(one.end_s, 2),
+          'probabilities': [round(p, 4) for p in one.probabilities],
         }
-        for moment in self.timeline
+        for one in self.timeline
       ]
     return found
 
 
-@dataclasses.dataclass(frozen=True)
-class Excerpt:
-  """Frames of a part of a track."""
-
-  start_s: float
-  duration_s: float
-  frames: np.ndarray  # f16[N, F]
-
-
 class Excerpts(Protocol):
-  """The excerpts of a track, which can be iterated over once."""
+  """The excerpts of a track; they can be iterated over once."""
 
   @property
   def duration_s(self) -> float:
-    """How much was decoded, known after the last excerpt."""
+    """How much was decoded in seconds; known after the last excerpt."""
     ...
 
   @property
   def warning(self) -> str:
-    """What is wrong with the file; empty where it is whole."""
+    """What is wrong with the file, empty if nothing; known after the last."""
     ...
 
   def __iter__(self) -> Iterator[Excerpt]:
@@ -107,7 +113,7 @@ class Excerpts(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class DecodedExcerpts:
-  """All excerpts of a track, kept in memory."""
+  """All excerpts of a track in memory."""
 
   excerpts: tuple[Excerpt, ...]
   duration_s: float
@@ -119,58 +125,62 @@ class DecodedExcerpts:
 
 
 class Classifier:
-  """A model, ready to answer; features and genres are its own."""
+  """Classifies audio files with a model."""
 
-  def __init__(self, model: 'Program | OnnxProgram'):
-    """Takes a model.
+  def __init__(self, program: 'Program | OnnxProgram'):
+    """Wraps a program that computes logits.
 
     Args:
-      model: of `program.read` or `onnx_program.read`.
+      program: a model from `jax_export.read` or `onnx_export.read`.
     """
-    self._program = model
-    self.genres = model.genres
-    self.digest = model.digest  # of the weights and of all settings
+    self._program = program
+    self.genres = program.genres
+    self.digest = program.digest
 
   def predict(self, path: str | os.PathLike) -> Prediction:
-    """Classifies a file, whatever its length, rate and channels.
+    """Classifies a file of any length, sample rate and number of channels.
 
     Args:
-      path: of the audio file.
+      path: the audio file.
 
     Raises:
-      DataError: it cannot be read, is silent, or under a second.
+      DataError: the file cannot be read, is silent, or is shorter than a
+        second.
     """
-    return self.answer(path, self.excerpts(path))
+    return self.predict_excerpts(path, self.excerpts(path))
 
   def excerpts(self, path: str | os.PathLike) -> Excerpts:
-    """Returns the frames of a whole file, decoded as they are iterated over.
+    """Returns the excerpts of a file, which are decoded during iteration.
 
-    A rest shorter than a window is left out where there are others.
+    A last excerpt shorter than a window is skipped if it is not the only one.
 
     Args:
-      path: of the audio file.
+      path: the audio file.
 
     Raises:
-      DataError: it is not audio; iterating raises what `predict` does.
+      DataError: the file is not audio. Iteration raises the other errors of
+        `predict`.
     """
     return _FileExcerpts(path, self._program.config)
 
-  def answer(self, path: str | os.PathLike, excerpts: Excerpts) -> Prediction:
-    """Answers from the frames of a track, one excerpt in memory at a time.
+  def predict_excerpts(
+    self, path: str | os.PathLike, excerpts: Excerpts
+  ) -> Prediction:
+    """Classifies a track, holding one excerpt in memory at a time.
 
     Args:
-      path: of the file, to be named.
-      excerpts: of the track.
+      path: the audio file, which is only named in the prediction.
+      excerpts: the excerpts of the track.
 
     Raises:
-      DataError: as the excerpts do.
+      DataError: the excerpts cannot be decoded, or the model fails.
     """
-    logits, moments, embedding = [], [], 0.0
+    logits, timeline, embedding = [], [], 0.0
     for excerpt in excerpts:
-      found, vectors = self._windows(excerpt.frames)
-      logits.append(found)
-      embedding = embedding + vectors.sum(axis=0, dtype=np.float64)
-      moments += self._moments(excerpt, found)
+      window_logits, embeddings = self._run_windows(excerpt.frames)
+      logits.append(window_logits)
+      embedding = embedding + embeddings.sum(axis=0, dtype=np.float64)
+      timeline += self._window_predictions(excerpt, window_logits)
     stacked = np.concatenate(logits)[None]
     (probabilities,) = metrics.track_probabilities(
       stacked,
@@ -190,11 +200,11 @@ class Classifier:
       duration_s=excerpts.duration_s,
       windows=stacked.shape[1],
       warning=excerpts.warning,
-      timeline=tuple(moments),
+      timeline=tuple(timeline),
       embedding=np.asarray(embedding / stacked.shape[1], np.float32),
     )
 
-  def _windows(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  def _run_windows(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns f32[W, C] logits and f32[W, D] embeddings of the real windows."""
     size = self._program.max_frames
     num_frames = min(len(frames), size)
@@ -203,29 +213,30 @@ class Classifier:
     logits, mask, embedding = self._program(
       padded, np.array([num_frames], np.int32)
     )
-    # What a file declares of its answers is not what it must give.
-    whole = mask.shape
+    # The outputs may differ from what the model file declares.
+    shape = mask.shape
     if not (
-      len(whole) == 2
-      and whole[0] == 1
-      and logits.shape == (*whole, len(self.genres))
+      len(shape) == 2
+      and shape[0] == 1
+      and logits.shape == (*shape, len(self.genres))
       and embedding.ndim == 3
-      and embedding.shape[:2] == whole
+      and embedding.shape[:2] == shape
     ):
-      raise DataError('the model answers in other shapes than it says')
+      raise DataError('the model outputs have other shapes than it declares')
     logits, embedding = logits[0][mask[0]], embedding[0][mask[0]]
     is_finite = np.isfinite(logits).all() and np.isfinite(embedding).all()
     if not (len(logits) and is_finite):
-      raise DataError('the model has no answer to it')
+      raise DataError('the model outputs are empty or not finite')
     return logits, embedding
 
-  def _moments(
+  def _window_predictions(
     self, excerpt: Excerpt, logits: np.ndarray
   ) -> list[WindowPrediction]:
-    """Places the windows of an excerpt in its track."""
+    """Returns the probabilities of an excerpt's windows with their times."""
     config = self._program.config
     windows, num_frames = config.windows, len(excerpt.frames)
-    # Of an excerpt that has more than the model takes, fewer a second are kept.
+    # An excerpt with more frames than the model takes was reduced to fewer
+    # frames a second.
     rate_hz = min(
       frame_rate_hz(config.features), num_frames / excerpt.duration_s
     )
@@ -247,7 +258,7 @@ class Classifier:
 
 
 class _FileExcerpts:
-  """The excerpts of a file, decoded one after another."""
+  """Decodes the excerpts of a file one after another."""
 
   def __init__(self, path: str | os.PathLike, config: ConfigDict):
     features = config.features
@@ -274,5 +285,5 @@ class _FileExcerpts:
         )
       frames = log_mel(samples, features).astype(np.float16)
       if not found or len(frames) >= self._config.windows.num_frames:
-        yield Excerpt(start_s, duration_s, frames)
+        yield Excerpt(frames, duration_s, start_s=start_s)
       found = True

@@ -1,9 +1,9 @@
-"""Writes a model as one file that runs without this package's models.
+"""Exports a model to one file that runs without this package's model code.
 
-`python -m mgc_jax.predict --model=FILE` takes it. Of --format=jax, any JAX runs
-the `program.stablehlo` in it (`jax.export.deserialize`), on cpu, cuda and tpu
-and in batches of any size. Of --format=onnx any ONNX runtime takes it, one
-excerpt at a time; that needs the extra: pip install 'mgc_jax[onnx]'.
+`python -m mgc_jax.predict --model=FILE` reads it. With --format=jax, any JAX
+can run its `program.stablehlo` (`jax.export.deserialize`) on cpu, cuda and tpu
+with any batch size. With --format=onnx, any ONNX runtime can run it for one
+excerpt at a time; this needs the extra: pip install 'mgc_jax[onnx]'.
 
 Examples:
   python -m mgc_jax.inference.export --model=cnn --to=cnn.mgc

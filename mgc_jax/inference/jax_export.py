@@ -1,10 +1,10 @@
-"""A model as one program: frames in, answers out, in one file.
+"""Exports a model to one file that JAX can run, and reads such files.
 
 The file is a zip of `model.json` (genres, features, windows, temperature) and
-the compiled-from form of the network, weights inside (StableHLO, by
-`jax.export`), for cpu, cuda and tpu and batches of any size. It runs without
-Flax and without this package's models. Nothing in it is pickled; it is code
-nevertheless, so what calls anything outside of itself is refused.
+the network with its weights as StableHLO (made by `jax.export`), for cpu, cuda
+and tpu and any batch size. It runs without Flax and without this package's
+model code. Nothing in it is pickled. But it is code, so a program that calls
+anything outside of itself is rejected.
 """
 
 import dataclasses
@@ -21,15 +21,15 @@ from jax import export
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mgc_jax.inference.model_metadata import (
-  Description,
+  ModelMetadata,
   check_signature,
-  describe,
   max_frames,
+  metadata_json,
   parse,
 )
 from mgc_jax.system.errors import DataError
 
-if TYPE_CHECKING:  # brings Flax
+if TYPE_CHECKING:  # imports Flax
   from mgc_jax.models.bundle import Bundle
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
@@ -38,8 +38,8 @@ _MAX_BYTES = {_JSON: 1 << 20, _PROGRAM: 1 << 30}
 
 
 @dataclasses.dataclass(frozen=True)
-class Program(Description):
-  """A model that answers, by JAX."""
+class Program(ModelMetadata):
+  """An exported model that is run by JAX."""
 
   exported: export.Exported
   _call: Callable = dataclasses.field(init=False, repr=False, compare=False)
@@ -47,40 +47,41 @@ class Program(Description):
   def __call__(
     self, frames: np.ndarray, num_frames: np.ndarray
   ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Answers for excerpts.
+    """Computes the logits and embeddings of excerpts.
 
     Args:
-      frames: f16[B, N, F] in dB, zeros behind an excerpt's end.
-      num_frames: i32[B].
+      frames: f16[B, N, F] in dB, zero-padded at the end.
+      num_frames: i32[B], the length of each excerpt.
 
     Returns:
-      f32[B, W, C] logits, of no temperature; bool[B, W], True where a window is
-      real; f32[B, W, D] embeddings, the input of the last dense layer.
+      f32[B, W, C] logits before temperature scaling; bool[B, W], True where a
+      window is real; f32[B, W, D] embeddings, the inputs of the last dense
+      layer.
 
     Raises:
-      DataError: it cannot be computed.
+      DataError: the computation fails.
     """
     try:
       outputs = self._call(frames, num_frames)
       logits, mask, embedding = (np.asarray(output) for output in outputs)
       return logits, mask, embedding
-    except (TypeError, ValueError, RuntimeError) as error:  # XLA's is the last
-      said = ' '.join(str(error).split())[:200]
-      raise DataError(f'the model fails: {said}') from error
+    except (TypeError, ValueError, RuntimeError) as error:  # last: from XLA
+      message = ' '.join(str(error).split())[:200]
+      raise DataError(f'the model fails: {message}') from error
 
   def __post_init__(self):
-    """Compiles once for each shape."""
+    """Wraps the program in `jit`, which compiles it once for each shape."""
     object.__setattr__(self, '_call', jax.jit(self.exported.call))
 
 
-def answering(
+def make_predict_fn(
   bundle: 'Bundle', cut: Callable | None = None
 ) -> Callable[[jax.Array, jax.Array], tuple]:
-  """Returns the function of frames that a trained model is.
+  """Returns the function of `Program.__call__` for a trained model.
 
   Args:
-    bundle: the model.
-    cut: of windows, where another than this package's is wanted.
+    bundle: the trained model.
+    cut: replaces `windows.cut`, which cuts the windows; None keeps it.
   """
   from mgc_jax.models import create_model, embed_windows, windows
 
@@ -88,45 +89,45 @@ def answering(
   settings = FrozenConfigDict(bundle.config.windows)
   bands = bundle.band_mean, bundle.band_std
 
-  def answer(frames: jax.Array, num_frames: jax.Array) -> tuple:
-    cuts, mask = windows.grid_windows(
+  def predict(frames: jax.Array, num_frames: jax.Array) -> tuple:
+    inputs, mask = windows.grid_windows(
       frames, num_frames, *bands, settings, cut or windows.cut
     )
-    logits, embedding = embed_windows(model, bundle.variables, cuts)
+    logits, embedding = embed_windows(model, bundle.variables, inputs)
     return logits, mask, embedding
 
-  return answer
+  return predict
 
 
 def of_bundle(bundle: 'Bundle') -> bytes:
-  """Makes the file's content from a trained model.
+  """Exports a trained model; returns the content of the file.
 
   Args:
-    bundle: the model.
+    bundle: the trained model.
   """
   from mgc_jax.models.cpu.convolution import portable
 
   with portable():
-    exported = export.export(jax.jit(answering(bundle)), platforms=PLATFORMS)(
-      *input_shapes(bundle.config.features)
-    )
+    exported = export.export(
+      jax.jit(make_predict_fn(bundle)), platforms=PLATFORMS
+    )(*input_shapes(bundle.config.features))
   data = io.BytesIO()
   with zipfile.ZipFile(data, 'w', zipfile.ZIP_DEFLATED) as file:
-    file.writestr(_JSON, describe(bundle))
+    file.writestr(_JSON, metadata_json(bundle))
     file.writestr(_PROGRAM, bytes(exported.serialize()))
   return data.getvalue()
 
 
 def read(path: str | os.PathLike, trusted: bool = False) -> Program:
-  """Reads a program.
+  """Reads an exported model.
 
   Args:
-    path: of the file.
-    trusted: whether this machine made it; else it is searched for calls to what
-      is outside of it.
+    path: the file.
+    trusted: whether this machine wrote the file. Otherwise a program that calls
+      anything outside of itself is rejected.
 
   Raises:
-    DataError: there is none, or it is not a program of this package.
+    DataError: the file does not exist, or is not a model of this package.
   """
   path = pathlib.Path(path)
   if not path.is_file():
@@ -142,23 +143,23 @@ def read(path: str | os.PathLike, trusted: bool = False) -> Program:
 
 
 def loads(data: bytes, trusted: bool = False) -> Program:
-  """Returns the program that a file's content is.
+  """Parses the content of a file, as `read` does.
 
   Args:
-    data: of `of_bundle`.
-    trusted: as `read` takes it.
+    data: the result of `of_bundle`.
+    trusted: see `read`.
 
   Raises:
-    ValueError: it is none; says why in one line.
+    ValueError: the content is invalid; the message says why in one line.
   """
   try:
     with zipfile.ZipFile(io.BytesIO(data)) as file:
       contents = {name: _content(file, name) for name in _MAX_BYTES}
-    about = parse(contents[_JSON])
+    metadata = parse(contents[_JSON])
     exported = export.deserialize(bytearray(contents[_PROGRAM]))
-    program = Program(**vars(about), exported=exported)
+    program = Program(**vars(metadata), exported=exported)
     _check(program, trusted)
-  except Exception as error:  # of zip, JSON, flatbuffers, MLIR and XLA
+  except Exception as error:  # from zip, JSON, flatbuffers, MLIR or XLA
     raise ValueError(' '.join(str(error).split())[:200]) from error
   return program
 
@@ -167,12 +168,12 @@ def _content(file: zipfile.ZipFile, name: str) -> bytes:
   with file.open(name) as part:
     data = part.read(_MAX_BYTES[name] + 1)
   if len(data) > _MAX_BYTES[name]:
-    raise ValueError(f'{name}: over {_MAX_BYTES[name]} bytes')
+    raise ValueError(f'{name}: larger than {_MAX_BYTES[name]} bytes')
   return data
 
 
 def input_shapes(features: ConfigDict) -> tuple[jax.ShapeDtypeStruct, ...]:
-  """Returns f16[b, N, F] and i32[b], of a batch of any size.
+  """Returns the shapes f16[b, N, F] and i32[b] with a symbolic batch size b.
 
   Args:
     features: `config.features`.
@@ -188,20 +189,20 @@ def input_shapes(features: ConfigDict) -> tuple[jax.ShapeDtypeStruct, ...]:
 def _check(program: Program, trusted: bool) -> None:
   exported = program.exported
   arrays = [*exported.in_avals, *exported.out_avals]
-  kinds, shapes = [str(x.dtype) for x in arrays], [x.shape for x in arrays]
-  check_signature(program, kinds, shapes)
+  dtypes, shapes = [str(x.dtype) for x in arrays], [x.shape for x in arrays]
+  check_signature(program, dtypes, shapes)
   platform = jax.default_backend().replace('gpu', 'cuda')
   if platform not in exported.platforms:
     raise ValueError(
-      f'it is for {", ".join(exported.platforms)}: no {platform}'
+      f'exported for {", ".join(exported.platforms)}, not for {platform}'
     )
   if exported.in_tree != jax.tree.structure(((0, 0), {})):
-    raise ValueError('other inputs')
+    raise ValueError('unexpected inputs')
   if exported.out_tree != jax.tree.structure((0, 0, 0)):
-    raise ValueError('other outputs')
+    raise ValueError('unexpected outputs')
   if trusted:
     return
-  # JAX's check of the batch's size is the one call that is ours.
+  # The only call in a program of ours is JAX's check of the batch size.
   rest = exported.mlir_module().replace('custom_call @shape_assertion(', '')
   if 'custom_call' in rest:
-    raise ValueError('it calls what is outside of it')
+    raise ValueError('the program calls code outside of itself')

@@ -1,4 +1,4 @@
-"""Finds a model by what a person calls it, and makes it ready to answer."""
+"""Loads a model by its name or path."""
 
 import hashlib
 import logging
@@ -13,30 +13,31 @@ from mgc_jax.system import atomic_file, jax_runtime
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.user_dirs import cache_folder
 
-if TYPE_CHECKING:  # JAX
+if TYPE_CHECKING:  # imports JAX
   from mgc_jax.inference.jax_export import Program
 
 _logger = logging.getLogger(__name__)
 
 _MAX_CACHED = 16  # programs in the user's cache, 1.5 MB each
-# What a cached program was made from, beside the bundle.
+# The code that a cached program depends on, in addition to the bundle.
 _SOURCES = (
   'models/*.py',
   'models/cpu/*.py',
   'inference/jax_export.py',
   'inference/model_metadata.py',
 )
-_ZIP = b'PK'  # how a program of ours begins; what else may be ONNX
+_ZIP = b'PK'  # the first bytes of a jax_export file; others may be ONNX
 
 
 def load(
   model: str | os.PathLike = pretrained.BEST, owns_process: bool = False
 ) -> Classifier:
-  """Loads a model; `mgc_jax.load` says of which names, and what is raised.
+  """Loads a model, as `mgc_jax.load` does.
 
   Args:
-    model: its name.
-    owns_process: whether the memory of the whole process may be set up for it.
+    model: see `mgc_jax.load`.
+    owns_process: whether the memory allocator of the whole process may be
+      configured.
   """
   folder = bundle_folder(model)
   if folder is None and not _is_zip(pathlib.Path(model)):
@@ -46,7 +47,7 @@ def load(
   else:
     jax_runtime.keep_compiled()
   jax_runtime.check_device()
-  from mgc_jax.inference import jax_export  # JAX: not for ONNX
+  from mgc_jax.inference import jax_export  # imports JAX; ONNX needs none
 
   if folder is None:
     return Classifier(jax_export.read(model))
@@ -62,13 +63,13 @@ def _is_zip(path: pathlib.Path) -> bool:
 
 
 def bundle_folder(model: str | os.PathLike) -> pathlib.Path | None:
-  """Returns the folder of a model's bundle; None where it is a file.
+  """Returns the folder of a model's bundle; None if the model is a file.
 
   Args:
-    model: as `load` takes it.
+    model: see `load`.
 
   Raises:
-    ConfigError: there is no such model.
+    ConfigError: the model does not exist.
   """
   name, path = os.fspath(model), pathlib.Path(model)
   if name in pretrained.NAMES:
@@ -79,28 +80,28 @@ def bundle_folder(model: str | os.PathLike) -> pathlib.Path | None:
     for folder in (path / 'bundle', path):
       if (folder / 'bundle.json').is_file():
         return folder
-  except OSError as error:  # too long, or a folder that may not be entered
+  except OSError as error:  # name too long, or no permission
     raise ConfigError(f'--model={name}: {error.strerror}') from error
   raise ConfigError(
-    f'--model={name}: no such model; name {", ".join(pretrained.NAMES)}, the '
-    'folder of a run, or an exported file'
+    f'--model={name}: no such model; name one of '
+    f'{", ".join(pretrained.NAMES)}, the folder of a run, or an exported file'
   )
 
 
 def _cached_program(folder: pathlib.Path) -> 'Program':
-  """Returns a bundle's program, made once and kept in the user's cache.
+  """Exports a bundle once and keeps the program in the user's cache.
 
-  Reading it takes a quarter of the time that Flax needs to make it.
+  Reading it takes a quarter of the time that exporting takes.
   """
   from mgc_jax.inference import jax_export
 
   cache = cache_folder('programs')
-  path = cache / f'{_key(folder)}.mgc' if cache else None
+  path = cache / f'{_cache_key(folder)}.mgc' if cache else None
   if path and path.is_file():
     try:
       return jax_export.read(path, trusted=True)
     except DataError as error:
-      _logger.info('%s; made anew', error)
+      _logger.info('%s; exporting it again', error)
   from mgc_jax.models import bundle as bundles
 
   data = jax_export.of_bundle(bundles.load(folder))
@@ -108,19 +109,19 @@ def _cached_program(folder: pathlib.Path) -> 'Program':
     return jax_export.loads(data, trusted=True)
   try:
     atomic_file.write_bytes(path, data)
-    _forget_old(path.parent)
+    _delete_old(path.parent)
     return jax_export.read(path, trusted=True)
   except OSError:  # a full disk
     return jax_export.loads(data, trusted=True)
 
 
-def _key(folder: pathlib.Path) -> str:
-  """Names a program by all that it is made from, the weights' bytes too."""
+def _cache_key(folder: pathlib.Path) -> str:
+  """Hashes everything that a program depends on: bundle, code, JAX version."""
   package = pathlib.Path(__file__).parents[1]
   sources = []
   for pattern in _SOURCES:
     found = sorted(package.glob(pattern))
-    if not found:  # a moved file would no longer be part of the key
+    if not found:  # otherwise a moved file would silently leave the key
       raise RuntimeError(f'{package}: no file matches {pattern}')
     sources += found
   digest = hashlib.sha256(metadata.version('jax').encode())
@@ -131,8 +132,8 @@ def _key(folder: pathlib.Path) -> str:
   return digest.hexdigest()[:24]
 
 
-def _forget_old(folder: pathlib.Path) -> None:
-  """Deletes the programs of a cache that were made longest ago."""
-  made = sorted(folder.glob('*.mgc'), key=lambda path: path.stat().st_mtime)
-  for path in made[:-_MAX_CACHED]:
+def _delete_old(folder: pathlib.Path) -> None:
+  """Deletes all programs from a cache except the _MAX_CACHED newest."""
+  paths = sorted(folder.glob('*.mgc'), key=lambda path: path.stat().st_mtime)
+  for path in paths[:-_MAX_CACHED]:
     path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""What an exported model says of itself, whatever it is written in.
+"""The metadata in an exported model, the same for JAX and ONNX.
 
-JSON in the file: genres, features, windows, temperature, a digest. It comes
-from outside, so all of it is checked.
+It is JSON with genres, features, windows, temperature and a digest. All of it
+is checked, because the file may come from anywhere.
 """
 
 import dataclasses
@@ -17,33 +17,33 @@ from mgc_jax.config.rules import frame_rate_hz
 from mgc_jax.config.schema import base_config, validate
 from mgc_jax.system.printable_text import is_shown
 
-if TYPE_CHECKING:  # brings Flax
+if TYPE_CHECKING:  # imports Flax
   from mgc_jax.models.bundle import Bundle
 
 FORMAT_VERSION = 2
 _SECTIONS = ('features', 'windows')
 _DIGESTED = (*_SECTIONS, 'model')
-_KINDS = ['float16', 'int32', 'float32', 'bool', 'float32']
+_DTYPES = ['float16', 'int32', 'float32', 'bool', 'float32']
 _RANKS = [3, 1, 3, 2, 3]
 
 
 @dataclasses.dataclass(frozen=True)
-class Description:
-  """Everything about a model but how it computes."""
+class ModelMetadata:
+  """Everything about a model except the network and its weights."""
 
   config: ConfigDict  # base_config() with the model's features and windows
   genres: tuple[str, ...]
   temperature: float
-  digest: str  # SHA-256 of the weights and of what else makes the answers
+  digest: str  # SHA-256 of the weights and of all settings
 
   @property
   def max_frames(self) -> int:
-    """Returns N, the frames that an excerpt is padded to."""
+    """Returns N, the number of frames that an excerpt is padded to."""
     return max_frames(self.config.features)
 
 
 def max_frames(features: ConfigDict) -> int:
-  """Returns the frames of the longest excerpt.
+  """Returns the number of frames of the longest excerpt.
 
   Args:
     features: `config.features`.
@@ -52,8 +52,8 @@ def max_frames(features: ConfigDict) -> int:
   return min(most, features.max_frames or most)
 
 
-def describe(bundle: 'Bundle') -> str:
-  """Returns the JSON of a trained model."""
+def metadata_json(bundle: 'Bundle') -> str:
+  """Returns a trained model's metadata as JSON."""
   config = bundle.config
   meta = {
     'format_version': FORMAT_VERSION,
@@ -67,7 +67,7 @@ def describe(bundle: 'Bundle') -> str:
 
 
 def _digest(bundle: 'Bundle') -> str:
-  import jax  # who only reads a file has no need of it
+  import jax  # not needed to read a file
 
   config = bundle.config
   settings = [config[section].to_json(sort_keys=True) for section in _DIGESTED]
@@ -79,18 +79,21 @@ def _digest(bundle: 'Bundle') -> str:
   return digest.hexdigest()
 
 
-def parse(text: str | bytes) -> Description:
-  """Reads the JSON.
+def parse(text: str | bytes) -> ModelMetadata:
+  """Parses and checks JSON metadata.
 
   Args:
-    text: of `describe`, or of anybody.
+    text: the result of `metadata_json`, or any other text.
 
   Raises:
-    ValueError: it is none; says why. So do `KeyError` and `TypeError`.
+    KeyError: a field is missing.
+    TypeError: a field has the wrong type.
+    ValueError: the text is not JSON, or a field has an invalid value.
   """
   meta: dict[str, Any] = json.loads(text)
-  if meta.get('format_version') != FORMAT_VERSION:
-    raise ValueError(f'not of version {FORMAT_VERSION}')
+  version = meta.get('format_version')
+  if version != FORMAT_VERSION:
+    raise ValueError(f'format version {version}, not {FORMAT_VERSION}')
   config = base_config()
   config.lock()  # an unknown field is an error
   for section in _SECTIONS:
@@ -101,34 +104,34 @@ def parse(text: str | bytes) -> Description:
   if not all(isinstance(g, str) and g for g in genres) or not all(
     is_shown(character) for genre in genres for character in genre
   ):
-    raise ValueError('genres: not names')
+    raise ValueError('genres: must be printable names')
   if not genres or len(set(genres)) < len(genres):
-    raise ValueError('genres: none, or one twice')
+    raise ValueError('genres: must be one or more, each once')
   temperature = float(meta['temperature'])
   if not 0 < temperature < 1e6:
     raise ValueError(f'temperature {temperature}: must be positive')
   digest = meta['digest']
   if not (isinstance(digest, str) and re.fullmatch('[0-9a-f]{64}', digest)):
     raise ValueError('digest: not a SHA-256')
-  return Description(config, genres, temperature, digest)
+  return ModelMetadata(config, genres, temperature, digest)
 
 
 def check_signature(
-  about: Description, kinds: list[str], shapes: list[tuple]
+  metadata: ModelMetadata, dtypes: list[str], shapes: list[tuple]
 ) -> None:
-  """Raises `ValueError` where a program is not what its JSON says.
+  """Raises `ValueError` if a program contradicts its metadata.
 
   Args:
-    about: of the JSON.
-    kinds: names of the dtypes of frames, num_frames, logits, mask, embedding.
-    shapes: theirs.
+    metadata: the program's metadata.
+    dtypes: the dtypes of frames, num_frames, logits, mask and embedding.
+    shapes: the shapes of the same arrays.
   """
-  size = (about.max_frames, about.config.features.num_bands)
+  size = (metadata.max_frames, metadata.config.features.num_bands)
   if (
-    kinds != _KINDS
+    dtypes != _DTYPES
     or [len(shape) for shape in shapes] != _RANKS
     or tuple(shapes[0][1:]) != size
-    or shapes[2][2] != len(about.genres)
+    or shapes[2][2] != len(metadata.genres)
     or not shapes[2][1] == shapes[3][1] == shapes[4][1]
   ):
-    raise ValueError('the program does not fit its description')
+    raise ValueError('the program does not match its metadata')

@@ -1,4 +1,4 @@
-"""Decodes some files ahead, in threads, while a model answers for one."""
+"""Decodes the next files in threads while a model classifies one file."""
 
 import concurrent.futures
 import contextlib
@@ -7,10 +7,11 @@ import queue
 import threading
 from collections.abc import Iterator
 
-from mgc_jax.inference.classifier import Classifier, Excerpt, Prediction
+from mgc_jax.audio.excerpt import Excerpt
+from mgc_jax.inference.classifier import Classifier, Prediction
 from mgc_jax.system.errors import DataError
 
-_MAX_EXCERPTS_AHEAD = 8  # of a file: 100 kB each
+_MAX_EXCERPTS_AHEAD = 8  # for each file; 100 kB each
 _POLL_S = 0.1
 
 
@@ -18,55 +19,55 @@ _POLL_S = 0.1
 def ahead(
   model: Classifier, paths: list[str], num_threads: int = 0
 ) -> Iterator[Iterator[tuple[str, Prediction | DataError]]]:
-  """Yields what yields each file with its answer, or with why it has none.
+  """Provides an iterator over files with their predictions or errors.
 
   Args:
-    model: that answers.
-    paths: of audio files; answers come in their order.
-    num_threads: that decode; 0: one per core.
+    model: classifies the files.
+    paths: audio files; the iterator keeps their order.
+    num_threads: the number of decoding threads; 0 for one per core.
   """
   num_threads = num_threads or os.cpu_count() or 1
   stop = threading.Event()
   pool = concurrent.futures.ThreadPoolExecutor(num_threads)
   try:
-    yield _answers(model, paths, pool, 2 * num_threads, stop)
+    yield _predictions(model, paths, pool, 2 * num_threads, stop)
   finally:
     stop.set()
     pool.shutdown(cancel_futures=True)
 
 
-def _answers(
+def _predictions(
   model: Classifier,
   paths: list[str],
   pool: concurrent.futures.Executor,
   num_ahead: int,
   stop: threading.Event,
 ) -> Iterator[tuple[str, Prediction | DataError]]:
-  begun: list[_Decoding] = []
+  pending: list[_Decoding] = []
   for i, path in enumerate(paths):
-    while len(begun) < min(num_ahead, len(paths) - i):
-      decoding = _Decoding(model, paths[i + len(begun)], stop)
+    while len(pending) < min(num_ahead, len(paths) - i):
+      decoding = _Decoding(model, paths[i + len(pending)], stop)
       pool.submit(decoding.run)
-      begun.append(decoding)
-    decoding = begun.pop(0)
+      pending.append(decoding)
+    decoding = pending.pop(0)
     try:
-      yield path, model.answer(path, decoding)
+      yield path, model.predict_excerpts(path, decoding)
     except DataError as error:
-      decoding.give_up()
+      decoding.cancel()
       yield path, error
 
 
 class _Decoding:
-  """The excerpts of one file, on their way through a thread and a queue."""
+  """The excerpts of one file, decoded in a thread and passed by a queue."""
 
   def __init__(self, model: Classifier, path: str, stop: threading.Event):
     self._model, self._path, self._stop = model, path, stop
     self._queue: queue.Queue = queue.Queue(_MAX_EXCERPTS_AHEAD)
-    self._given_up = threading.Event()
+    self._cancelled = threading.Event()
     self.duration_s, self.warning = 0.0, ''
 
   def run(self) -> None:
-    """Decodes; what goes wrong is raised where the excerpts are taken."""
+    """Decodes the file; errors are raised in the thread that iterates."""
     try:
       excerpts = self._model.excerpts(self._path)
       for excerpt in excerpts:
@@ -77,18 +78,18 @@ class _Decoding:
       self._put(error)
 
   def __iter__(self) -> Iterator[Excerpt]:
-    """Yields the excerpts; then length and warning are known."""
+    """Yields the excerpts, then sets `duration_s` and `warning`."""
     while isinstance(item := self._take(), Excerpt):
       yield item
     self.duration_s, self.warning = item
 
-  def give_up(self) -> None:
-    """Ends the thread's work: nobody takes the rest."""
-    self._given_up.set()
+  def cancel(self) -> None:
+    """Stops the thread, because the remaining excerpts are not needed."""
+    self._cancelled.set()
 
   def _put(self, item: object) -> bool:
-    """Returns whether there is still somebody who takes it."""
-    while not (self._stop.is_set() or self._given_up.is_set()):
+    """Queues an item; returns False if the decoding was cancelled."""
+    while not (self._stop.is_set() or self._cancelled.is_set()):
       with contextlib.suppress(queue.Full):
         self._queue.put(item, timeout=_POLL_S)
         return True

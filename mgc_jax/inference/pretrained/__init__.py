@@ -1,18 +1,18 @@
-"""The models that come with the package, each a bundle with a card.
+"""The models that come with the package: bundles with model cards.
 
-`python -m mgc_jax.experiments.shipped_models.build` trains them anew.
+`python -m mgc_jax.experiments.shipped_models.build` trains them again.
 """
 
 import pathlib
 
 NAMES = ('cnn', 'lstm', 'crnn')
-BEST = 'cnn'  # docs/RESULTS.md; where no model is named
+BEST = 'cnn'  # the default model; see docs/RESULTS.md
 
 
 def path(name: str) -> pathlib.Path:
   """Returns the folder of a bundle that comes with the package.
 
   Args:
-    name: of `NAMES`.
+    name: one of `NAMES`.
   """
   return pathlib.Path(__file__).parent / name

@@ -1,6 +1,6 @@
-"""The answer as HTML: genre, timeline, similar songs, or what is wrong.
+"""Formats a prediction as HTML: genre, timeline, similar songs, or an error.
 
-Nothing of the server is in it: files are named by their last part.
+Files are shown without their folders, so that the page reveals no paths.
 """
 
 import base64
@@ -10,7 +10,7 @@ import os
 import pathlib
 
 from mgc_jax.collection import similar
-from mgc_jax.collection.entry import Answered
+from mgc_jax.collection.entry import ClassifiedEntry
 from mgc_jax.collection.index import Index
 from mgc_jax.inference.classifier import Classifier, DecodedExcerpts, Prediction
 from mgc_jax.inference.timeline import draw_bare, genre_colors
@@ -27,42 +27,43 @@ def html(
   index_path: pathlib.Path,
   max_duration_s: float,
 ) -> str:
-  """Returns what the page shows of an upload.
+  """Classifies an uploaded file and returns the HTML to show.
 
   Args:
-    model: that answers.
-    path: of the file.
-    index_path: of a collection; it need not exist.
-    max_duration_s: a longer song is refused.
+    model: classifies the file.
+    path: the uploaded file.
+    index_path: the index of a collection, in which similar songs are looked up
+      if it exists.
+    max_duration_s: a longer song is rejected.
   """
   try:
-    decoded = _decoded(model, path, max_duration_s)
-    answer = model.answer(path, decoded)
+    decoded = _decode(model, path, max_duration_s)
+    prediction = model.predict_excerpts(path, decoded)
   except DataError as error:
     return (
       f'<div class="mgc-problem" role="alert">{_name(path)}: '
       f'{_text(str(error))}</div>'
     )
   picture = io.BytesIO()
-  draw_bare(answer, decoded.excerpts, picture)
+  draw_bare(prediction, decoded.excerpts, picture)
   data = base64.b64encode(picture.getvalue()).decode()
   parts = [
-    f'<div aria-live="polite"><h2>{_headline(answer)}</h2>',
-    f'<p>{_text(answer.warning)}</p>' if answer.warning else '',
+    f'<div aria-live="polite"><h2>{_headline(prediction)}</h2>',
+    f'<p>{_text(prediction.warning)}</p>' if prediction.warning else '',
     f'<div class="mgc-picture"><img src="data:image/png;base64,{data}" '
-    'alt="Spectrogram, and the probability of each genre over time">'
+    'alt="Spectrogram and probability of each genre over time">'
     '<div class="mgc-cursor"></div></div>',
-    _key(answer),
-    _similar(model, answer, index_path),
+    _legend(prediction),
+    _similar(model, prediction, index_path),
     '</div>',
   ]
   return ''.join(parts)
 
 
-def _decoded(
+def _decode(
   model: Classifier, path: str, max_duration_s: float
 ) -> DecodedExcerpts:
-  """Decodes a file, and stops where it is too long; headers may be wrong."""
+  """Decodes a file; does not rely on its header to reject long ones."""
   excerpts, found = model.excerpts(path), []
   for excerpt in excerpts:
     if excerpt.start_s + excerpt.duration_s > max_duration_s:
@@ -79,34 +80,33 @@ def _name(path: str) -> str:
   return _text(os.path.basename(path))
 
 
-def _headline(answer: Prediction) -> str:
-  ranked = [f'{_text(g)} {p:.0%}' for g, p in answer.top[:_NUM_TOP]]
-  if answer.uncertain:
+def _headline(prediction: Prediction) -> str:
+  ranked = [f'{_text(g)} {p:.0%}' for g, p in prediction.top[:_NUM_TOP]]
+  if prediction.uncertain:
     return f'Uncertain: {", ".join(ranked)}'
   return f'{ranked[0]} <small>({", ".join(ranked[1:])})</small>'
 
 
-def _key(answer: Prediction) -> str:
-  """Says which colour is which genre."""
-  keys = [
+def _legend(prediction: Prediction) -> str:
+  items = [
     f'<span class="mgc-key"><i style="background:{color}"></i>'
     f'{_text(name)}</span>'
-    for name, color in genre_colors(answer)
+    for name, color in genre_colors(prediction)
   ]
-  return f'<p>{"".join(keys)}</p>'
+  return f'<p>{"".join(items)}</p>'
 
 
 def _similar(
-  model: Classifier, answer: Prediction, index_path: pathlib.Path
+  model: Classifier, prediction: Prediction, index_path: pathlib.Path
 ) -> str:
-  """Lists similar songs, where there is an index of the same model."""
+  """Lists similar songs if there is an index made with the same model."""
   try:
     with Index(index_path) as index:
-      known = index.model()
-      if not known or known[1] != model.digest:
+      stored_model = index.model()
+      if not stored_model or stored_model[1] != model.digest:
         return ''
-      found = similar.others(index, answer.embedding, _NUM_SIMILAR)
-  except (ConfigError, DataError):  # none, or it is damaged: a page without
+      found = similar.nearest_others(index, prediction.embedding, _NUM_SIMILAR)
+  except (ConfigError, DataError):  # the index is missing or damaged
     return ''
   rows = [
     f'<li>{_song(one.entry)} <small>({_text(one.entry.genre)})</small></li>'
@@ -115,6 +115,6 @@ def _similar(
   return f'<h3>Similar songs</h3><ol>{"".join(rows)}</ol>' if rows else ''
 
 
-def _song(entry: Answered) -> str:
-  named = ' - '.join(filter(None, [entry.artist, entry.title]))
-  return _text(named) if named else _name(entry.path)
+def _song(entry: ClassifiedEntry) -> str:
+  title = ' - '.join(filter(None, [entry.artist, entry.title]))
+  return _text(title) if title else _name(entry.path)
