@@ -160,13 +160,13 @@ def test_a_renamed_folder_keeps_its_predictions(model, index, music_folder):
   _said(index, 'index', music_folder, f'--model={model}')
   audio = music_folder.rename(music_folder.with_name('audio'))
   said = _said(index, 'index', music_folder, code=2)
-  assert 'not a folder; the index keeps its 12 tracks' in said
+  assert 'not a folder; the index keeps 12 tracks of it' in said
   assert f'--moved {music_folder}=NEW' in said and 'collection forget' in said
   (audio / 'jazz').rename(audio / 'swing')
   said = _said(index, 'index', f'--moved={music_folder}={audio}')
   assert f'12 tracks of {music_folder} are now in {audio}' in said
   assert '6 indexed, 6 unchanged, 0 gone, 0 failed' in said
-  assert f'{audio}/jazz: missing; the index keeps its 6 tracks' in said
+  assert f'{audio}/jazz: missing; the index keeps 6 tracks' in said
   said = _said(index, 'forget', audio / 'jazz')
   assert f'6 tracks of {audio}/jazz forgotten; no file was touched' in said
   said = _said(

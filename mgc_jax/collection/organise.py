@@ -70,7 +70,7 @@ def plan(
       )
   placed = {r.source for r in done if os.path.lexists(r.to)}
   placed |= {r.to for r in done}
-  taken = {_normalized(r.to) for r in done}
+  taken = {_normalised(r.to) for r in done}
   records, num_in_place = [], 0
   for entry in index.entries():
     if entry.path in placed or (done and entry.root == target):
@@ -114,15 +114,15 @@ def _free_path(wanted: str, taken: set[str]) -> str:
   """Returns an unused path and adds it to the paths that are taken."""
   start, extension = os.path.splitext(wanted)
   to, number = wanted, 1
-  while _normalized(to) in taken or os.path.lexists(to):
+  while _normalised(to) in taken or os.path.lexists(to):
     number += 1
     to = f'{start} ({number}){extension}'
-  taken.add(_normalized(to))
+  taken.add(_normalised(to))
   return to
 
 
-def _normalized(path: str) -> str:
-  """Normalizes a path: file systems may ignore case and Unicode form."""
+def _normalised(path: str) -> str:
+  """Normalises a path: file systems may ignore case and Unicode form."""
   return unicodedata.normalize('NFC', path).casefold()
 
 

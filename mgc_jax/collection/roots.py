@@ -137,7 +137,7 @@ def kept_message(folder: str, number: int) -> str:
   """
   name = shlex.quote(printable(folder))
   return (
-    f'the index keeps its {tracks(number)}. If it was renamed: collection '
+    f'the index keeps {tracks(number)} of it. If it was renamed: collection '
     f'index --moved {name}=NEW. If it was deleted: collection forget {name}'
   )
 

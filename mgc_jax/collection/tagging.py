@@ -74,7 +74,7 @@ def tag(
 def _reported_failures(
   path: str, counts: Counts | UndoCounts
 ) -> Iterator[None]:
-  """Prints and counts a file's failure; re-raises `FATAL_ERRORS`."""
+  """Prints and counts a file's failure; `FATAL_ERRORS` end the command."""
   try:
     yield
   except (DataError, OSError) as error:
