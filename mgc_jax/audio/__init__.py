@@ -1,1 +1,1 @@
-"""Everything that opens an audio file: decoding, finding files, tags."""
+"""Audio files: finding and decoding them, and reading their tags."""

@@ -1,4 +1,4 @@
-"""Blocks of samples, f32[n, channels], as both readers yield them."""
+"""Blocks of samples, f32[n, channels], the form that both readers yield."""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,8 +11,8 @@ def block_frames(num_channels: int) -> int:
   """Returns how many sample frames to decode at once.
 
   Args:
-    num_channels: of the file; it may claim very many, so that a fixed number
-      of frames would cost memory.
+    num_channels: what the file's header states. It may be very large, so a
+      fixed number of frames could exhaust memory.
   """
   return max(1, _BLOCK_VALUES // num_channels)
 
@@ -20,12 +20,12 @@ def block_frames(num_channels: int) -> int:
 def part(
   blocks: Iterable[np.ndarray], num_dropped: int, num_kept: int | None
 ) -> Iterator[np.ndarray]:
-  """Yields a part of some blocks, and takes no more blocks than it needs.
+  """Yields part of a sequence of blocks, consuming no more than it needs.
 
   Args:
     blocks: f32[n, channels] each.
-    num_dropped: sample frames before the part.
-    num_kept: sample frames of the part; None for all that follow.
+    num_dropped: sample frames to drop from the beginning.
+    num_kept: sample frames to yield after those; None for all of them.
   """
   if num_kept == 0:
     return

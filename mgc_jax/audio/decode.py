@@ -1,8 +1,8 @@
 """Decodes any audio file to mono float32 at one rate, in bounded memory.
 
-libsndfile reads what it can, ffmpeg (where it is installed) the rest. What a
-header states is used for seeking and for finding damage, never as a limit: a
-file is read to its end, and the decoded length is what counts.
+libsndfile reads the formats that it supports, ffmpeg (if installed) the others.
+The length in a header is used to seek and to detect damage, never as a limit:
+a file is read to its end, and the decoded length is what counts.
 """
 
 import dataclasses
@@ -17,25 +17,25 @@ from mgc_jax.audio.info import AudioInfo
 from mgc_jax.audio.probe import MAX_DURATION_S, probe
 from mgc_jax.system.errors import DataError
 
-TOLERANCE_S = 0.1  # codecs pad and trim by less than that
+TOLERANCE_S = 0.1  # codecs pad and trim by less than this
 
-_SILENCE_PEAK = 1e-4  # -80 dB under full scale
-_SILENT = 'silent: no sample above -80 dB of full scale'
-_LOUDEST = 1e6  # 120 dB over full scale; more is damage
-# Channels cancel each other where their mean has under a hundredth (-20 dB) of
-# the power of the loudest: a correlation under -0.98.
+_SILENCE_PEAK = 1e-4  # -80 dBFS
+_SILENT = 'silent: no sample above -80 dBFS'
+_LOUDEST = 1e6  # 120 dB above full scale; anything louder is damage
+# Channels cancel if their mean has less than a hundredth (-20 dB) of the power
+# of the loudest one: a correlation below -0.98.
 _CANCELLED = 0.01
 
 
 @dataclasses.dataclass
 class Outcome:
-  """How the decoding of a file went; complete when it has ended.
+  """The result of decoding a file; final once decoding has ended.
 
   Attributes:
-    duration_s: decoded so far.
-    stated_s: the exact length that the file states; 0 where it states none.
+    duration_s: how much was decoded so far.
+    stated_s: the exact length that the file states; 0 if it states none.
     is_cut: whether the file visibly ends too early.
-    fault: what is wrong with the file in spite of its length.
+    fault: what is wrong with the file, apart from its length.
   """
 
   duration_s: float = 0.0
@@ -45,9 +45,9 @@ class Outcome:
 
   @property
   def fraction(self) -> float:
-    """The part of the stated length that was decoded, at most 1.
+    """The fraction of the stated length that was decoded, at most 1.
 
-    Without a stated length it is 1, or 0 where the file ends too early.
+    Without a stated length it is 1, or 0 if the file ends too early.
     """
     if not self.stated_s:
       return 0.0 if self.is_cut else 1.0
@@ -55,7 +55,7 @@ class Outcome:
 
   @property
   def warning(self) -> str:
-    """What a person should know of a damaged file; empty for a whole one."""
+    """Describes the damage for the user; empty if the file is intact."""
     if self.stated_s and self.duration_s < self.stated_s - TOLERANCE_S:
       return (
         f'truncated or damaged: {self.duration_s:.1f} of '
@@ -69,14 +69,14 @@ class Outcome:
 class ExcerptReader:
   """Decodes the excerpts of one file, one after another.
 
-  Iterating yields pairs: where an excerpt starts, in seconds, and its f32[L]
-  mono samples, full scale at 1. Mono is the mean of the channels; where they
-  cancel each other it is the loudest channel. A damaged file gives what can be
-  decoded of it. `outcome` is complete after the last pair.
+  Iterating yields pairs of an excerpt's start in seconds and its f32[L] mono
+  samples, with full scale at 1. Mono is the mean of the channels, or the
+  loudest channel if they cancel. From a damaged file it yields what can be
+  decoded. `outcome` is final after the last pair.
 
   Attributes:
-    info: what the file states.
-    outcome: how the decoding went.
+    info: what the file's header states.
+    outcome: the result of decoding.
   """
 
   def __init__(
@@ -89,12 +89,12 @@ class ExcerptReader:
     """Reads the header.
 
     Args:
-      path: of the audio file.
-      sample_rate_hz: of the result; other rates are resampled (soxr, HQ).
-      excerpt_s: the longest excerpt, in seconds.
+      path: an audio file in any format.
+      sample_rate_hz: the rate to which the samples are resampled (soxr, HQ).
+      excerpt_s: the maximum length of an excerpt.
       excerpts: `middle` for the middle excerpt of what can be decoded, or
-        `all` for one after another, the last of them shorter, silent ones left
-        out.
+        `all` for consecutive excerpts; the last one is shorter, and silent
+        ones are skipped.
 
     Raises:
       DataError: the file is missing, empty, or not audio.
@@ -107,21 +107,21 @@ class ExcerptReader:
     self._excerpts = excerpts
 
   def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
-    """Yields as the class says.
+    """Yields pairs of start and samples, as described for the class.
 
     Raises:
       DataError: nothing can be decoded, or all of it is silent.
     """
     find = self._middle if self._excerpts == 'middle' else self._all
-    num_decoded, is_heard = 0, False
+    num_decoded, is_audible = 0, False
     for start_s, excerpt in find():
       num_decoded += len(excerpt)
-      if _is_heard(excerpt):
-        is_heard = True
+      if _is_audible(excerpt):
+        is_audible = True
         yield start_s, excerpt
     if not num_decoded:
       raise DataError('damaged: no sound could be decoded')
-    if not is_heard:
+    if not is_audible:
       raise DataError(_SILENT)
 
   def _all(self) -> Iterator[tuple[float, np.ndarray]]:
@@ -134,7 +134,7 @@ class ExcerptReader:
 
   def _middle(self) -> Iterator[tuple[float, np.ndarray]]:
     info, excerpt_s = self.info, self._excerpt_s
-    if info.is_exact and self._has_its_end():
+    if info.is_exact and self._has_end():
       start_s = max(0.0, (info.duration_s - excerpt_s) / 2)
       self.outcome = Outcome()
       excerpt = self._read(start_s, excerpt_s, self.outcome)
@@ -143,17 +143,17 @@ class ExcerptReader:
         self.outcome.duration_s = self.outcome.stated_s = info.duration_s
         yield start_s, excerpt
         return
-    # How much there is shows only at the end; then the middle is read.
+    # The length is known only after decoding everything; then read the middle.
     self.outcome = outcome = Outcome()
     for _ in _mono_blocks(self._path, info, outcome):
       pass
     start_s = max(0.0, (outcome.duration_s - excerpt_s) / 2)
     yield start_s, self._read(start_s, excerpt_s, Outcome(), may_seek=False)
 
-  def _has_its_end(self) -> bool:
-    """Returns whether there is sound where the stated length ends.
+  def _has_end(self) -> bool:
+    """Returns whether there is sound at the end of the stated length.
 
-    ffmpeg would need a process for that, so its files are believed.
+    Not checked for files that ffmpeg reads, as it would take another process.
     """
     if self.info.is_cut or self.info.reader == 'ffmpeg':
       return not self.info.is_cut
@@ -171,7 +171,7 @@ class ExcerptReader:
     outcome: Outcome,
     may_seek: bool = True,
   ) -> np.ndarray:
-    """Returns f32[L] mono of a part of the file."""
+    """Returns f32[L] mono samples of part of the file."""
     info = self.info
     if not may_seek:
       info = dataclasses.replace(info, is_exact=False)
@@ -182,30 +182,26 @@ class ExcerptReader:
 
 
 def decoded(path: str | os.PathLike) -> Outcome:
-  """Decodes a file to its end.
+  """Decodes a file to its end and returns its length and any damage.
 
   Args:
-    path: of the audio file.
-
-  Returns:
-    Its length, and what is wrong with it.
+    path: an audio file in any format.
 
   Raises:
-    DataError: as iterating over an `ExcerptReader` does; also where all of it
-      is silent.
+    DataError: the file cannot be decoded or is silent, as for `ExcerptReader`.
   """
   info, outcome = probe(path), Outcome()
-  is_heard = False
+  is_audible = False
   for block in _mono_blocks(path, info, outcome):
-    is_heard = is_heard or _is_heard(block)
+    is_audible = is_audible or _is_audible(block)
   if not outcome.duration_s:
     raise DataError('damaged: no sound could be decoded')
-  if not is_heard:
+  if not is_audible:
     raise DataError(_SILENT)
   return outcome
 
 
-def _is_heard(samples: np.ndarray) -> bool:
+def _is_audible(samples: np.ndarray) -> bool:
   return bool(np.abs(samples).max(initial=0) > _SILENCE_PEAK)
 
 
@@ -216,7 +212,7 @@ def _mono_blocks(
   start_s: float = 0.0,
   duration_s: float | None = None,
 ) -> Iterator[np.ndarray]:
-  """Yields f32[n] mono at the file's own rate; keeps count in `outcome`."""
+  """Yields f32[n] mono at the file's own rate and updates `outcome`."""
   if info.is_exact and duration_s is None:
     outcome.stated_s = info.duration_s
   outcome.fault, outcome.is_cut = info.fault, info.is_cut
@@ -224,7 +220,7 @@ def _mono_blocks(
   for block in _blocks(path, info, start_s, duration_s):
     block, is_damaged = _without_damage(block)
     if is_damaged:
-      outcome.fault = 'holds samples that are not numbers or far too large'
+      outcome.fault = 'contains samples that are not finite or far too large'
     num_read += len(block)
     outcome.duration_s = num_read / info.sample_rate_hz
     yield _mono(block)
@@ -239,7 +235,7 @@ def _blocks(
   start_s: float,
   duration_s: float | None,
 ) -> Iterator[np.ndarray]:
-  """Yields f32[n, channels]; where libsndfile gives up, ffmpeg continues."""
+  """Yields f32[n, channels]; if libsndfile fails, ffmpeg continues."""
   may_seek = info.is_exact
   if info.reader == 'sndfile':
     num_read, has_failed = 0, False
@@ -261,28 +257,29 @@ def _blocks(
 
 
 def _without_damage(block: np.ndarray) -> tuple[np.ndarray, bool]:
-  """Returns a block of finite samples, and whether some were not."""
+  """Returns a block with finite samples only, and whether any were not."""
   peak = max(block.max(initial=0), -block.min(initial=0))
-  if peak <= _LOUDEST:  # false for NaN, too
+  if peak <= _LOUDEST:  # False for NaN as well
     return block, False
   finite = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
   return np.clip(finite, -_LOUDEST, _LOUDEST), True
 
 
 def _mono(block: np.ndarray) -> np.ndarray:
-  """Returns f32[n] of f32[n, channels], the mean unless it cancels itself."""
+  """Maps f32[n, channels] to f32[n]: the mean, unless the channels cancel."""
   num_channels = block.shape[1]
   if num_channels == 1:
     return block[:, 0]
-  # As a product it takes a fortieth of the time of np.mean over a short axis.
+  # A matrix product is 40 times as fast as np.mean over a short axis.
   mean = block @ np.full(num_channels, 1 / num_channels, np.float32)
   mean_power, power = mean @ mean, np.vdot(block, block)
-  if mean_power >= _CANCELLED * power:  # of all channels together
+  if mean_power >= _CANCELLED * power:  # `power` is the sum over the channels
     return mean
   powers = np.einsum('nc,nc->c', block, block)
   loudest = int(powers.argmax())
   if mean_power < _CANCELLED * powers[loudest]:
-    # Of equally loud channels always the first, or its sign would change.
+    # Among equally loud channels always take the first, so that the sign does
+    # not change from block to block.
     first = int(np.flatnonzero(powers > powers[loudest] / 2)[0])
     return np.ascontiguousarray(block[:, first])
   return mean
@@ -291,7 +288,7 @@ def _mono(block: np.ndarray) -> np.ndarray:
 def _of_length(
   blocks: Iterator[np.ndarray], length: int
 ) -> Iterator[np.ndarray]:
-  """Joins f32[n] blocks and cuts them to a length; the last is shorter."""
+  """Regroups f32[n] blocks into blocks of one length; the last is shorter."""
   parts, missing = [], length
   for block in blocks:
     while len(block) >= missing:
@@ -306,7 +303,7 @@ def _of_length(
 def _resampled(
   blocks: Iterator[np.ndarray], from_hz: int, to_hz: int
 ) -> Iterator[np.ndarray]:
-  """Yields f32[n] at another rate."""
+  """Yields f32[n] blocks resampled to another rate."""
   if from_hz == to_hz:
     yield from blocks
     return

@@ -1,4 +1,4 @@
-"""Reads audio through ffmpeg and ffprobe, each in a process of its own."""
+"""Reads audio through ffmpeg and ffprobe, each in a separate process."""
 
 import contextlib
 import json
@@ -14,15 +14,16 @@ from mgc_jax.audio.blocks import block_frames, part
 from mgc_jax.audio.info import AudioInfo
 from mgc_jax.system.errors import DataError
 
-# Containers of one recording each. Playlists, image sequences and network
-# streams name other files, and are never opened.
+# Containers that hold one recording. Playlists, image sequences and network
+# streams refer to other files and are never opened.
 FORMATS = (
   'aac,ac3,aea,aiff,amr,amrnb,amrwb,ape,aptx,asf,ast,au,avi,avr,bfstm,brstm,'
   'caf,dff,dsf,dts,dtshd,eac3,flac,flv,gsm,iff,ircam,loas,matroska,mlp,mov,mp3,'
   'mpc,mpc8,mpeg,mpegts,nistsphere,ogg,oma,paf,pvf,qcp,rm,rso,sds,shn,sln,sox,'
   'tak,truehd,tta,voc,vqf,w64,wav,wv,xwma'
 )
-# Those whose duration is a count of samples; others divide by a bit rate.
+# Formats whose duration is a sample count; for the others ffprobe estimates it
+# from a bit rate.
 _EXACT_FORMATS = (
   'aiff',
   'ape',
@@ -35,19 +36,19 @@ _EXACT_FORMATS = (
   'wv',
 )
 _PROBE_TIMEOUT_S = 60.0  # ffprobe needs milliseconds
-_SILENCE_TIMEOUT_S = 60.0  # without a single decoded sample
+_STALL_TIMEOUT_S = 60.0  # without a single decoded sample
 
 
 def is_installed() -> bool:
-  """Returns whether ffmpeg and ffprobe are there."""
+  """Returns whether ffmpeg and ffprobe are installed."""
   return bool(shutil.which('ffmpeg') and shutil.which('ffprobe'))
 
 
 def probe(path: str | os.PathLike) -> AudioInfo:
-  """Returns what ffprobe finds out about a file's first audio stream.
+  """Returns what ffprobe reports about a file's first audio stream.
 
   Args:
-    path: of the file.
+    path: a file in any of `FORMATS`.
 
   Raises:
     DataError: ffmpeg is not installed, or cannot read the file.
@@ -68,12 +69,12 @@ def probe(path: str | os.PathLike) -> AudioInfo:
       command, capture_output=True, check=False, timeout=_PROBE_TIMEOUT_S
     )
   except subprocess.TimeoutExpired as error:
-    raise DataError('ffprobe found nothing in a minute') from error
+    raise DataError('ffprobe found nothing within a minute') from error
   try:
     found = json.loads(done.stdout)
     return _info(found['streams'][0], found['format'])
   except (LookupError, TypeError, ValueError) as error:
-    raise DataError(_refusal(done)) from error
+    raise DataError(_reason(done)) from error
 
 
 def _info(stream: dict, container: dict) -> AudioInfo:
@@ -93,15 +94,16 @@ def _info(stream: dict, container: dict) -> AudioInfo:
   )
 
 
-def _refusal(done: subprocess.CompletedProcess) -> str:
+def _reason(done: subprocess.CompletedProcess) -> str:
+  """Returns why ffprobe could not read a file."""
   if b'not on whitelist' in done.stderr:
     return (
-      'not audio: its format is not on the whitelist of those that ffmpeg may '
-      'open, which leaves out playlists and whatever else names other files; '
-      'convert it, for example by: ffmpeg -i OLD NEW.flac'
+      'not audio: its format is not on the whitelist for ffmpeg, which '
+      'excludes playlists and other formats that refer to files; convert it, '
+      'for example with: ffmpeg -i OLD NEW.flac'
     )
   if done.returncode == 0:
-    return 'holds no sound that ffmpeg can decode'
+    return 'contains no sound that ffmpeg can decode'
   return 'not audio: neither libsndfile nor ffmpeg can read it'
 
 
@@ -116,14 +118,14 @@ def blocks(
   duration_s: float | None,
   may_seek: bool,
 ) -> Iterator[np.ndarray]:
-  """Yields consecutive blocks of a file's samples; fewer where it is damaged.
+  """Yields consecutive blocks of a file's samples; fewer if it is damaged.
 
   Args:
-    path: of the file.
-    info: of the file.
+    path: a file in any of `FORMATS`.
+    info: what `probe` returned for the file.
     start_s: where to start, counted from the first sample.
     duration_s: how much to read; None for all that follows.
-    may_seek: whether the container knows where a time is. Otherwise everything
+    may_seek: whether the container can seek to a time. Otherwise everything
       is decoded, and what comes before `start_s` is dropped.
 
   Yields:
@@ -139,7 +141,7 @@ def blocks(
   command += ['-ac', f'{info.num_channels}', '-ar', f'{info.sample_rate_hz}']
   command += ['-f', 'f32le', 'pipe:1']
   decoded = _decoded(command, info.num_channels)
-  # ffmpeg's -t goes by time stamps, which may start late or have gaps.
+  # ffmpeg's -t counts time stamps, which may start late or have gaps.
   num_frames = None
   if duration_s is not None:
     num_frames = round(duration_s * info.sample_rate_hz)
@@ -150,7 +152,7 @@ def blocks(
 def _decoded(
   command: list[str], num_channels: int
 ) -> Generator[np.ndarray, None, None]:
-  """Yields f32[n, channels] of what a process writes, and ends the process."""
+  """Runs a command and yields f32[n, channels] blocks of its output."""
   frame_bytes = 4 * num_channels
   wanted_bytes = block_frames(num_channels) * frame_bytes
   with subprocess.Popen(
@@ -166,7 +168,7 @@ def _decoded(
 
 
 def _read(file: int, num_bytes: int) -> bytes:
-  """Reads that much of a pipe; less at its end, or where nothing comes."""
+  """Reads `num_bytes` from a pipe; fewer at its end or after a time-out."""
   parts, missing = [], num_bytes
   while missing and _is_ready(file):
     part = os.read(file, missing)
@@ -178,6 +180,6 @@ def _read(file: int, num_bytes: int) -> bytes:
 
 
 def _is_ready(file: int) -> bool:
-  poll = select.poll()  # select.select takes no file numbers over 1,023
+  poll = select.poll()  # select.select rejects file descriptors above 1,023
   poll.register(file, select.POLLIN)
-  return bool(poll.poll(_SILENCE_TIMEOUT_S * 1000))
+  return bool(poll.poll(_STALL_TIMEOUT_S * 1000))

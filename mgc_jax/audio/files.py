@@ -1,4 +1,4 @@
-"""Finds the audio files in folders; nothing else in the package walks them."""
+"""Finds the audio files in folders; the only module that walks folders."""
 
 import collections
 import os
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from mgc_jax.system.errors import DataError
 from mgc_jax.system.printable_text import printable
 
-# What libsndfile or ffmpeg reads, files with pictures among them (mp4, webm).
+# Everything that libsndfile or ffmpeg reads, including video (mp4, webm).
 EXTENSIONS = tuple(
   f'.{name}'
   for name in (
@@ -39,10 +39,10 @@ _BYTE_ORDER_MARK = b'\xef\xbb\xbf'
 
 
 class Skipped(collections.Counter):
-  """How many files or folders a walk left out, by reason."""
+  """How many files or folders a walk skipped, by reason."""
 
   def line(self) -> str:
-    """Returns the reasons on one line; empty where nothing was left out."""
+    """Returns the reasons on one line; empty if nothing was skipped."""
     parts = [f'{number} {reason}' for reason, number in sorted(self.items())]
     return f'skipped: {", ".join(parts)}' if parts else ''
 
@@ -54,20 +54,20 @@ def audio_files(
 ) -> Iterator[str]:
   """Yields the audio files in a folder and its sub-folders.
 
-  Files are recognised by their extension. Names that begin with a dot, and
-  folders of deleted or generated files (`@eaDir`, `#recycle`), are left out. A
-  symbolic link is followed unless what it leads to is read anyway, so every
-  file comes once and a loop of links ends.
+  Files are recognised by their extension. Names that begin with a dot and
+  folders of deleted or generated files (`@eaDir`, `#recycle`) are skipped. A
+  symbolic link is followed unless its target is walked anyway, so every file
+  is yielded once and a cycle of links ends.
 
   Args:
     folder: where to start.
-    on_error: is called for each folder that cannot be read; without it such
-      folders are passed over.
-    skipped: counts what is left out.
+    on_error: called for each folder that cannot be read; without it such
+      folders are skipped silently.
+    skipped: counts what is skipped.
 
   Yields:
-    Paths that begin with `folder`, each folder's files in order; what symbolic
-    links lead to comes last.
+    Paths that begin with `folder`, each folder's files in order; the targets
+    of symbolic links come last.
   """
   skipped = Skipped() if skipped is None else skipped
   starts, file_links = collections.deque([folder]), []
@@ -83,7 +83,7 @@ def audio_files(
     followed.add(real)
     for place, folders, names in os.walk(start, onerror=on_error):
       here = os.path.normpath(os.path.join(real, os.path.relpath(place, start)))
-      starts.extend(_take_out_links(place, folders, skipped))
+      starts.extend(_remove_links(place, folders, skipped))
       folders[:] = [x for x in folders if os.path.join(here, x) not in followed]
       for path in _audio_by_name(place, names, skipped):
         if os.path.islink(path):
@@ -94,19 +94,19 @@ def audio_files(
 
 
 def _reason_to_skip(link: str, real: str, root: str, followed: set[str]) -> str:
-  """Returns why a link to a folder is not followed; '' where it is.
+  """Returns why a link to a folder is not followed; '' if it is.
 
   Args:
-    link: its path.
-    real: where it leads.
-    root: real path of the folder where everything began.
-    followed: real paths of the folders where walks begin.
+    link: the path of the link.
+    real: the real path of its target.
+    root: the real path of the folder where the search started.
+    followed: the real paths of the folders where walks start.
   """
   if _is_walked(real, followed):
     return 'links to folders that are read anyway'
   own_folder = os.path.realpath(os.path.dirname(link))
   if is_inside(own_folder, real) or is_inside(root, real):
-    return 'links to folders that they lie in'
+    return 'links to a parent folder'
   return ''
 
 
@@ -115,27 +115,27 @@ def _is_walked(path: str, followed: set[str]) -> bool:
 
   Args:
     path: a real path, without links.
-    followed: real paths of the folders where walks begin.
+    followed: the real paths of the folders where walks start.
   """
   while path not in followed:
     path, name = os.path.split(path)
-    if not name or _is_left_out(name):
+    if not name or _is_skipped(name):
       return False
   return True
 
 
 def is_inside(path: str, folder: str) -> bool:
-  """Returns whether a path is a folder or lies in it.
+  """Returns whether a path is a folder or is inside it.
 
   Args:
-    path: an absolute path.
-    folder: an absolute path.
+    path: absolute.
+    folder: absolute.
   """
   return os.path.commonpath([path, folder]) == folder
 
 
-def _is_left_out(name: str) -> bool:
-  """Returns whether a folder of this name is not walked."""
+def _is_skipped(name: str) -> bool:
+  """Returns whether folders of this name are skipped."""
   return name.startswith('.') or name.casefold() in _TRASH_FOLDERS
 
 
@@ -143,13 +143,13 @@ def _is_audio(name: str) -> bool:
   return name.lower().endswith(EXTENSIONS)
 
 
-def _take_out_links(
+def _remove_links(
   place: str, folders: list[str], skipped: Skipped
 ) -> list[str]:
-  """Leaves the folders to be walked now, in order, and returns the links."""
+  """Removes and returns the links; sorts the folders that are walked now."""
   walked, links = [], []
   for name in sorted(folders):
-    if _is_left_out(name):
+    if _is_skipped(name):
       skipped['hidden or trash folders'] += 1
     elif os.path.islink(os.path.join(place, name)):
       links.append(os.path.join(place, name))
@@ -174,11 +174,11 @@ def _audio_by_name(
 def _other_files(
   links: list[str], followed: set[str], skipped: Skipped
 ) -> Iterator[str]:
-  """Yields the links to files that no walk has reached, each file once."""
+  """Yields the links to files that no walk reaches, each file once."""
   seen = set()
   for link in links:
     target = os.path.realpath(link)
-    # Links of git-annex lead to a hidden folder, or to names of digests.
+    # git-annex links to files in a hidden folder, or named by their digest.
     is_read = _is_audio(target) and _is_walked(target, followed)
     if os.path.exists(link) and (target in seen or is_read):
       skipped['links to files that are read anyway'] += 1
@@ -188,19 +188,19 @@ def _other_files(
 
 
 def find_files(words: list[str]) -> list[str]:
-  """Returns the files that words of the command line mean.
+  """Returns the files that the arguments of a command stand for.
 
-  One line on standard error for each folder says what was left out of it.
+  Reports on standard error, one line per folder, what was skipped.
 
   Args:
-    words: files, taken as they are; folders, whose audio files are found,
-      sub-folders and all; `-` for a list on standard input, a line each.
+    words: files, returned as they are; folders, searched recursively; or `-`
+      for a list on standard input, one path per line.
 
   Raises:
-    DataError: a folder has no audio in it.
+    DataError: a folder contains no audio.
   """
   found: list[str] = []
-  unread: list[str] = []  # folders; whoever opens them reports the reason
+  unread: list[str] = []  # folders; the code that opens them reports the reason
 
   def cannot_be_read(error: OSError) -> None:
     unread.append(error.filename)
@@ -231,12 +231,12 @@ def no_audio(folder: str, skipped: Skipped) -> str:
 
 
 def listed_files(lines: Iterable[bytes]) -> Iterator[str]:
-  r"""Yields the paths of a list that has one on each line.
+  r"""Yields the paths in a list that has one on each line.
 
   Args:
-    lines: of a plain list or an M3U playlist. A byte-order mark, `\r\n`, empty
-      lines and comments (`#EXTM3U`) are not part of a path; a line that begins
-      with `#` is a path where there is a file of that name.
+    lines: the lines of a plain list or an M3U playlist. A byte-order mark,
+      `\r\n`, empty lines and comments (`#EXTM3U`) are ignored; a line that
+      begins with `#` is a path if a file of that name exists.
   """
   for number, line in enumerate(lines):
     if number == 0:

@@ -1,9 +1,9 @@
-"""Waveform to log-mel frames; the only module that makes mel bands.
+"""Computes log-mel frames from waveforms; the only module that does.
 
 The definition is librosa's (`melspectrogram`, then `power_to_db`): centred
 frames, a periodic Hann window, Slaney's mel scale and area normalisation.
-librosa itself is not imported: its first call compiles for seconds, which is
-too long for a person who waits for one answer.
+librosa itself is not imported, because its first call compiles for seconds,
+which is too long for someone who waits for one prediction.
 """
 
 import functools
@@ -13,7 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 _AMIN_POWER = 1e-10  # librosa's floor, -100 dB
-# Slaney's Auditory Toolbox: linear under 1 kHz, logarithmic above.
+# Slaney's Auditory Toolbox: linear below 1 kHz, logarithmic above.
 _LINEAR_HZ_PER_MEL = 200.0 / 3
 _BREAK_HZ = 1000.0
 _BREAK_MEL = _BREAK_HZ / _LINEAR_HZ_PER_MEL
@@ -28,19 +28,20 @@ def log_mel(waveform: np.ndarray, features: ConfigDict) -> np.ndarray:
     features: `config.features`.
 
   Returns:
-    f32[N, F] in dB, clipped `features.dynamic_range_db` under the maximum. Of
-    N = 1 + L // hop_samples frames `features.frames_per_s` may keep fewer. With
-    `features.scaling` full_scale 0 dB is full-scale power; with range it is the
-    waveform's own maximum, and its minimum is stretched to the whole range.
+    f32[N, F] in dB, clipped at `features.dynamic_range_db` below the maximum.
+    N is 1 + L // hop_samples, or fewer if `features.frames_per_s` is set. If
+    `features.scaling` is full_scale, 0 dB is full-scale power. If it is range,
+    0 dB is the waveform's maximum, and its minimum is stretched to the whole
+    range.
   """
-  import scipy.fft  # a third of a second; configurations need none
+  import scipy.fft  # takes a third of a second, and reading configs needs none
 
   n_fft, hop = features.fft_samples, features.hop_samples
   padded = np.pad(waveform.astype(np.float32, copy=False), n_fft // 2)
   if len(padded) < n_fft:
     padded = np.pad(padded, (0, n_fft - len(padded)))
   frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
-  # An array, of which SciPy says something else.
+  # Any: SciPy's annotation does not say that this is an array.
   spectrum: Any = scipy.fft.rfft(frames * _hann(n_fft), axis=1)
   power = spectrum.real**2 + spectrum.imag**2
   mel = power @ mel_filterbank(
@@ -55,7 +56,7 @@ def log_mel(waveform: np.ndarray, features: ConfigDict) -> np.ndarray:
   decibels = np.maximum(decibels, top_db - range_db)
   if features.scaling == 'range':
     span_db = top_db - decibels.min()
-    # Silence is one value everywhere, and nothing stretches it.
+    # Silence has the same value everywhere and cannot be stretched.
     decibels = (decibels - top_db) * (range_db / span_db if span_db else 1.0)
   kept = _kept(len(decibels), len(waveform), features)
   return decibels[kept].astype(np.float32)
@@ -64,10 +65,10 @@ def log_mel(waveform: np.ndarray, features: ConfigDict) -> np.ndarray:
 def _kept(
   num_frames: int, num_samples: int, features: ConfigDict
 ) -> np.ndarray:
-  """Returns i64[kept], the numbers of evenly spaced frames.
+  """Returns i64[kept], the indices of evenly spaced frames.
 
-  Of 387, frame c is floor((c + 0.55) * (N - 2) / 387): in the middle of its
-  share of the excerpt.
+  Kept frame c of n is floor((c + 0.55) * (N - 2) / n): the middle of its share
+  of the excerpt.
   """
   rate = features.frames_per_s
   count = num_frames
@@ -88,7 +89,7 @@ def mel_filterbank(
   min_frequency_hz: float,
   max_frequency_hz: float,
 ) -> np.ndarray:
-  """Returns f32[1 + fft_samples // 2, F], `librosa.filters.mel` transposed."""
+  """Returns f32[1 + fft_samples // 2, F], like `librosa.filters.mel(...).T`."""
   bins_hz = np.fft.rfftfreq(fft_samples, 1.0 / sample_rate_hz)
   edges_hz = _mel_to_hz(
     np.linspace(

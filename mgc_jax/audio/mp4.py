@@ -1,15 +1,15 @@
-"""Whether an MP4 file (m4a, m4b, mov) was cut off."""
+"""Detects truncated MP4 files (m4a, m4b, mov)."""
 
 import os
 
-_MAX_BOXES = 100_000  # fragments of hours
+_MAX_BOXES = 100_000  # enough for hours of fragmented MP4
 
 
 def is_cut(path: str | os.PathLike) -> bool:
-  """Returns whether the last box of an MP4 file is longer than the file.
+  """Returns whether the last box of an MP4 file extends past its end.
 
   Args:
-    path: of any file; one that is not MP4 is not cut in this sense.
+    path: any file; the result is False if it is not MP4.
   """
   size = os.path.getsize(path)
   with open(path, 'rb') as file:

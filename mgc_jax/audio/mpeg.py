@@ -1,32 +1,32 @@
-"""Whether an MP3 says how long it is, and whether that covers all of it."""
+"""Reads the length that an MP3 states, if it covers the whole file."""
 
 import os
 import re
 
 _HEADER = re.compile(rb'Xing|Info|VBRI')
-# From the first byte of an MPEG frame to its Xing header: by version and by
-# number of channels. A VBRI header is always 36 bytes in.
+# From the first byte of an MPEG frame to its Xing header; depends on version
+# and number of channels. The offset of a VBRI header is always 36.
 _HEADER_OFFSETS = (36, 21, 13)
 _HEAD_BYTES = 4096
-_SLACK_BYTES = 4096  # encoders count the header's own frame, or do not
+_SLACK_BYTES = 4096  # some encoders count the header's own frame, some do not
 _TAGS = (b'APETAGEX', b'LYRICSBEGIN', b'TAG')
-_MAX_ID3_TAGS = 8  # some programs stack them
+_MAX_ID3_TAGS = 8  # some programs write several in a row
 _FRAMES, _BYTES = 1, 2  # flags of a Xing header
 
 
 def stated_samples(path: str | os.PathLike) -> tuple[str, int] | None:
   """Reads the header that encoders put into the first frame of an MP3.
 
-  Xing and Info headers come from most encoders, VBRI from Fraunhofer's; see
+  Most encoders write Xing and Info headers, Fraunhofer's writes VBRI; see
   https://www.codeproject.com/Articles/8295/MPEG-Audio-Frame-Header.
 
   Args:
-    path: of the file.
+    path: an MP3 file.
 
   Returns:
-    `Xing` or `VBRI`, and how many samples of each channel it states. None
-    where there is no header, or where one describes only a part of the file:
-    files joined with `cat` begin with the header of their first part.
+    `Xing` or `VBRI`, and the stated number of samples per channel. None if
+    there is no header, or if it describes only part of the file: files joined
+    with `cat` begin with the header of their first part.
   """
   size = os.path.getsize(path)
   with open(path, 'rb') as file:
@@ -75,7 +75,7 @@ def _frame_of(head: bytes, header: int) -> int | None:
 
 
 def _counts(header: bytes) -> tuple[str, int, int]:
-  """Returns the kind of a header, its frames and its bytes; 0: not stated."""
+  """Returns the kind of a header, its frames and bytes; 0 if not stated."""
   if header.startswith(b'VBRI'):
     num_bytes = int.from_bytes(header[10:14], 'big')
     return 'VBRI', int.from_bytes(header[14:18], 'big'), num_bytes
@@ -89,7 +89,7 @@ def _counts(header: bytes) -> tuple[str, int, int]:
 
 
 def _ends_in_tags(file, end: int) -> bool:
-  """Returns whether what follows the stated end is tags or zeros."""
+  """Returns whether only tags or zeros follow the stated end."""
   file.seek(max(0, end - _SLACK_BYTES // 2))
   around = file.read(2 * _SLACK_BYTES)
   after = around[_SLACK_BYTES // 2 :]

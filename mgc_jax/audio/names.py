@@ -1,10 +1,9 @@
-"""How names of artists and genres, from tags and lists, are compared."""
+"""Compares names of artists and genres from tags and lists."""
 
 import unicodedata
 from collections.abc import Iterable
 
-# What programs write, in capitals or not, where the artist is not known, or
-# where there are many.
+# What programs write, in any case, if the artist is unknown or there are many.
 _NOBODY = frozenset(
   (
     '',
@@ -38,25 +37,25 @@ _NOBODY = frozenset(
 
 
 def comparable(name: str) -> str:
-  """Returns a name in the form in which names are compared.
+  """Returns the normalised form of a name, by which names are compared.
 
-  Two names are the same if they differ only in the way Unicode writes them
-  (NFKC), in capitals, or in white space at their ends or repeated inside.
+  Names are the same if they differ only in Unicode form (NFKC), case, leading
+  or trailing white space, or repeated white space.
 
   Args:
-    name: of an artist or a genre.
+    name: an artist or a genre.
   """
   folded = unicodedata.normalize('NFKC', name).casefold()
   return ' '.join(unicodedata.normalize('NFKC', folded).split())
 
 
 def known_spelling(name: str, known: Iterable[str]) -> str:
-  """Returns how a name is spelled in a list; '' where it is not in it.
+  """Returns how a name is spelled in a list; '' if the list lacks it.
 
   Args:
-    name: of any spelling.
-    known: names as they are spelled; of several that fit, the name itself is
-      preferred, and then the first.
+    name: a name in any spelling.
+    known: the list. If several of its names are the same, an exact match is
+      preferred, then the first.
   """
   known = list(known)
   if name in known:
@@ -66,14 +65,14 @@ def known_spelling(name: str, known: Iterable[str]) -> str:
 
 
 def known_artist(name: str) -> str:
-  """Returns an artist's name as artists are compared.
+  """Returns the normalised form of an artist's name.
 
   Args:
-    name: from a tag or a manifest.
+    name: an artist from a tag or a manifest.
 
   Returns:
-    The comparable name; empty where the name stands for nobody in particular
-    ("Various Artists", "<unknown>"). An empty artist equals no other.
+    The `comparable` name; empty if the name is a placeholder ("Various
+    Artists", "<unknown>"). An empty artist equals no other.
   """
   name = comparable(name)
   return '' if name.strip('<>[]() ') in _NOBODY else name

@@ -1,11 +1,11 @@
-"""How the streams of an Ogg or FLAC file follow each other, and end."""
+"""Detects chained, joined and truncated streams in Ogg and FLAC files."""
 
 import dataclasses
 import mmap
 import os
 import re
 
-# Version 0, then the flags of the page: 2 begins a stream, 4 ends one.
+# Version 0, then the flags of the page: 2 starts a stream, 4 ends one.
 _FIRST_PAGE = re.compile(rb'OggS\0[\x02\x03\x06\x07]')
 _LATER_PAGE = re.compile(rb'OggS\0[\x00\x01\x04\x05]')
 _PAGE_HEADER_BYTES = 27
@@ -14,12 +14,12 @@ _TAIL_BYTES = 1 << 17
 
 @dataclasses.dataclass(frozen=True)
 class OggPages:
-  """What the pages of an Ogg file say of it.
+  """What the pages of an Ogg file show.
 
   Attributes:
-    is_chained: another stream begins after the first one's sound.
-    has_end: the last page is marked as the end of its stream.
-    is_cut: the file ends in the middle of its last page.
+    is_chained: whether another stream starts after the sound of the first.
+    has_end: whether the last page is marked as the end of its stream.
+    is_cut: whether the file ends in the middle of its last page.
   """
 
   is_chained: bool
@@ -28,10 +28,10 @@ class OggPages:
 
 
 def ogg_pages(path: str | os.PathLike) -> OggPages:
-  """Looks at the pages of an Ogg file.
+  """Scans the pages of an Ogg file.
 
   Args:
-    path: of a file that is not empty.
+    path: an Ogg file that is not empty.
   """
   with open(path, 'rb') as file:
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -51,13 +51,13 @@ def ogg_pages(path: str | os.PathLike) -> OggPages:
 
 
 def is_joined_flac(path: str | os.PathLike) -> bool:
-  """Returns whether a FLAC file is followed by another, as `cat` joins them.
+  """Returns whether a file is several FLAC files joined with `cat`.
 
   Args:
-    path: of a file that is not empty.
+    path: a FLAC file that is not empty.
   """
   with open(path, 'rb') as file:
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-      # The second one's STREAMINFO block has type 0 and 34 bytes.
+      # The STREAMINFO block of the second one has type 0 and 34 bytes.
       first = data.find(b'fLaC')
       return data.find(b'fLaC\0\0\0\x22', first + 4) >= 0

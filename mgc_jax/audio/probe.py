@@ -1,4 +1,4 @@
-"""Finds out what an audio file states, and which library reads all of it."""
+"""Reads an audio file's header and chooses the library that reads all of it."""
 
 import dataclasses
 import math
@@ -14,8 +14,8 @@ from mgc_jax.system.errors import DataError
 
 MAX_DURATION_S = 30 * 24 * 3600.0
 _SAMPLE_RATES_HZ = (1000, 1_000_000)
-# Sizes that programs write where they cannot know them (a pipe, a recorder
-# that lost power): 0, 0xFFFFFFFF and what is near 2 or 4 GiB.
+# Placeholders for a size that the program could not know (a pipe, a recorder
+# that lost power): 0, 0xFFFFFFFF, and values near 2 or 4 GiB.
 _STREAMED_BYTES = 0x7FFF0000
 _SIZE_IN_LOG = re.compile(
   r'^\s*(?:data|Data Size|SSND|riff)\s*:\s*(\d+) \(should be (\d+)\)',
@@ -27,17 +27,17 @@ def probe(path: str | os.PathLike, reads_all: bool = True) -> AudioInfo:
   """Reads a file's header.
 
   Args:
-    path: of the file; its extension does not matter.
+    path: an audio file; its extension does not matter.
     reads_all: whether the file will be read to its end. Only then is a FLAC
-      file searched for a second one behind it, which costs reading it once.
+      file searched for another one joined to it, which reads the whole file.
 
   Raises:
-    DataError: there is no such file, it is empty or cannot be opened, or
-      neither libsndfile nor ffmpeg can read it as audio.
+    DataError: the file is missing or empty, cannot be opened, or is not audio
+      that libsndfile or ffmpeg can read.
   """
   if '\0' in os.fspath(path):
     raise DataError('no such file')
-  _refuse_what_is_no_file(pathlib.Path(path))
+  _check_is_file(pathlib.Path(path))
   try:
     with sndfile.opened(path) as file:
       info = _of_sndfile(file, path, reads_all)
@@ -51,13 +51,13 @@ def probe(path: str | os.PathLike, reads_all: bool = True) -> AudioInfo:
       info,
       reader='sndfile',
       is_exact=False,
-      fault='states no length, so that libsndfile may have stopped before its '
-      'end; with ffmpeg installed all of it is read',
+      fault='states no length, so libsndfile may have stopped before its end; '
+      'install ffmpeg to read all of it',
     )
   return _checked(info)
 
 
-def _refuse_what_is_no_file(path: pathlib.Path) -> None:
+def _check_is_file(path: pathlib.Path) -> None:
   try:
     if not path.is_file():
       raise DataError('not a file' if path.exists() else 'no such file')
@@ -73,10 +73,10 @@ def _checked(info: AudioInfo) -> AudioInfo:
   low, high = _SAMPLE_RATES_HZ
   if not low <= info.sample_rate_hz <= high:
     raise DataError(
-      f'damaged: a sample rate of {info.sample_rate_hz} Hz, not in {low} to '
+      f'damaged: its sample rate is {info.sample_rate_hz} Hz; must be {low} to '
       f'{high}'
     )
-  # A length that nobody has: what is in the file decides.
+  # An impossible length is ignored; decoding will show the real one.
   if not (math.isfinite(info.duration_s) and info.duration_s < MAX_DURATION_S):
     return dataclasses.replace(info, duration_s=0.0, is_exact=False)
   return info
@@ -85,7 +85,7 @@ def _checked(info: AudioInfo) -> AudioInfo:
 def _of_sndfile(
   file: soundfile.SoundFile, path: str | os.PathLike, reads_all: bool
 ) -> AudioInfo | None:
-  """Returns what libsndfile says; None where ffmpeg should be asked."""
+  """Returns what libsndfile reports; None if ffmpeg should be used instead."""
   info = AudioInfo(
     file.samplerate,
     file.channels,
@@ -102,31 +102,31 @@ def _of_sndfile(
   if file.format == 'FLAC':
     has_length = info.duration_s < MAX_DURATION_S
     if not has_length or (reads_all and ogg.is_joined_flac(path)):
-      return _read_by_ffmpeg(info)
+      return _with_ffmpeg(info)
     return info
   return _of_sized(info, file.extra_info)
 
 
-def _read_by_ffmpeg(info: AudioInfo, duration_s: float = 0.0) -> AudioInfo:
-  """Says that libsndfile would stop before the file's end."""
+def _with_ffmpeg(info: AudioInfo, duration_s: float = 0.0) -> AudioInfo:
+  """Selects ffmpeg, as libsndfile would stop before the end of the file."""
   return dataclasses.replace(
     info, duration_s=duration_s, is_exact=duration_s > 0, reader='ffmpeg'
   )
 
 
 def _of_mp3(info: AudioInfo, path: str | os.PathLike) -> AudioInfo:
-  """Asks for ffmpeg where libsndfile would guess the length of an MP3."""
+  """Selects ffmpeg if libsndfile would guess the length of an MP3."""
   kind, num_samples = mpeg.stated_samples(path) or ('', 0)
   if kind == 'Xing':
     return info
-  return _read_by_ffmpeg(info, num_samples / info.sample_rate_hz)
+  return _with_ffmpeg(info, num_samples / info.sample_rate_hz)
 
 
 def _of_ogg(info: AudioInfo, path: str | os.PathLike) -> AudioInfo:
-  """Asks for ffmpeg where several streams follow each other."""
+  """Selects ffmpeg if several streams follow each other."""
   pages = ogg.ogg_pages(path)
   if pages.is_chained:
-    info = _read_by_ffmpeg(info)
+    info = _with_ffmpeg(info)
   else:
     info = dataclasses.replace(info, is_exact=pages.has_end)
   if not pages.is_cut:
@@ -136,7 +136,10 @@ def _of_ogg(info: AudioInfo, path: str | os.PathLike) -> AudioInfo:
 
 
 def _of_sized(info: AudioInfo, libsndfile_log: str) -> AudioInfo:
-  """WAV, AU and AIFF state a size; libsndfile logs where the file has less."""
+  """Restores the stated length of a truncated WAV, AU or AIFF file.
+
+  libsndfile reports the length of what is there, and logs the stated size.
+  """
   found = _SIZE_IN_LOG.search(libsndfile_log)
   if not found:
     return info

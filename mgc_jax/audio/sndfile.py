@@ -1,4 +1,4 @@
-"""Reads audio through libsndfile (the package soundfile)."""
+"""Reads audio through libsndfile (the soundfile package)."""
 
 import contextlib
 import ctypes
@@ -12,9 +12,9 @@ import soundfile
 
 from mgc_jax.audio.blocks import block_frames, part
 
-# What soundfile raises for a file that libsndfile cannot read: a TypeError for
-# names that end in .raw, a ValueError where the position in a damaged file is
-# behind its last sample.
+# What soundfile raises for a file that libsndfile cannot read: TypeError for
+# names that end in .raw, ValueError if the position in a damaged file is past
+# its last sample.
 ERRORS = (soundfile.LibsndfileError, TypeError, ValueError)
 
 
@@ -23,14 +23,14 @@ def opened(path: str | os.PathLike) -> Iterator[soundfile.SoundFile]:
   """Opens an audio file.
 
   Args:
-    path: of the file.
+    path: a file in a format that libsndfile supports.
 
   Raises:
     Any of `ERRORS`: libsndfile cannot read it.
   """
   with _messages_discarded():
     file = soundfile.SoundFile(
-      os.fsencode(path)  # pyright: ignore[reportArgumentType]  it takes bytes
+      os.fsencode(path)  # pyright: ignore[reportArgumentType]  accepts bytes
     )
   with file:
     yield file
@@ -42,9 +42,9 @@ def blocks(
   """Yields consecutive blocks of a file's samples.
 
   Args:
-    path: of the file.
+    path: a file in a format that libsndfile supports.
     start_s: where to start. Formats that cannot seek (GSM, G.72x) are read
-      from their beginning and the samples before it are dropped.
+      from the beginning, and the samples before `start_s` are dropped.
     duration_s: how much to read; None for all that follows.
 
   Yields:
@@ -72,7 +72,7 @@ def _decoded(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
 
 
 def _seek(file: soundfile.SoundFile, frame: int) -> int:
-  """Seeks; returns how many frames are still to be dropped after that."""
+  """Seeks, and returns how many frames must still be dropped."""
   if frame and file.seekable():
     try:
       with _messages_discarded():
@@ -84,11 +84,11 @@ def _seek(file: soundfile.SoundFile, frame: int) -> int:
 
 
 class _CStderr:
-  """C's variable `stderr`, pointed at the null device while anyone wants it.
+  """Points C's variable `stderr` at the null device while anyone needs that.
 
-  libmpg123, inside libsndfile, prints its opinion of damaged MP3s to C's
-  standard error and offers no way to switch that off. Python's own `sys.stderr`
-  does not go through that variable and stays as it is.
+  libmpg123, inside libsndfile, prints warnings about damaged MP3s to C's
+  standard error and has no option to disable them. Python's `sys.stderr` does
+  not use that variable and is unaffected.
   """
 
   def __init__(self):
@@ -105,7 +105,7 @@ class _CStderr:
     self._own = self._variable.value if self._variable else None
 
   def discard(self) -> None:
-    """Discards what C prints until `restore` was called as often."""
+    """Discards what C prints until a matching call of `restore`."""
     with self._lock:
       self._num_users += 1
       if self._variable and self._num_users == 1:

@@ -1,7 +1,7 @@
 """Reads artist, title and genre from the tags of audio files (mutagen).
 
-A file may have several tags. ID3 is preferred to an APEv2 tag of the same MP3,
-and to the INFO chunk of the same WAV; each field is looked up by itself.
+A file may have several tags. ID3 takes precedence over APEv2 in an MP3 and over
+the INFO chunk in a WAV; each field is looked up independently.
 """
 
 import io
@@ -17,7 +17,7 @@ from mutagen import apev2, asf, id3, mp3, wave
 from mgc_jax.system.errors import DataError
 from mgc_jax.system.printable_text import is_shown
 
-# What mutagen lets through of damaged files.
+# What mutagen may raise for damaged files.
 ERRORS = (
   mutagen.MutagenError,
   ArithmeticError,
@@ -30,21 +30,21 @@ ERRORS = (
   ValueError,
   struct.error,
 )
-_MAX_CHARACTERS = 300  # of an artist, a title or a genre
-_MAX_VALUES = 100  # of a genre
+_MAX_CHARACTERS = 300  # in an artist, a title or a genre
+_MAX_VALUES = 100  # of one field
 _ID3_NAMES = {'artist': 'TPE1', 'title': 'TIT2', 'genre': 'TCON'}
 _ASF_NAMES = {'artist': 'Author', 'title': 'Title', 'genre': 'WM/Genre'}
 _INFO_NAMES = {'IART': 'artist', 'INAM': 'title', 'IGNR': 'genre'}
 _MAX_INFO_BYTES = 1 << 20
 _MAX_CHUNKS = 1000  # a damaged header could claim millions
-_Tags = Mapping | apev2.APEv2  # which has a mapping's methods, and is none
+_Tags = Mapping | apev2.APEv2  # APEv2 is not a Mapping, but has its methods
 
 
 def read(path: str) -> tuple[str, str]:
-  """Returns artist and title; empty where the tags do not have them.
+  """Returns artist and title; empty if the tags lack them.
 
   Args:
-    path: of an audio file, which may be damaged.
+    path: an audio file, which may be damaged.
   """
   found = {'artist': '', 'title': ''}
   try:
@@ -53,46 +53,46 @@ def read(path: str) -> tuple[str, str]:
         found[name] = text or ''.join(_values(tags, name)[:1])
       if all(found.values()):
         break
-  except ERRORS:  # an answer does not need them
+  except ERRORS:  # artist and title are optional
     pass
   return found['artist'], found['title']
 
 
 def genre(path: str) -> str:
-  """Returns the first genre of a file; empty where its tags have none.
+  """Returns the first genre of a file; empty if its tags have none.
 
   Args:
-    path: of an audio file.
+    path: an audio file.
 
   Raises:
-    DataError: its tags cannot be read.
+    DataError: the tags cannot be read.
   """
   return ''.join(genres(path)[:1])
 
 
 def genres(path: str) -> list[str]:
-  """Returns all genres that the preferred tag of a file has.
+  """Returns all genres in the first tag of a file that has any.
 
   Args:
-    path: of an audio file.
+    path: an audio file.
 
   Raises:
-    DataError: its tags cannot be read.
+    DataError: the tags cannot be read.
   """
   try:
     every = (_values(tags, 'genre') for tags in _tags_of(path))
     return next(filter(None, every), [])
   except ERRORS as error:
-    raise DataError(f'its tags cannot be read: {line(error)}') from error
+    raise DataError(f'the tags cannot be read: {line(error)}') from error
 
 
 def opened(path: str | os.PathLike) -> mutagen.FileType:
-  """Opens a file with mutagen, with its easy names where it has them.
+  """Opens a file with mutagen's easy interface, if its format has one.
 
   Raises:
     Any of `ERRORS`: it is not a file, or its tags cannot be read.
   """
-  if not os.path.isfile(path):  # a pipe or a device has no end
+  if not os.path.isfile(path):  # reading a pipe or a device might never end
     raise ValueError('not a file')
   file = mutagen.File(path, easy=True)
   if file is None:
@@ -101,19 +101,19 @@ def opened(path: str | os.PathLike) -> mutagen.FileType:
 
 
 def key_of(tags: _Tags, name: str) -> str:
-  """Returns the key under which a tag keeps a field.
+  """Returns the key under which tags store a field.
 
   Args:
-    tags: of a file that `opened` returned.
+    tags: the tags of a file that `opened` returned.
     name: artist, title or genre.
   """
-  if isinstance(tags, id3.ID3):  # WAV and AIFF, which have no easy names
+  if isinstance(tags, id3.ID3):  # WAV and AIFF, which have no easy interface
     return _ID3_NAMES[name]
   return _ASF_NAMES[name] if isinstance(tags, asf.ASFTags) else name
 
 
 def _tags_of(path: str) -> Iterator[_Tags]:
-  """Yields the tags of a file, the preferred one first."""
+  """Yields the tags of a file, in order of precedence."""
   file = opened(path)
   yield {} if file.tags is None else file.tags
   if isinstance(file, mp3.MP3):
@@ -126,10 +126,10 @@ def _tags_of(path: str) -> Iterator[_Tags]:
 
 
 def _values(tags: _Tags, name: str) -> list[str]:
-  """Returns the texts of a field, each on one line; empty ones are left out."""
+  """Returns the non-empty texts of a field, each on one line."""
   values = tags.get(key_of(tags, name)) or []
   if isinstance(values, id3.TCON):
-    values = values.genres  # with numbers, such as (17), as names
+    values = values.genres  # resolves numbers, such as (17), to names
   elif isinstance(values, apev2.APEBinaryValue):
     values = []
   texts = (
@@ -139,8 +139,8 @@ def _values(tags: _Tags, name: str) -> list[str]:
 
 
 def _clean(text: str) -> str:
-  """Returns a text on one line; spaces of other kinds stay as they are."""
-  # A lone surrogate cannot be kept as text.
+  """Returns a text on one line; Unicode spaces are not changed."""
+  # A lone surrogate cannot be encoded.
   text = text.encode('utf-8', 'replace').decode()
   shown = ''.join(c if is_shown(c) else ' ' for c in text)
   return ' '.join(filter(None, shown.split(' ')))[:_MAX_CHARACTERS].strip()
@@ -149,8 +149,8 @@ def _clean(text: str) -> str:
 def _riff_info(path: str) -> dict[str, list[str]]:
   """Returns the fields of the INFO chunk of a WAV file.
 
-  libsndfile reads it too, but loses letters that are not UTF-8: many Windows
-  programs write cp1252.
+  libsndfile reads them too, but drops letters that are not UTF-8, and many
+  Windows programs write cp1252.
   """
   found: dict[str, list[str]] = {}
   with open(path, 'rb') as file:
@@ -167,7 +167,7 @@ def _riff_info(path: str) -> dict[str, list[str]]:
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-  """Yields name and size of each RIFF chunk; the file is at its content."""
+  """Yields name and size of each RIFF chunk, with the file at its content."""
   start = file.tell()
   for _ in range(_MAX_CHUNKS):
     file.seek(start)
@@ -188,5 +188,5 @@ def _info_text(content: bytes) -> str:
 
 
 def line(error: Exception) -> str:
-  """Returns the message of one of `ERRORS`, short and on one line."""
+  """Returns the message of one of `ERRORS`, shortened, on one line."""
   return ' '.join(str(error).split())[:200] or type(error).__name__

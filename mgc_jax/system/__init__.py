@@ -1,4 +1,4 @@
-"""What every command needs and what knows nothing of music.
+"""General services without any knowledge of music.
 
-Errors, files, locks, terminals, JAX.
+Errors, atomic files, locks, user folders, the terminal, and JAX's settings.
 """

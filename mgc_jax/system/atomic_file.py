@@ -1,4 +1,4 @@
-"""Writes files that are whole or absent, whoever is killed meanwhile."""
+"""Writes files atomically, even if the process is killed meanwhile."""
 
 import contextlib
 import os
@@ -9,19 +9,20 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def writing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-  """Gives a place beside a file; what is written there takes its place.
+  """Yields a temporary path; on exit the file written there replaces `path`.
 
-  What went wrong meanwhile leaves the file as it was. Before it is replaced the
-  new one is on the disk, so that a machine that stops has the one or the other.
+  If an error is raised meanwhile, the old file stays as it was. The new file is
+  flushed to the disk before the replacement, so a machine that crashes keeps
+  one or the other.
 
   Args:
-    path: of the file; its folder exists.
+    path: the file to write; its folder must exist.
 
   Yields:
-    The place, of this process alone.
+    A path in the same folder that no other process uses.
 
   Raises:
-    OSError: it cannot be written.
+    OSError: the file cannot be written.
   """
   path = pathlib.Path(path)
   partial = path.with_name(f'{path.name}.{secrets.token_hex(4)}.partial')
@@ -35,14 +36,14 @@ def writing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:
-  """Writes a file, as `writing` does.
+  """Writes a file atomically.
 
   Args:
-    path: of the file; its folder exists.
-    data: all of it.
+    path: the file to write; its folder must exist.
+    data: the whole content.
 
   Raises:
-    OSError: it cannot be written.
+    OSError: the file cannot be written.
   """
   with writing(path) as partial:
     partial.write_bytes(data)

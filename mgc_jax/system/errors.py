@@ -1,4 +1,4 @@
-"""The errors that a person can mend; each names the thing and the way."""
+"""Errors that the user can fix; each message says what is wrong and how."""
 
 
 class ConfigError(ValueError):
@@ -10,4 +10,4 @@ class DataError(ValueError):
 
 
 class RemoteError(OSError):
-  """What holds a file does not answer: nothing is known of the file itself."""
+  """The server of a remote file does not respond (the file may be fine)."""

@@ -1,4 +1,4 @@
-"""Writes a picture that is whole or absent, and that never stops the work."""
+"""Writes figures atomically, without stopping a command if that fails."""
 
 import contextlib
 import logging
@@ -20,22 +20,22 @@ _MAX_REASON = 200  # characters
 def never_stopping(
   path: pathlib.Path, requested: bool = False
 ) -> Iterator[None]:
-  """Turns a failure to draw a picture into a warning that names it.
+  """Turns a failure to draw a figure into a warning that names its file.
 
-  Import matplotlib inside, too: the import may fail.
+  Import matplotlib inside this context too, because the import may fail.
 
   Args:
-    path: of the picture.
-    requested: whether a person asked for this very file. That it cannot be
-      written is then an error.
+    path: the file of the figure.
+    requested: whether the user asked for this file. Failing to write it is
+      then an error.
 
   Raises:
-    OSError: the picture was requested and cannot be written.
+    OSError: the figure was requested and cannot be written.
   """
   try:
     yield
-  # A picture only shows what the results say already. What drawing raises can
-  # be of any kind: a broken installation, a font, a bug in a layout.
+  # A figure only shows what the results already say, and drawing can raise
+  # anything: a broken installation, a missing font, a bug in the layout.
   except Exception as error:
     if requested and isinstance(error, OSError):
       raise
@@ -44,17 +44,17 @@ def never_stopping(
 
 
 def save(figure: 'Figure', path: pathlib.Path) -> None:
-  """Writes a PNG.
+  """Writes a figure as a PNG.
 
-  Every text is shown as it is: in the name of a genre or a file `$` does not
-  begin a formula. A character that no font has becomes a box.
+  All text is shown literally: `$` in the name of a genre or a file does not
+  start a formula. A character that no font has becomes a box.
 
   Args:
-    figure: to be laid out and drawn.
-    path: of the file; its folder exists.
+    figure: the figure to lay out and draw.
+    path: the file to write; its folder must exist.
 
   Raises:
-    OSError: it cannot be written.
+    OSError: the file cannot be written.
   """
   with atomic_file.writing(path) as partial, _as_plain_text(figure):
     figure.tight_layout()
@@ -68,7 +68,7 @@ def _as_plain_text(figure: 'Figure') -> Iterator[None]:
 
   for text in figure.findobj(Text):
     text.set_parse_math(False)
-  # Labels of ticks are made while the figure is drawn.
+  # Tick labels are created while the figure is drawn.
   with (
     matplotlib.rc_context({'text.parse_math': False}),
     warnings.catch_warnings(),

@@ -1,7 +1,8 @@
-"""Sets JAX up for a process: memory that is kept, compiled code that is kept.
+"""Configures JAX for a process: memory reuse and the compilation cache.
 
-Before JAX touches a device. What the environment says (JAX_...) stays. A cache
-only saves time: where it cannot be kept, the work goes on without it.
+Call this before JAX touches a device. Environment variables (JAX_...) take
+precedence. A cache only saves time: if it cannot be used, the process continues
+without it.
 """
 
 import atexit
@@ -20,51 +21,48 @@ from mgc_jax.system.user_dirs import cache_folder, is_usable
 
 _logger = logging.getLogger(__name__)
 
-_CACHE_BYTES = 1 << 30  # of compiled code; the least recently used goes first
+_CACHE_BYTES = 1 << 30  # of compiled code; the least recently used is evicted
 _MIN_COMPILE_S = 0.5  # faster compilations are not worth a file
 _JAX_CACHE_DIR = 'JAX_COMPILATION_CACHE_DIR'
 _NUMBA_CACHE_DIR = 'NUMBA_CACHE_DIR'
 
-# Of glibc's malloc.h.
+# From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 
 def set_up() -> None:
-  """Does all of it."""
+  """Configures both memory reuse and the compilation cache."""
   keep_memory()
   keep_compiled()
 
 
 def keep_memory() -> None:
-  """Keeps memory that is freed for the next use, up to the process's peak.
+  """Makes malloc reuse freed memory instead of returning it to the system.
 
-  XLA's CPU backend allocates the buffers of every step anew, and the fresh
-  pages cost more than the arithmetic: a convolutional step ran 1.7 x as
-  fast with this, its inference 2.25 x (docs/PERFORMANCE.md). Linux with glibc;
-  elsewhere nothing changes.
+  XLA's CPU backend allocates new buffers in every step, and the page faults
+  cost more than the arithmetic: with this a convolutional step was 1.7 times
+  and its inference 2.25 times as fast (docs/PERFORMANCE.md). Has an effect only
+  on Linux with glibc.
   """
-  import jax  # half a second; not where only the folder is asked for
+  import jax  # takes half a second, which not every user of this module needs
 
   if platform.libc_ver()[0] == 'glibc':
     mallopt = ctypes.CDLL(None).mallopt
     mallopt(_M_MMAP_MAX, 0)  # large blocks come from the heap
-    mallopt(_M_TRIM_THRESHOLD, -1)  # and what is free there stays
+    mallopt(_M_TRIM_THRESHOLD, -1)  # and free memory stays there
     mallopt(_M_TOP_PAD, 64 << 20)
-  # Steps run in this thread, whose heap is the one that can grow at will, and
-  # one at a time: queued ones would each have their buffers.
+  # Run steps in this thread, because only the main heap can grow without limit,
+  # and one at a time, because queued steps would each need their own buffers.
   if 'JAX_CPU_ENABLE_ASYNC_DISPATCH' not in os.environ:
     jax.config.update('jax_cpu_enable_async_dispatch', False)
 
 
 def keep_compiled() -> None:
-  """Keeps compiled functions in the user's cache, for the next process.
-
-  Where the cache cannot be used, nothing is kept.
-  """
+  """Enables JAX's compilation cache in the user's cache folder, if usable."""
   import jax
 
-  # A cache that fails later, on a full disk or at a file of another user, is
-  # not worth a warning at every compilation.
+  # If the cache fails later, on a full disk or at a file of another user, that
+  # is not worth a warning at every compilation.
   warnings.filterwarnings(
     'ignore', 'Error (reading|writing) persistent compilation cache entry'
   )
@@ -79,7 +77,7 @@ def keep_compiled() -> None:
   elif '://' not in chosen and not is_usable(pathlib.Path(chosen)):
     _logger.warning(
       '%s=%s: the folder cannot be read and written, so compiled code is not '
-      'kept',
+      'cached',
       _JAX_CACHE_DIR,
       chosen,
     )
@@ -92,9 +90,9 @@ def keep_compiled() -> None:
 
 
 def check_device() -> None:
-  """Starts JAX's devices, so that a fault of the set-up shows at once.
+  """Initialises JAX's devices, so that a wrong installation fails early.
 
-  In a distributed run the processes must have met before this.
+  In a distributed run, call this after `jax.distributed.initialize`.
 
   Raises:
     ConfigError: JAX cannot start any device here.
@@ -105,7 +103,7 @@ def check_device() -> None:
     jax.devices()
   except (RuntimeError, AssertionError) as error:
     reason = ' '.join(str(error).split())
-    detail = f' ({reason})' if reason else ''  # an AssertionError gives none
+    detail = f' ({reason})' if reason else ''  # an AssertionError has none
     platforms = os.environ.get('JAX_PLATFORMS')
     if platforms:
       raise ConfigError(
@@ -115,17 +113,17 @@ def check_device() -> None:
       ) from error
     raise ConfigError(
       f'JAX cannot start a device{detail}; check the installation of jax and '
-      'jaxlib, and the variables JAX_... of the environment'
+      'jaxlib, and the environment variables JAX_...'
     ) from error
 
 
 def allow_librosa() -> None:
-  """Makes it possible to import librosa where nothing can be kept.
+  """Makes it possible to import librosa if no cache folder is writable.
 
-  The import compiles functions with numba, and fails where numba finds no
-  folder that it can write: for a user without a home directory whose packages
-  belong to another user. Such a process gets a temporary folder of its own,
-  which is deleted when it ends. Call this before librosa is imported.
+  The import compiles functions with numba, which fails if numba finds no
+  writable folder: for a user without a home directory whose packages belong to
+  another user. Such a process gets its own temporary folder, deleted when it
+  ends. Call this before importing librosa.
   """
   chosen = os.environ.get(_NUMBA_CACHE_DIR)
   if chosen and is_usable(pathlib.Path(chosen)):
@@ -138,11 +136,11 @@ def allow_librosa() -> None:
 
 
 def _machine() -> str:
-  """Returns a name for what XLA's machine code for CPU depends on.
+  """Returns a hash of what XLA's machine code for CPU depends on.
 
-  A home folder may be shared by machines whose processors know other
-  instructions, and the code depends on the number of cores; JAX's own key has
-  neither.
+  A home folder may be shared by machines whose processors have different
+  instruction sets, and the code depends on the number of cores; JAX's own cache
+  key contains neither.
   """
   try:
     lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()

@@ -1,4 +1,4 @@
-"""A lock that the operating system gives back when its process dies."""
+"""A file lock that the operating system releases if its process dies."""
 
 import contextlib
 import errno
@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator
 def exclusive(
   path: str | os.PathLike, on_busy: Callable[[], None]
 ) -> Iterator[None]:
-  """Holds a lock file; nobody else does meanwhile.
+  """Holds an exclusive lock on a file.
 
   Args:
-    path: of the file, made where it is missing and left where it is: deleting
-      it would let two processes hold locks of one name.
-    on_busy: called once where another process holds it. It may raise; where
+    path: the lock file. It is created if missing and never deleted: otherwise
+      two processes could hold locks on files of the same name.
+    on_busy: called once if another process holds the lock. It may raise; if
       it returns, this waits.
 
   Raises:
-    OSError: the file cannot be made.
+    OSError: the file cannot be created.
   """
   file = _open(path)
   try:
@@ -39,10 +39,10 @@ def exclusive(
 def _open(path: str | os.PathLike) -> int:
   flags = os.O_CREAT | os.O_CLOEXEC
   try:
-    # For writing, though nothing is written: NFS locks such files only.
+    # Opened for writing, because NFS locks only such files.
     return os.open(path, flags | os.O_RDWR, 0o644)
   except OSError as error:
     if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
       raise
-    # In a folder that is read-only; elsewhere than on NFS this is enough.
+    # The folder is read-only; without NFS, opening for reading is enough.
     return os.open(path, flags | os.O_RDONLY, 0o644)

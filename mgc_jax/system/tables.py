@@ -1,4 +1,4 @@
-"""Lays out tables, for a terminal and for Markdown."""
+"""Formats tables for the terminal and for Markdown."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ from typing import Any
 def table(
   header: list[str], rows: list[list[Any]], gap: str = '  '
 ) -> list[str]:
-  """Returns lines of aligned columns, the first column to the left.
+  """Returns the lines of a table: first column left-, others right-aligned.
 
   Args:
-    header: titles of the columns.
-    rows: cells, as many per row as there are titles; `str` makes them text.
-    gap: what stands between two columns.
+    header: the title of each column.
+    rows: one cell per column, converted with `str`.
+    gap: the text between two columns.
   """
   cells = [[str(cell) for cell in row] for row in [header, *rows]]
   widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -25,11 +25,11 @@ def table(
 
 
 def markdown_table(header: list[str], rows: list[list[Any]]) -> str:
-  """Returns a Markdown table of aligned columns.
+  """Returns a Markdown table with aligned columns.
 
   Args:
-    header: titles of the columns.
-    rows: cells, as many per row as there are titles; `str` makes them text.
+    header: the title of each column.
+    rows: one cell per column, converted with `str`.
   """
   lines = table(header, rows, ' | ')
   rule = '-|-'.join('-' * len(part) for part in lines[0].split(' | '))

@@ -1,4 +1,4 @@
-"""Folders of this user: a cache, and data that cannot be made again."""
+"""The user's folders for cached files and for persistent data."""
 
 import os
 import pathlib
@@ -8,13 +8,13 @@ from mgc_jax.system.errors import ConfigError
 
 
 def cache_folder(*parts: str) -> pathlib.Path | None:
-  """Returns a folder of the user's cache, or None where it cannot be used.
+  """Returns a folder in the user's cache, or None if it cannot be used.
 
-  There is no other place for it: in a shared folder such as /tmp another user
-  could put code under the same name.
+  There is no fallback, because in a shared folder such as /tmp another user
+  could plant code under the same name.
 
   Args:
-    *parts: names of the folder and those above it, within the cache.
+    *parts: the path of the folder, relative to the cache.
   """
   try:
     folder = user_cache_dir().joinpath(*parts)
@@ -24,10 +24,10 @@ def cache_folder(*parts: str) -> pathlib.Path | None:
 
 
 def is_usable(folder: pathlib.Path) -> bool:
-  """Returns whether a folder exists, or can be made, and is read and written.
+  """Returns whether a folder can be read and written; creates it if missing.
 
   Args:
-    folder: of a cache.
+    folder: a folder for cached files.
   """
   try:
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def is_usable(folder: pathlib.Path) -> bool:
 
 
 def user_cache_dir() -> pathlib.Path:
-  """Returns the folder for what can be made again, absolute.
+  """Returns the absolute path of the folder for files that can be recreated.
 
   Raises:
     ConfigError: the user has no home folder, and XDG_CACHE_HOME names none.
@@ -49,7 +49,7 @@ def user_cache_dir() -> pathlib.Path:
 
 
 def user_data_dir() -> pathlib.Path:
-  """Returns the folder for what cannot be made again, absolute.
+  """Returns the absolute path of the folder for files that must be kept.
 
   Raises:
     ConfigError: the user has no home folder, and XDG_DATA_HOME names none.
@@ -61,7 +61,7 @@ def _user_dir(variable: str, place: str) -> pathlib.Path:
   folder = os.environ.get(variable)
   try:
     folder = folder or pathlib.Path.home() / place
-  except RuntimeError as error:  # as in a container, of a user without a name
+  except RuntimeError as error:  # e.g. in a container, for an unnamed user
     raise ConfigError(
       f'this user has no home folder; set {variable} to a folder'
     ) from error
