@@ -16,7 +16,8 @@ import mgc_jax
 from benchmarks.measure import parser, tell
 from benchmarks.preparation import write_music
 from mgc_jax.collection.neighbours import cosines, nearest_rows
-from mgc_jax.datasets.track import Track, read_manifest
+from mgc_jax.datasets.manifest import read_manifest
+from mgc_jax.datasets.track import Track
 from mgc_jax.evaluation.metrics import mean_ci95
 from mgc_jax.inference import prefetch
 

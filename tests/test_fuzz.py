@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 from mgc_jax.audio.names import known_artist
 from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.grouping import merged_groups
-from mgc_jax.datasets.track import Track, read_manifest
+from mgc_jax.datasets.manifest import read_manifest
+from mgc_jax.datasets.track import Track
 from mgc_jax.models import bundle as bundles
 from mgc_jax.models import create_model
 from mgc_jax.models.bundle import Bundle

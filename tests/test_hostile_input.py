@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from mgc_jax.datasets.excerpts import excerpts_of
-from mgc_jax.datasets.track import Track, read_manifest
+from mgc_jax.datasets.manifest import read_manifest
+from mgc_jax.datasets.track import Track
 from mgc_jax.system.errors import DataError
 from tests.conftest import table, write_tone
 from tests.hostile_audio import AUDIO, TRUNCATED

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from mgc_jax.datasets.track import is_remote, read_manifest
+from mgc_jax.datasets.manifest import read_manifest
+from mgc_jax.datasets.track import is_remote
 from mgc_jax.system.errors import DataError
 from tests.conftest import write_tone
 from tests.processes import ROOT

@@ -15,8 +15,8 @@ from absl import flags
 
 from mgc_jax.audio.names import comparable, known_artist
 from mgc_jax.config.rules import SPLITS
+from mgc_jax.datasets.csv_table import read_rows
 from mgc_jax.datasets.published import facts
-from mgc_jax.datasets.track import read_rows
 from mgc_jax.system import command_line
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.printable_text import printable

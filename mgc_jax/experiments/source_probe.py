@@ -24,9 +24,10 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from mgc_jax.config.schema import validate
+from mgc_jax.datasets.manifest import read_manifest
 from mgc_jax.datasets.prepare import prepare_tracks
 from mgc_jax.datasets.sources import folder, list_tracks
-from mgc_jax.datasets.track import Track, read_manifest
+from mgc_jax.datasets.track import Track
 from mgc_jax.system import command_line, figure_file, jax_runtime
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.printable_text import printable

@@ -4,7 +4,8 @@ import pathlib
 
 from ml_collections import ConfigDict
 
-from mgc_jax.datasets.track import Track, is_remote, read_manifest
+from mgc_jax.datasets.manifest import read_manifest
+from mgc_jax.datasets.track import Track, is_remote
 from mgc_jax.system.errors import ConfigError
 
 
