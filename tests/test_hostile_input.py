@@ -171,7 +171,7 @@ MANIFESTS = [
   ('loop of links', _H + 'loop,t1,jazz,,\n', 'line 2: '),
   ('backslashes', _H + r'..\x,t1,jazz,,', r'path ..\\x leads out of'),
   ('link and backslash', _H + r'out\m.csv,t1,jazz,,', 'leads out of'),
-  ('drive of Windows', _H + r'C:\m.csv,t1,jazz,,', 'absolute path of Windows'),
+  ('drive of Windows', _H + r'C:\m.csv,t1,jazz,,', 'absolute Windows path'),
   ('Windows out of the root', _H + r'C:\..\m.csv,t1,jazz,,', 'leads out of'),
   (
     'unknown split',

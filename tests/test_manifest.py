@@ -219,7 +219,7 @@ def test_the_longest_end_of_an_absolute_path_is_taken(tmp_path):
 
 def test_an_absolute_path_of_windows_that_is_not_there_is_refused(tmp_path):
   with pytest.raises(
-    DataError, match=r'line 2: path C:.*0.wav: an absolute path of Windows'
+    DataError, match=r'line 2: path C:.*0.wav: an absolute Windows path'
   ):
     _paths(tmp_path, r'C:\Music\jazz\0.wav')
 
@@ -241,7 +241,7 @@ def test_no_path_of_windows_leads_out_of_the_root(tmp_path, cell):
   root = tmp_path / 'root'
   root.mkdir()
   (root / 'link').symlink_to(tmp_path)
-  with pytest.raises(DataError, match='leads out of|absolute path of Windows'):
+  with pytest.raises(DataError, match='leads out of|absolute Windows path'):
     _paths(root, cell)
 
 

@@ -1,11 +1,11 @@
-"""Preparation on Apache Beam: the same records, made by many machines.
+"""Prepares records on Apache Beam, on many machines.
 
-The code per track is that of local preparation. Workers read the tracks at
-their paths, so those are on a disk that all share, or remote (gs://, s3://).
+Each track is processed by the same code as in local preparation. Workers read
+tracks at their paths, which must be on a shared disk or remote (gs://, s3://).
 """
 
-# The extra need not be installed where types are checked. Where it is, its own
-# marks leave out modules that it documents.
+# The extra may be missing when types are checked, and if it is installed, its
+# type information lacks modules that its documentation tells users to import.
 # pyright: reportMissingImports=false, reportPrivateImportUsage=false
 
 import contextlib
@@ -32,29 +32,29 @@ _Outcome = tuple[Track, list[Excerpt] | str]
 
 
 def download_config(options: str) -> tfds.download.DownloadConfig:
-  """Returns what tells TFDS where the pipeline runs.
+  """Returns the TFDS configuration for running a pipeline with Beam's options.
 
   Args:
-    options: `name=value,...` of Beam's pipeline options, as the flag has them.
+    options: Beam's pipeline options as `name=value,...`, the value of the flag.
 
   Raises:
-    ConfigError: an option has no such value.
+    ConfigError: an option has an invalid value.
   """
   flags = [f'--{option}' for option in options.split(',') if option]
-  said = io.StringIO()
+  stderr = io.StringIO()
   try:
-    with contextlib.redirect_stderr(said):
+    with contextlib.redirect_stderr(stderr):
       parsed = PipelineOptions(flags=flags)
       parsed.get_all_options()
-  except SystemExit as error:  # of the parser that Beam uses
+  except SystemExit as error:  # raised by the parser that Beam uses
     raise ConfigError(
-      f'--beam_pipeline_options: {said.getvalue().strip().splitlines()[-1]}'
+      f'--beam_pipeline_options: {stderr.getvalue().strip().splitlines()[-1]}'
     ) from error
   return tfds.download.DownloadConfig(beam_options=parsed)
 
 
 class BeamMgcWindows(MgcWindows, skip_registration=True):
-  """Writes what `MgcWindows` writes, from a pipeline."""
+  """Writes the same records as `MgcWindows`, from a Beam pipeline."""
 
   VERSION = tfds.core.Version(VERSION)
   name = NAME
@@ -66,7 +66,7 @@ class BeamMgcWindows(MgcWindows, skip_registration=True):
     features = self._mgc_config.features.copy_and_resolve_references()
     data = self._mgc_config.data
     limits = data.min_duration_s, data.on_damage
-    # In a file: a long list would not fit into the request for a job.
+    # Pass the tracks in a file: a long list would not fit into the job request.
     path = epath.Path(self.data_dir) / _TRACKS
     path.write_text(
       '\n'.join(json.dumps(dataclasses.asdict(t)) for t in self._tracks)
@@ -87,21 +87,21 @@ class BeamMgcWindows(MgcWindows, skip_registration=True):
     return {'excerpts': outcomes | 'Examples' >> beam.FlatMap(_examples)}
 
   def _generate_splits(self, *args, **kwargs):
-    """Says in one line what stopped the pipeline, whatever its runner."""
+    """Reports what stopped the pipeline in one line, whatever its runner."""
     try:
       return super()._generate_splits(*args, **kwargs)
     except Exception as error:
-      # TFDS's own check, in the form that the runner gives it.
+      # TFDS's own check, which each runner wraps in its own error.
       if 'CheckValidNumExamples' in str(error):
         raise DataError(
           'no track could be prepared; '
-          'python -m mgc_jax.datasets.verify says of each why'
+          'python -m mgc_jax.datasets.verify says why for each'
         ) from error
       last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-      raise DataError(f'the pipeline ended: {last[0]}') from error
+      raise DataError(f'the pipeline failed: {last[0]}') from error
 
   def _process_pipeline_result(self, pipeline_result: object) -> None:
-    """Collects what the workers left out or found damaged, in order."""
+    """Collects the tracks that workers skipped or found damaged, in order."""
     super()._process_pipeline_result(pipeline_result)
     (epath.Path(self.data_dir) / _TRACKS).unlink()
     found = {}
@@ -111,7 +111,7 @@ class BeamMgcWindows(MgcWindows, skip_registration=True):
       path.unlink()
     for track in self._tracks:
       if line := found.get(track.track_id):
-        to = self._left_out if line['is_left_out'] else self._damaged
+        to = self._skipped if line['is_skipped'] else self._damaged
         to.append((track, line['reason']))
 
 
@@ -129,10 +129,10 @@ def _outcome(
 
 def _reasons(outcome: _Outcome) -> Iterator[str]:
   track, found = outcome
-  is_left_out = isinstance(found, str)
-  reason = found if is_left_out else found[0].warning
+  is_skipped = isinstance(found, str)
+  reason = found if is_skipped else found[0].warning
   if reason:
-    line = {'reason': reason, 'is_left_out': is_left_out}
+    line = {'reason': reason, 'is_skipped': is_skipped}
     yield json.dumps({'track_id': track.track_id, **line})
 
 

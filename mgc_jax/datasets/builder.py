@@ -1,8 +1,8 @@
-"""The TFDS builder: tracks to TFRecords of log-mel windows, whole or absent.
+"""The TFDS builder, which writes tracks to TFRecords of log-mel windows.
 
-A record is one excerpt: its frames as consecutive windows of
-`WINDOW_FRAMES`, the last padded with zeros. That grid is for storage only;
-windows for training are cut from the joined frames.
+A record is one excerpt: its frames as consecutive windows of `WINDOW_FRAMES`,
+the last one padded with zeros. This grid is used for storage only; training
+windows are cut from the joined frames.
 """
 
 import csv
@@ -23,9 +23,9 @@ from mgc_jax.datasets.workers import map_tracks
 from mgc_jax.system.errors import DataError
 from mgc_jax.system.printable_text import printable
 
-# Before TensorFlow touches a device: JAX has the accelerators.
+# Reserve the accelerators for JAX, before TensorFlow touches a device.
 tf.config.set_visible_devices([], 'GPU')
-tfds.disable_progress_bar()  # the bar over the tracks is enough
+tfds.disable_progress_bar()  # `map_tracks` has one
 
 NAME = 'mgc_windows'
 VERSION = '1.1.0'
@@ -35,11 +35,11 @@ WINDOW_FRAMES = 64
 def record_features(
   num_bands: int, genres: Sequence[str]
 ) -> tfds.features.FeaturesDict:
-  """Returns what a record consists of.
+  """Returns the features of a record.
 
   Args:
-    num_bands: F.
-    genres: names of the C genres.
+    num_bands: the number of mel bands, F.
+    genres: the names of the C genres, in the order of their labels.
   """
   return tfds.features.FeaturesDict(
     {
@@ -51,7 +51,7 @@ def record_features(
       'duration_s': np.float32,
       'num_frames': np.int32,
       'band_sums': tfds.features.Tensor(shape=(2, num_bands), dtype=np.float32),
-      # float16 shrinks only as bytes.
+      # Without BYTES, float16 would not take less space than float32.
       'windows': tfds.features.Tensor(
         shape=(None, WINDOW_FRAMES, num_bands),
         dtype=np.float16,
@@ -62,7 +62,7 @@ def record_features(
 
 
 class MgcWindows(tfds.core.GeneratorBasedBuilder):
-  """Writes one TFDS split, `excerpts`; protocols divide it later."""
+  """Writes one TFDS split, `excerpts`, which a protocol divides later."""
 
   VERSION = tfds.core.Version(VERSION)
   name = NAME
@@ -75,21 +75,21 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
     fingerprint: str,
     data_dir: str | os.PathLike,
   ):
-    """Keeps what is to be prepared; `download_and_prepare` does it.
+    """Creates a builder; `download_and_prepare` writes the records.
 
     Args:
-      tracks: of the source.
-      genres: in the order of their labels.
+      tracks: the tracks to prepare.
+      genres: the genres in the order of their labels.
       config: the whole configuration.
-      fingerprint: names the sub-folder of these records.
-      data_dir: the folder under which that sub-folder is made.
+      fingerprint: the name of the sub-folder for these records.
+      data_dir: the folder in which that sub-folder is created.
     """
     self._tracks = tracks
     self._genres = genres
     self._mgc_config = config
-    self._left_out: list[tuple[Track, str]] = []
+    self._skipped: list[tuple[Track, str]] = []
     self._damaged: list[tuple[Track, str]] = []
-    # TFDS makes the config known by its name, which is in the folder's name.
+    # TFDS uses the name of its config in the path of the folder.
     super().__init__(
       data_dir=data_dir,
       config=tfds.core.BuilderConfig(name=fingerprint, version=VERSION),
@@ -120,7 +120,7 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
       try_excerpts, self._tracks, arguments, config.data.num_workers, 'prepare'
     ):
       if isinstance(outcome, str):
-        self._left_out.append((track, outcome))
+        self._skipped.append((track, outcome))
         continue
       if outcome[0].warning:
         self._damaged.append((track, outcome[0].warning))
@@ -130,19 +130,19 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
         yield example['excerpt_id'], example
     if not prepared:
       reasons = '; '.join(
-        f'{printable(t.path)}: {why}' for t, why in self._left_out[:5]
+        f'{printable(t.path)}: {why}' for t, why in self._skipped[:5]
       )
       raise DataError(f'no track could be prepared: {reasons}')
 
   def _download_and_prepare(self, *args, **kwargs):
-    """Also writes the index, and which tracks were left out or damaged.
+    """Writes the records, their index, and lists of skipped and damaged tracks.
 
     TFDS runs this in a temporary folder that it renames at the end, so all
-    files appear at once or not at all.
+    files appear atomically.
     """
     super()._download_and_prepare(*args, **kwargs)
     directory = epath.Path(self.data_dir)
-    _write_reasons(directory / excerpt_index.LEFT_OUT_FILE, self._left_out)
+    _write_reasons(directory / excerpt_index.SKIPPED_FILE, self._skipped)
     _write_reasons(directory / excerpt_index.DAMAGED_FILE, self._damaged)
     features = self.info.features
     assert isinstance(features, tfds.features.FeaturesDict)  # of `_info`
@@ -160,12 +160,12 @@ def _write_reasons(path: epath.Path, reasons: list[tuple[Track, str]]) -> None:
 
 
 def example_of(track: Track, number: int, excerpt: Excerpt) -> dict:
-  """Returns a record's content, as `record_features` has it.
+  """Returns the content of a record, with the keys of `record_features`.
 
   Args:
-    track: that the excerpt is of.
-    number: of the excerpt in its track.
-    excerpt: of the track.
+    track: the track that contains the excerpt.
+    number: the position of the excerpt among those of its track, from 0.
+    excerpt: the frames to store.
   """
   frames = excerpt.frames
   num_windows = -(-len(frames) // WINDOW_FRAMES)

@@ -26,15 +26,14 @@ def read_rows(
   """Returns the line number and the cells of each row of a CSV.
 
   Args:
-    path: of the file. The header line says whether commas, semicolons or tabs
-      separate its columns; their names may be in any case. The text is UTF-8,
-      UTF-16 with a byte-order mark, or Windows-1252.
-    required: columns that must be there.
+    path: a CSV with a header, which determines whether commas, semicolons or
+      tabs separate the columns. Column names may be in any case. The encoding
+      is UTF-8, UTF-16 with a byte-order mark, or Windows-1252.
+    required: columns that the table must have.
 
   Returns:
-    The rows that are not empty. Column names are in lower case and cells have
-    no white space at their ends; a row that has more cells than there are
-    columns has them under the name ''.
+    The rows that are not empty. Column names are in lower case, and cells are
+    stripped of white space. Surplus cells of a row are under the name ''.
 
   Raises:
     DataError: names the file, the line and what is wrong with it.
@@ -52,7 +51,7 @@ def read_rows(
 
 
 def _encoding(path: pathlib.Path) -> str:
-  """Returns the encoding of a file, which is read once for that."""
+  """Detects the encoding of a file, for which it is read once."""
   if path.exists() and not path.is_file():
     raise DataError(f'{path}: not a file')
   decoder = codecs.getincrementaldecoder('utf-8')()
@@ -75,7 +74,7 @@ def _encoding(path: pathlib.Path) -> str:
 
 
 def _lines(file: TextIO, path: pathlib.Path) -> Iterator[str]:
-  """Yields a file's lines, and no more of one than a line may have."""
+  """Yields a file's lines; raises a `DataError` if one is too long."""
   for number in itertools.count(1):
     line = file.readline(_MAX_LINE_CHARACTERS)
     if not line:
@@ -90,7 +89,7 @@ def _lines(file: TextIO, path: pathlib.Path) -> Iterator[str]:
 def _rows(
   file: TextIO, path: pathlib.Path, required: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, str]]]:
-  """Yields what `read_rows` returns."""
+  """Yields the rows that `read_rows` returns."""
   lines = _lines(file, path)
   header = next(lines, '')
   reader = csv.reader(
@@ -110,12 +109,12 @@ def _rows(
 
 
 def _delimiter(header: str, required: Sequence[str]) -> str:
-  """Returns the delimiter by which most of the required columns are found."""
+  """Returns the delimiter with which most required columns are found."""
 
   def num_found(delimiter: str) -> int:
     try:
       cells = next(csv.reader([header], delimiter=delimiter), [])
-    except csv.Error:  # a cell that is too long
+    except csv.Error:  # a cell is too long
       return 0
     return len(set(required) & set(map(_column, cells)))
 
@@ -129,26 +128,26 @@ def _column(cell: str) -> str:
 def _columns(
   header: list[str], required: Sequence[str], path: pathlib.Path
 ) -> list[str]:
-  """Returns the names of the columns, checked."""
+  """Returns the checked column names."""
   columns = list(map(_column, header))
   missing = [name for name in required if name not in columns]
   if missing:
     raise DataError(
-      f'{path}, line 1: no column {", ".join(missing)}; needed: '
+      f'{path}, line 1: no column {", ".join(missing)}; required: '
       + ', '.join(required)
     )
   counts = collections.Counter(filter(None, columns))
-  twice = [printable(name) for name, count in counts.items() if count > 1]
-  if twice:
+  repeated = [printable(name) for name, count in counts.items() if count > 1]
+  if repeated:
     raise DataError(
-      f'{path}, line 1: more than one column is called {", ".join(twice)}; '
+      f'{path}, line 1: more than one column is called {", ".join(repeated)}; '
       'rename or delete the others'
     )
   return columns
 
 
 def _named(cells: list[str], columns: list[str]) -> dict[str, str]:
-  """Returns the cells by their columns; see `read_rows`."""
+  """Returns the cells by column name, as described for `read_rows`."""
   row = dict(
     itertools.zip_longest(columns, cells[: len(columns)], fillvalue='')
   )

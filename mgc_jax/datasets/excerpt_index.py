@@ -1,7 +1,7 @@
-"""The index beside the records: what each excerpt is and where it lies.
+"""The index of the records: what each excerpt is and where it is stored.
 
-Splits, statistics and the order of an epoch are made from it without reading
-a record; its offsets let the input pipeline read records in any order.
+Splits, statistics and the order of an epoch are computed from it without
+reading a record; its offsets let the input pipeline read in any order.
 """
 
 import csv
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 INDEX_FILE = 'index.csv'
 BAND_SUMS_FILE = 'band_sums.npy'
 GENRES_FILE = 'genres.txt'
-LEFT_OUT_FILE = 'left_out.csv'  # tracks without a record, and why
-DAMAGED_FILE = 'damaged.csv'  # tracks of which only a part was read, and why
-SUMS_FILE = 'SHA256SUMS'  # of the others, as sha256sum -c reads it
+SKIPPED_FILE = 'left_out.csv'  # tracks without a record, and why
+DAMAGED_FILE = 'damaged.csv'  # tracks that were read in part, and why
+SUMS_FILE = 'SHA256SUMS'  # of the other files, in the format of sha256sum
 
 # TFRecord: length (8 bytes) and its checksum (4), data, checksum of data (4).
 _FRAMING_BYTES = 16
@@ -42,20 +42,20 @@ _COLUMNS = (
 
 @dataclasses.dataclass(frozen=True)
 class ExcerptIndex:
-  """A row per excerpt, n in all; columns are arrays of length n."""
+  """One row for each of n excerpts; the columns are arrays of length n."""
 
   directory: epath.Path
   genres: tuple[str, ...]
   excerpt_id: np.ndarray  # str
   track_id: np.ndarray  # str
-  artist: np.ndarray  # str, '' where unknown
-  sha256: np.ndarray  # str, of the decoded samples
-  label: np.ndarray  # i64, into genres
+  artist: np.ndarray  # str, '' if unknown
+  sha256: np.ndarray  # str, digest of the decoded samples
+  label: np.ndarray  # i64, index into `genres`
   duration_s: np.ndarray  # f64
   num_frames: np.ndarray  # i64
-  shard: np.ndarray  # str, file name
-  offset: np.ndarray  # i64, bytes into the shard
-  band_sums: np.ndarray  # f32[n, 2, F], sums of frames and of their squares
+  shard: np.ndarray  # str, name of the TFRecord file
+  offset: np.ndarray  # i64, position of the record in its shard, in bytes
+  band_sums: np.ndarray  # f32[n, 2, F], sums of the frames and their squares
 
   def __len__(self) -> int:
     """Returns the number of excerpts."""
@@ -65,8 +65,8 @@ class ExcerptIndex:
     """Returns f32[F] mean and f32[F] standard deviation over excerpts.
 
     Args:
-      rows: i64[n]; an excerpt that is named several times counts once, and as
-        a whole also under the window protocol.
+      rows: i64[n], the excerpts. Repeated ones count once; excerpts count as a
+        whole, under the window protocol too.
     """
     rows = np.unique(rows)
     sums, squares = self.band_sums[rows].astype(np.float64).sum(axis=0)
@@ -81,12 +81,12 @@ def write(
   features: 'tfds.features.FeaturesDict',
   genres: Sequence[str],
 ) -> None:
-  """Reads every record's facts once and writes the index beside them.
+  """Reads every record, without its windows, and writes the index.
 
   Args:
-    directory: of the records; `LEFT_OUT_FILE` and `DAMAGED_FILE` are there.
-    features: of a record.
-    genres: in the order of their labels.
+    directory: the folder of the records, `SKIPPED_FILE` and `DAMAGED_FILE`.
+    features: what `builder.record_features` returned for the records.
+    genres: the genres in the order of their labels.
   """
   import tensorflow_datasets as tfds
 
@@ -127,25 +127,25 @@ def write(
 
 
 def _sums(directory: epath.Path) -> str:
-  """Returns a digest of each file here; the records have sums of their own."""
+  """Returns the digests of all files but the records, which have checksums."""
   return ''.join(
     f'{hashlib.sha256((directory / name).read_bytes()).hexdigest()}  {name}\n'
     for name in (
       INDEX_FILE,
       BAND_SUMS_FILE,
       GENRES_FILE,
-      LEFT_OUT_FILE,
+      SKIPPED_FILE,
       DAMAGED_FILE,
     )
   )
 
 
 def read(directory: str | os.PathLike) -> ExcerptIndex:
-  """Reads the index of a folder of records, rows in order of excerpt_id.
+  """Reads the index of a folder of records, with rows sorted by excerpt_id.
 
   Raises:
     OSError: a file is missing.
-    ValueError: a file is not as it was written; names it.
+    ValueError: a file was changed after it was written; names the file.
   """
   directory = epath.Path(directory)
   written = (directory / SUMS_FILE).read_text(encoding='utf-8').splitlines()

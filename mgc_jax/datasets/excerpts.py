@@ -1,4 +1,4 @@
-"""One track to its excerpts' frames: what every worker process runs."""
+"""Computes the log-mel frames of a track's excerpts, in worker processes."""
 
 import dataclasses
 import hashlib
@@ -18,10 +18,11 @@ from mgc_jax.datasets.sources import synthetic
 from mgc_jax.datasets.track import Track
 from mgc_jax.system.errors import DataError
 
-# Under config.data.on_damage=auto, less of a damaged file is not used.
+# With config.data.on_damage=auto, a damaged file is skipped if a smaller
+# fraction than this was decoded.
 _MIN_DECODED_FRACTION = 0.9
-_MAX_HEADER_BYTES = 4096  # of a .npy file; 128 are usual
-# What numpy raises for a header that somebody made up.
+_MAX_HEADER_BYTES = 4096  # of a .npy file; usually it has 128
+# What numpy may raise for a malformed header.
 _HEADER_ERRORS = (
   EOFError,
   OverflowError,
@@ -41,16 +42,16 @@ def excerpts_of(
   """Decodes a track and computes its frames.
 
   Args:
-    track: whose path is an audio file, a `.npy` of ready-made log-mel frames
-      (float[N, F], taken as they are), or a synthetic track.
+    track: its path is an audio file, a `.npy` file with precomputed log-mel
+      frames (float[N, F], used unchanged), or that of a synthetic track.
     features: `config.features`.
-    min_duration_s: a shorter track is an error; shorter last excerpts of a
-      longer track are dropped.
+    min_duration_s: a shorter track is an error; a shorter last excerpt of a
+      longer track is dropped.
     on_damage: `config.data.on_damage`.
 
   Returns:
-    The excerpts in order, one at least. Those of a damaged file have its
-    warning, and are taken from the part that can be decoded.
+    The excerpts in order, at least one. Those of a damaged file are taken from
+    the part that can be decoded and have a warning.
 
   Raises:
     DataError: says what is wrong with the file, without its name.
@@ -60,7 +61,7 @@ def excerpts_of(
     reader = _reader(path, features)
     for frames, duration_s, data in _signals(path, features, reader):
       if not np.isfinite(frames).all():
-        raise DataError('holds values that are NaN, infinite or far too large')
+        raise DataError('contains NaN, infinite or far too large values')
       digest = hashlib.sha256(data.tobytes()).hexdigest()
       found.append(Excerpt(frames, duration_s, digest))
   outcome = reader.outcome if reader else Outcome()
@@ -71,14 +72,14 @@ def excerpts_of(
   if not long_enough:
     longest_s = max((e.duration_s for e in found), default=0.0)
     raise DataError(
-      f'too short: {longest_s:.2f} s, under config.data.min_duration_s='
+      f'too short: {longest_s:.2f} s, less than config.data.min_duration_s='
       f'{min_duration_s:g}'
     )
   return long_enough
 
 
 def _accepted_damage(outcome: Outcome, on_damage: str) -> str:
-  """Returns the warning of a file; a `DataError` where it is to be skipped."""
+  """Returns a file's warning; raises a `DataError` if it must be skipped."""
   warning = outcome.warning
   is_accepted = on_damage == 'warn' or (
     on_damage == 'auto' and outcome.fraction >= _MIN_DECODED_FRACTION
@@ -94,7 +95,7 @@ def try_excerpts(
   min_duration_s: float,
   on_damage: str = 'auto',
 ) -> list[Excerpt] | str:
-  """Returns what `excerpts_of` does, or why it cannot."""
+  """Returns the result of `excerpts_of`, or the reason why it failed."""
   if track.problem:
     return track.problem
   try:
@@ -104,7 +105,7 @@ def try_excerpts(
 
 
 def _reader(path: str, features: ConfigDict) -> ExcerptReader | None:
-  """Opens an audio file; None for frames and synthetic tracks."""
+  """Opens an audio file; None for precomputed frames and synthetic tracks."""
   if path.endswith('.npy') or path.startswith(synthetic.SCHEME):
     return None
   return ExcerptReader(
@@ -115,9 +116,9 @@ def _reader(path: str, features: ConfigDict) -> ExcerptReader | None:
 def _signals(
   path: str, features: ConfigDict, reader: ExcerptReader | None
 ) -> Iterator[tuple[np.ndarray, float, np.ndarray]]:
-  """Yields f16[N, F], the duration in seconds, and what identifies it."""
+  """Yields f16[N, F], the duration in seconds, and the array to hash."""
   rate = features.sample_rate_hz
-  # Beyond float16's range is infinite, and is refused.
+  # Values beyond float16's range become infinite and are rejected later.
   with np.errstate(over='ignore', invalid='ignore'):
     if path.endswith('.npy'):
       whole = _load_frames(path, features.num_bands)
@@ -139,7 +140,7 @@ def _signals(
 
 
 def _parts(whole: np.ndarray, length: int, excerpts: str) -> list[np.ndarray]:
-  """Cuts the middle part of a length, or all of them."""
+  """Returns the middle part of a length, or all consecutive parts."""
   if excerpts == 'middle':
     start = max(0, (len(whole) - length) // 2)
     return [whole[start : start + length]]
@@ -147,19 +148,19 @@ def _parts(whole: np.ndarray, length: int, excerpts: str) -> list[np.ndarray]:
 
 
 def _check_header(path: str) -> None:
-  """Refuses a header that would cost memory before numpy refuses it."""
+  """Rejects a header so long that numpy would exhaust memory to parse it."""
   with open(path, 'rb') as file:
     start = file.read(12)
   # Magic (6 bytes), version (2), length of the header (2, or 4 from 2.0 on).
   size = start[8:10] if start[6:7] == b'\x01' else start[8:12]
   if int.from_bytes(size, 'little') > _MAX_HEADER_BYTES:
     raise DataError(
-      f'no whole .npy array: a header over {_MAX_HEADER_BYTES} bytes'
+      f'not a complete .npy array: its header exceeds {_MAX_HEADER_BYTES} bytes'
     )
 
 
 def _load_frames(path: str, num_bands: int) -> np.ndarray:
-  """Maps float[N, F] into memory; pickled objects are never loaded."""
+  """Memory-maps float[N, F]; never loads pickled objects."""
   try:
     if os.path.getsize(path) == 0:
       raise DataError('empty: 0 bytes')
@@ -170,12 +171,12 @@ def _load_frames(path: str, num_bands: int) -> np.ndarray:
   except OSError as error:
     raise DataError(f'cannot be opened: {error.strerror or error}') from error
   except _HEADER_ERRORS as error:
-    raise DataError(f'no whole .npy array of numbers: {error}') from error
+    raise DataError(f'not a complete .npy array of numbers: {error}') from error
   if not np.issubdtype(frames.dtype, np.floating):
-    raise DataError(f'holds {frames.dtype}, not floating-point frames')
+    raise DataError(f'contains {frames.dtype}, not floating-point frames')
   if frames.ndim != 2 or frames.shape[1] != num_bands:
     raise DataError(
-      f'shape {frames.shape}, not [frames, {num_bands}]; '
-      'config.features.num_bands says how many bands there are'
+      f'shape {frames.shape}, not [frames, {num_bands}]; the number of bands '
+      'is config.features.num_bands'
     )
   return frames

@@ -1,4 +1,4 @@
-"""Groups that must stay together, and their fair division."""
+"""Forms groups of rows and assigns them to parts, stratified by genre."""
 
 from collections.abc import Sequence
 
@@ -38,15 +38,16 @@ def merged_groups(keys: Sequence[np.ndarray]) -> np.ndarray:
 def assign_groups(
   counts: np.ndarray, fractions: Sequence[float], rng: np.random.Generator
 ) -> np.ndarray:
-  """Divides groups so that every genre is divided as the fractions say.
+  """Assigns groups to parts, so that each genre has the given fractions.
 
-  Greedy: the largest groups first, each to where it brings the genres' counts
-  nearest to their targets (as scikit-learn's StratifiedGroupKFold does).
+  Greedy: assigns the largest groups first, each to the part where it brings the
+  counts of the genres closest to their targets (like scikit-learn's
+  StratifiedGroupKFold).
 
   Args:
-    counts: i64[G, C], tracks of each genre in each group.
-    fractions: of the tracks, one per part; they sum to 1.
-    rng: breaks ties between groups of one size.
+    counts: i64[G, C], the number of tracks by group and genre.
+    fractions: the fraction of the tracks for each part; they sum to 1.
+    rng: breaks ties between groups of the same size.
 
   Returns:
     i64[G], the part of each group.
@@ -60,9 +61,9 @@ def assign_groups(
   for group in shuffled[np.argsort(-sizes, kind='stable')]:
     count = counts[group]
     excess = filled - targets
-    # Of the sum of squares, what adding the group would change, per genre ...
+    # The change in the sum of squares by adding the group, per genre ...
     cost = ((count * (2 * excess + count)) / totals**2).sum(axis=1)
-    # ... and over all genres, which decides between equals.
+    # ... and over all genres, to break ties.
     size, total = count.sum(), totals.sum()
     cost += size * (2 * excess.sum(axis=1) + size) / total**2
     cost[np.asarray(fractions) == 0] = np.inf
@@ -72,13 +73,13 @@ def assign_groups(
 
 
 def _targets(counts: np.ndarray, fractions: np.ndarray) -> np.ndarray:
-  """Returns f64[parts, C], tracks wanted; a group at least where it can be."""
+  """Returns f64[parts, C], targets of at least one group where possible."""
   targets = np.outer(fractions, counts.sum(axis=0))
   enough = (counts > 0).sum(axis=0) >= (fractions > 0).sum()
   smallest = np.where(counts > 0, counts, np.inf).min(axis=0)  # of a genre
-  wanting = (targets < smallest) & (fractions > 0)[:, None] & enough
+  too_small = (targets < smallest) & (fractions > 0)[:, None] & enough
   largest = np.argmax(fractions)
-  wanting[largest] = False
-  raised = np.where(wanting, smallest, targets)
+  too_small[largest] = False
+  raised = np.where(too_small, smallest, targets)
   raised[largest] -= (raised - targets).sum(axis=0)
   return raised

@@ -1,6 +1,6 @@
-"""Finds what two splits share, and audio that has two genres.
+"""Finds tracks and artists in two splits, and audio with two genres.
 
-Example, on any manifest, published or your own:
+Example, for any manifest, published or your own:
   python -m mgc_jax.datasets.leaks data/manifests/gtma_window.csv
 """
 
@@ -21,44 +21,44 @@ from mgc_jax.system import command_line
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.printable_text import printable
 
-# By name: run as a command, this module's own is __main__.
+# By name, because `__name__` is __main__ if this module runs as a command.
 _logger = logging.getLogger('mgc_jax.datasets.leaks')
 
-# What a row is known by, and what is said of two that share it.
+# The columns that identify a row, and how messages describe them.
 _KEYS = {
   'track_id': 'track',
   'artist': 'artist',
   'sha256': 'exact audio',
   'replica_group': 'known replica',
 }
-_AUDIO = ('track_id', 'sha256', 'replica_group')  # alike: the same recording
-_NEAREST_TO_THE_TEST = ('test', 'valid', 'train')
-_MAX_NAMED = 5  # of a kind, on the screen
+_AUDIO = ('track_id', 'sha256', 'replica_group')  # these identify a recording
+_KEPT_FIRST = ('test', 'valid', 'train')
+_MAX_NAMED = 5  # leaks of one kind that a message lists
 
 
 @dataclasses.dataclass(frozen=True)
 class Leak:
-  """A value that rows in two splits, or of two genres, share."""
+  """A value that rows in two splits, or with two genres, share."""
 
-  key: str  # of `_KEYS`
+  key: str  # one of `_KEYS`
   value: str
-  apart: str  # in what the rows differ: split, or genre
-  rows: tuple[int, ...]  # all that share it
+  apart: str  # the column in which the rows differ: split or genre
+  rows: tuple[int, ...]  # all rows with this value
 
   def kind(self) -> str:
-    """Returns what is said of all leaks of this kind."""
+    """Returns a description that is the same for all leaks of a kind."""
     where = 'in two splits' if self.apart == 'split' else 'under two genres'
     return f'{_KEYS[self.key]} {where}'
 
 
 def find_leaks(columns: dict[str, np.ndarray], protocol: str) -> list[Leak]:
-  """Returns every value that is where it must not be, in linear time.
+  """Returns every value that leaks, in linear time.
 
   Args:
-    columns: arrays str[n] `track_id`, `genre`, `split` (rows of '' are on no
-      split), and those of `artist`, `sha256` (of decoded samples) and
-      `replica_group` that are known; '' equals no other.
-    protocol: under `track` artists may be in two splits.
+    columns: arrays str[n]: `track_id`, `genre`, `split` ('' for rows in no
+      split), and optionally `artist`, `sha256` (of the decoded samples) and
+      `replica_group`. In these '' means unknown and equals no other.
+    protocol: if `track`, artists may be in two splits.
   """
   found = []
   for apart in ('split', 'genre'):
@@ -78,11 +78,11 @@ def find_leaks(columns: dict[str, np.ndarray], protocol: str) -> list[Leak]:
 
 
 def describe(leaks: list[Leak], columns: dict[str, np.ndarray]) -> str:
-  """Returns lines that say how many there are of each kind, with pairs.
+  """Returns lines with the number of leaks of each kind, and examples.
 
   Args:
-    leaks: of the columns.
-    columns: of `find_leaks`.
+    leaks: what `find_leaks` returned.
+    columns: the argument of `find_leaks`.
   """
   of_kind: dict[str, list[Leak]] = collections.defaultdict(list)
   for leak in leaks:
@@ -97,7 +97,7 @@ def describe(leaks: list[Leak], columns: dict[str, np.ndarray]) -> str:
 
 
 def _pair(leak: Leak, columns: dict[str, np.ndarray]) -> str:
-  """Names two rows that are apart, of two tracks where it can."""
+  """Describes two leaking rows, of different tracks if possible."""
   place, track_id = columns[leak.apart], columns['track_id']
   first = leak.rows[0]
   others = [row for row in leak.rows if place[row] != place[first]]
@@ -112,19 +112,21 @@ def _pair(leak: Leak, columns: dict[str, np.ndarray]) -> str:
 def check(
   columns: dict[str, np.ndarray], protocol: str, on_leak: str
 ) -> np.ndarray:
-  """Looks for leaks, and does what `config.data.on_leak` says.
+  """Looks for leaks and handles them as `config.data.on_leak` says.
 
   Args:
-    columns: of `find_leaks`.
-    protocol: window leaks by its nature, so there it is only said.
-    on_leak: stop; drop leaves a row out of the splits further from the test,
-      and audio under two genres out of all; warn says it only.
+    columns: the argument of `find_leaks`.
+    protocol: how the splits were made. The window protocol leaks by design, so
+      its leaks are only reported.
+    on_leak: `stop` raises an error; `warn` only reports leaks; `drop` keeps
+      shared rows in one split (test before valid before train), and drops audio
+      with two genres everywhere.
 
   Returns:
     bool[n], the rows to keep.
 
   Raises:
-    DataError: there are some, and they stop.
+    DataError: there are leaks, and `on_leak` is `stop`.
   """
   keep = np.full(len(columns['split']), True)
   leaks = find_leaks(columns, protocol)
@@ -136,9 +138,9 @@ def check(
     return keep
   if on_leak == 'stop':
     raise DataError(
-      f'protocol {protocol} leaks:\n{text}\nCorrect the list, or leave these '
-      'tracks out with --config.data.on_leak=drop; '
-      '--config.data.protocol=artist makes a split that shares no artist'
+      f'protocol {protocol} leaks:\n{text}\nCorrect the list, or drop these '
+      'tracks with --config.data.on_leak=drop; '
+      '--config.data.protocol=artist makes an artist-disjoint split'
     )
   for leak in leaks:
     keep[list(_rows_to_drop(leak, columns['split']))] = False
@@ -149,9 +151,7 @@ def check(
     zip(columns['track_id'], columns['split'], strict=True)
   ):
     keep[row] &= place not in dropped
-  _logger.warning(
-    'left out because of leaks: %d tracks\n%s', len(dropped), text
-  )
+  _logger.warning('dropped because of leaks: %d tracks\n%s', len(dropped), text)
   return keep
 
 
@@ -159,7 +159,7 @@ def _rows_to_drop(leak: Leak, split: np.ndarray) -> list[int]:
   if leak.apart == 'genre':
     return list(leak.rows)
   shared_by = {split[row] for row in leak.rows}
-  kept = next(name for name in _NEAREST_TO_THE_TEST if name in shared_by)
+  kept = next(name for name in _KEPT_FIRST if name in shared_by)
   return [row for row in leak.rows if split[row] != kept]
 
 
@@ -167,7 +167,7 @@ def replica_groups(track_ids: np.ndarray) -> np.ndarray:
   """Returns str[n], the group of known replicas of each track, or ''.
 
   Args:
-    track_ids: str[n]; those of GTZAN are `gtzan/<genre>.<number>`.
+    track_ids: str[n]; GTZAN's are `gtzan/<genre>.<number>`.
   """
   if not any('gtzan/' in track_id for track_id in track_ids):
     return np.full(len(track_ids), '')
@@ -178,18 +178,18 @@ def replica_groups(track_ids: np.ndarray) -> np.ndarray:
 
 
 def read_columns(manifest: pathlib.Path) -> dict[str, np.ndarray]:
-  """Reads what can be checked without the audio.
+  """Reads the columns of a manifest that can be checked without its audio.
 
   Args:
-    manifest: CSV with the columns `track_id, genre, split`, and where they
-      are known `artist, sha256`; windows are rows of one `track_id`.
+    manifest: a CSV with the columns `track_id, genre, split` and optionally
+      `artist, sha256`; the windows of a track are rows with its `track_id`.
 
   Returns:
-    The columns, str[n] each. Artists and genres are in the form in which they
-    are compared, so spellings of one name are equal.
+    The columns, str[n] each. Artists and genres are normalised, so different
+    spellings of one name are equal.
 
   Raises:
-    DataError: it cannot be read, or lacks one of the three.
+    DataError: the manifest cannot be read, or lacks a required column.
   """
   rows = read_rows(manifest, ('track_id', 'genre', 'split'))
   if not rows:

@@ -25,14 +25,14 @@ def read_manifest(
   """Reads a manifest.
 
   Args:
-    path: of the CSV, as `read_rows` reads it, with the columns `path, track_id,
+    path: a CSV, as `read_rows` reads it, with the columns `path, track_id,
       genre` and optionally `artist, album, title, source, split, duration_s,
       digest` (`md5:`, `sha1:` or `sha256:` and hexadecimal). Other columns are
       ignored.
-    root: the folder that relative paths start from, which may be remote. No
+    root: the folder to which relative paths refer, which may be remote. No
       path may leave it.
-    genres: the genres that may occur; any where empty. A genre that differs
-      from one of them only in case, Unicode form or spaces becomes that one.
+    genres: the allowed genres; if empty, any. A genre that differs from one of
+      them only in case, Unicode form or spaces is replaced by it.
 
   Returns:
     The tracks in the manifest's order, with absolute paths.
@@ -43,12 +43,12 @@ def read_manifest(
   path, root = pathlib.Path(path), os.fspath(root)
   if not is_remote(root) and not os.path.isdir(root):
     raise DataError(f'{root}: no such folder; set --config.data.root')
-  places = _Places(root)
+  resolver = _PathResolver(root)
   seen: dict[str, tuple[int, str]] = {}
   tracks = []
   for line, row in read_rows(path, REQUIRED_COLUMNS):
     try:
-      track = _track(row, places, genres)
+      track = _track(row, resolver, genres)
     except (ValueError, RuntimeError, OSError) as error:  # a loop of links
       raise DataError(f'{path}, line {line}: {error}') from error
     for key in (f'track_id {track.track_id}', f'path {track.path}'):
@@ -66,9 +66,9 @@ def read_manifest(
 
 
 def _track(
-  row: dict[str, str], places: '_Places', genres: Sequence[str]
+  row: dict[str, str], resolver: '_PathResolver', genres: Sequence[str]
 ) -> Track:
-  """Turns a row into a track; a ValueError says what is wrong with it."""
+  """Converts a row to a track; a ValueError says what is wrong with it."""
   if '' in row:
     raise ValueError('more cells than columns')
   for name, cell in row.items():
@@ -92,7 +92,7 @@ def _track(
     raise ValueError(f'digest {digest}: must be like md5:0123abcd')
   return Track(
     track_id=row['track_id'],
-    path=places.find(row['path']),
+    path=resolver.resolve(row['path']),
     genre=genre,
     artist=row.get('artist', ''),
     album=row.get('album', ''),
@@ -105,9 +105,9 @@ def _track(
 
 
 def _seconds(cell: str) -> float:
-  """Returns a duration; 0 where the cell is empty."""
+  """Returns a duration; 0 if the cell is empty."""
   try:
-    seconds = float(cell.replace(',', '.') or 0)  # 3,5 as Europe writes it
+    seconds = float(cell.replace(',', '.') or 0)  # a decimal comma, as in 3,5
   except ValueError as error:
     raise ValueError(f'duration_s {cell}: not a number of seconds') from error
   if not 0 <= seconds < math.inf:
@@ -115,35 +115,36 @@ def _seconds(cell: str) -> float:
   return seconds
 
 
-class _Places:
-  """Finds the files that the cells of a manifest mean, all under one root."""
+class _PathResolver:
+  """Resolves the paths in a manifest, all of them inside one root."""
 
   def __init__(self, root: str):
-    """Begins with nothing listed.
+    """Creates a resolver.
 
     Args:
-      root: a folder of this machine, or a remote one.
+      root: a local or remote folder.
     """
     self._root = root
     self._folder = pathlib.Path() if is_remote(root) else _resolved(root)
-    self._names: dict[str, dict[str, str]] = {}  # of a folder, by NFC form
+    # The names in each folder that was listed, by their NFC form.
+    self._names: dict[str, dict[str, str]] = {}
 
-  def find(self, cell: str) -> str:
-    r"""Returns the absolute path of a file, which need not be there.
+  def resolve(self, cell: str) -> str:
+    r"""Returns the absolute path of a file, which need not exist.
 
     Args:
       cell: a path, absolute or relative to the root. Backslashes separate
-        folders unless there is a file of that literal name; an absolute path
-        of Windows means the longest end of it that is under the root.
+        folders unless a file of that literal name exists. An absolute Windows
+        path stands for its longest suffix that exists under the root.
 
     Raises:
       ValueError: the path leads out of the root.
-      OSError, RuntimeError: there is a loop of links.
+      OSError, RuntimeError: there is a cycle of links.
     """
-    is_of_windows = '\\' in cell or bool(_DRIVE.match(cell))
-    found = self._remote(cell) if is_remote(self._root) else self._inside(cell)
-    if found and is_of_windows and not is_remote(self._root):
-      found = found if os.path.exists(found) else self._of_windows(cell)
+    is_windows = '\\' in cell or bool(_DRIVE.match(cell))
+    found = self._remote(cell) if is_remote(self._root) else self._local(cell)
+    if found and is_windows and not is_remote(self._root):
+      found = found if os.path.exists(found) else self._windows(cell)
     if not found:
       raise ValueError(f'path {cell} leads out of {self._root}')
     return found
@@ -154,29 +155,29 @@ class _Places:
       return ''
     return '' if _DRIVE.match(cell) else f'{self._root.rstrip("/")}/{path}'
 
-  def _of_windows(self, cell: str) -> str:
-    """Returns what a path of Windows means; '' where that leads out."""
+  def _windows(self, cell: str) -> str:
+    """Returns what a Windows path stands for; '' if it leads out."""
     path = pathlib.PureWindowsPath(cell)
     if not path.anchor:
-      return self._inside(path.as_posix())
+      return self._local(path.as_posix())
     names = path.parts[1:]
     if '..' in names:
       return ''
     for start in range(len(names)):
-      found = self._inside('/'.join(names[start:]))
+      found = self._local('/'.join(names[start:]))
       if found and os.path.exists(found):
         return found
     raise ValueError(
-      f'path {cell}: an absolute path of Windows, and no end of it is a file '
+      f'path {cell}: an absolute Windows path, and no suffix of it is a file '
       f'under {self._root}; make the paths relative to that folder'
     )
 
-  def _inside(self, name: str) -> str:
-    """Returns the real path of a file under the root; '' where it leads out.
+  def _local(self, name: str) -> str:
+    """Returns the real path of a file under the root; '' if it leads out.
 
     Args:
-      name: a path with slashes, whose Unicode form may be another than that on
-        the disk.
+      name: a path with slashes, whose Unicode form may differ from that on the
+        disk.
     """
     path = _resolved(self._folder / name)
     if not path.is_relative_to(self._folder):
@@ -192,15 +193,15 @@ class _Places:
     return str(found) if found.is_relative_to(self._folder) else ''
 
   def _name_on_disk(self, folder: str, name: str) -> str:
-    """Returns what a folder calls a name that it has in another Unicode form.
+    """Returns the spelling of a name in a folder, if only its form differs.
 
-    Disks of macOS and archives made there have accents as characters of their
-    own (NFD), spreadsheets write them with the letter (NFC).
+    Disks of macOS and archives made there store accents as separate characters
+    (NFD), spreadsheets write them combined with the letter (NFC).
     """
     if folder not in self._names:
       try:
         names = sorted(os.listdir(folder))
-      except OSError:  # whoever opens the file reports the reason
+      except OSError:  # the code that opens the file reports the reason
         names = []
       self._names[folder] = {_nfc(x): x for x in names}
     return self._names[folder].get(_nfc(name), name)

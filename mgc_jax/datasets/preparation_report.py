@@ -1,4 +1,4 @@
-"""Reports tracks per genre and split, hours, and skipped tracks."""
+"""Reports tracks per genre and split, hours of audio, and skipped tracks."""
 
 import collections
 
@@ -12,13 +12,14 @@ from mgc_jax.system.tables import table
 
 
 def genre_counts(index: ExcerptIndex, splits: Splits) -> dict[str, np.ndarray]:
-  """Returns i64[C] tracks of each genre, by split.
+  """Returns i64[C], the number of tracks of each genre, for each split.
 
-  Under the window protocol a track counts in every split it has windows on.
+  Under the window protocol a track counts in every split that has windows of
+  it.
 
   Args:
-    index: of the excerpts.
-    splits: of the index.
+    index: describes the excerpts.
+    splits: the split of each excerpt in the index.
   """
   counts = {}
   for split, examples in splits.examples.items():
@@ -29,11 +30,11 @@ def genre_counts(index: ExcerptIndex, splits: Splits) -> dict[str, np.ndarray]:
 
 
 def preparation_report(prepared: Prepared, splits: Splits) -> str:
-  """Returns the table of genres and splits, hours, and what was left out.
+  """Returns the table of genres and splits, hours, and skipped tracks.
 
   Args:
-    prepared: the records.
-    splits: of the records.
+    prepared: the records of a source.
+    splits: the split of each excerpt in the records.
   """
   index, counts = prepared.index, genre_counts(prepared.index, splits)
   hours = np.zeros(len(index.genres))
@@ -50,12 +51,12 @@ def preparation_report(prepared: Prepared, splits: Splits) -> str:
     *table(['genre', *SPLITS, 'hours'], rows),
   ]
   reasons = collections.Counter(
-    row['reason'].partition(':')[0] for row in prepared.left_out
+    row['reason'].partition(':')[0] for row in prepared.skipped
   )
   summary = ', '.join(f'{n} {why}' for why, n in reasons.most_common())
   summary = f' ({summary})' if summary else ''
-  lines.append(f'Left out: {len(prepared.left_out)} tracks{summary}')
-  lines += [f'  {row["path"]}: {row["reason"]}' for row in prepared.left_out]
+  lines.append(f'Skipped: {len(prepared.skipped)} tracks{summary}')
+  lines += [f'  {row["path"]}: {row["reason"]}' for row in prepared.skipped]
   if prepared.damaged:
-    lines.append(f'Damaged, and used in part: {len(prepared.damaged)} tracks')
+    lines.append(f'Damaged and used in part: {len(prepared.damaged)} tracks')
   return '\n'.join(lines)

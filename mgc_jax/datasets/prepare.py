@@ -1,10 +1,10 @@
-"""Prepares a source: audio to TFRecords, and a report.
+"""Prepares a source: writes its audio to TFRecords and prints a report.
 
 Example:
   python -m mgc_jax.datasets.prepare --config=configs/crnn.py \
     --config.data.source=folder --config.data.root=/music
 
-On many machines, by Apache Beam (launch/prepare_beam.sh):
+On many machines, with Apache Beam (launch/prepare_beam.sh):
   python -m mgc_jax.datasets.prepare --config=configs/crnn.py \
     --config.data.source=fma --config.data.root=/nfs/fma \
     --config.data.prepared_dir=/nfs/records \
@@ -30,37 +30,37 @@ from mgc_jax.system import command_line
 from mgc_jax.system.errors import ConfigError, DataError, RemoteError
 from mgc_jax.system.lock import exclusive
 
-# By name: run as a command, this module's own is __main__.
+# By name, because `__name__` is __main__ if this module runs as a command.
 _logger = logging.getLogger('mgc_jax.datasets.prepare')
 
-_MAX_LOST_FRACTION = 0.1
-_MAX_NAMED = 50  # tracks left out, on the screen; the file has all
+_MAX_SKIPPED_FRACTION = 0.1
+_MAX_NAMED = 50  # skipped tracks in the log; the file lists all of them
 
 
 def prepare(config: ConfigDict, beam_options: str | None = None) -> Prepared:
-  """Prepares what is missing and opens the records of a source.
+  """Opens the records of a source, and prepares them first if necessary.
 
   Args:
     config: a valid configuration; `data` and `features` say what to prepare.
-    beam_options: `name=value,...` of Apache Beam's pipeline, which then
-      prepares instead of this machine's processes.
+    beam_options: Apache Beam's pipeline options, `name=value,...`; None to
+      prepare with processes of this machine.
 
   Returns:
-    The records; made now, or found under the same fingerprint.
+    The records, either written now or found under the same fingerprint.
 
   Raises:
-    ConfigError: the source needs a field that is unset, records cannot go to
-      `data.prepared_dir`, or Apache Beam is missing.
-    DataError: the source is wrong, or has fewer than two genres (unless
-      `config.data.genres` is set), or over 10 % of its tracks or all of a
-      genre could not be read (unless `config.data.allow_missing`).
+    ConfigError: the source needs a field that is unset, records cannot be
+      written to `data.prepared_dir`, or Apache Beam is not installed.
+    DataError: the source is invalid or has fewer than two genres (unless
+      `config.data.genres` is set), or more than 10 % of its tracks or all
+      tracks of a genre could not be read (unless `config.data.allow_missing`).
   """
   tracks = list_tracks(config.data)
   require_two_genres(tracks, config.data)
   if config.data.source == 'synthetic':
     _logger.warning(
-      'Data: the embedded SYNTHETIC corpus, made-up music; its score says '
-      'nothing of real music. Name real data with --config.data.source=folder '
+      'Data: the embedded SYNTHETIC corpus, generated music; its score says '
+      'nothing about real music. For real data use --config.data.source=folder '
       '--config.data.root=DIR (DIR/<genre>/<track>), or '
       '--config.data.source=manifest --config.data.manifest=CSV.'
     )
@@ -70,36 +70,36 @@ def prepare(config: ConfigDict, beam_options: str | None = None) -> Prepared:
 def prepare_tracks(
   tracks: list[Track], config: ConfigDict, beam_options: str | None = None
 ) -> Prepared:
-  """Prepares what is missing and opens the records of some tracks.
+  """Opens the records of given tracks, and prepares them first if necessary.
 
   Args:
-    tracks: with unique `track_id`.
-    config: as `prepare` takes it; `data.source` names the records only.
-    beam_options: as `prepare` takes them.
+    tracks: the tracks to prepare, with unique `track_id`.
+    config: as in `prepare`; `data.source` only names the records.
+    beam_options: as in `prepare`.
 
   Raises:
-    ConfigError: records cannot go to `data.prepared_dir`, or Apache Beam is
-      missing.
-    DataError: as `prepare` does.
+    ConfigError: records cannot be written to `data.prepared_dir`, or Apache
+      Beam is not installed.
+    DataError: as in `prepare`.
   """
   directory = _records(tracks, config, beam_options)
   try:
     index = excerpt_index.read(directory)
-    left_out = _read_reasons(directory / excerpt_index.LEFT_OUT_FILE)
+    skipped = _read_reasons(directory / excerpt_index.SKIPPED_FILE)
     damaged = _read_reasons(directory / excerpt_index.DAMAGED_FILE)
   except (OSError, LookupError, ValueError) as error:
     raise DataError(
       f'{directory}: damaged ({error}); delete this folder'
     ) from error
-  _name('left out', left_out, directory / excerpt_index.LEFT_OUT_FILE)
-  _name('damaged', damaged, directory / excerpt_index.DAMAGED_FILE)
+  _log_reasons('skipped', skipped, directory / excerpt_index.SKIPPED_FILE)
+  _log_reasons('damaged', damaged, directory / excerpt_index.DAMAGED_FILE)
   prepared = Prepared(
     index,
     {track.track_id: track for track in tracks},
-    left_out,
+    skipped,
     damaged,
   )
-  _refuse_loss(prepared, config.data.allow_missing)
+  _check_skipped(prepared, config.data.allow_missing)
   return prepared
 
 
@@ -108,12 +108,14 @@ def _read_reasons(path: epath.Path) -> list[dict[str, str]]:
   return list(csv.DictReader(io.StringIO(text, newline='')))
 
 
-def _name(what: str, rows: list[dict[str, str]], path: epath.Path) -> None:
+def _log_reasons(
+  what: str, rows: list[dict[str, str]], path: epath.Path
+) -> None:
   for row in rows[:_MAX_NAMED]:
     _logger.warning('%s: %s: %s', what, row['path'], row['reason'])
   if len(rows) > _MAX_NAMED:
     _logger.warning(
-      '%s: %d more, named in %s', what, len(rows) - _MAX_NAMED, path
+      '%s: %d more, listed in %s', what, len(rows) - _MAX_NAMED, path
     )
 
 
@@ -131,11 +133,11 @@ def _records(
   directory = root / builder.NAME / fingerprint / builder.VERSION
   _logger.info('records: %s', directory)
   try:
-    if _is_whole(directory):
+    if _is_complete(directory):
       return directory
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with _alone_in(directory.parent):
-      if not _is_whole(directory):
+    with _locked(directory.parent):
+      if not _is_complete(directory):
         _write_records(tracks, config, directory, beam_options)
   except RemoteError as error:
     raise DataError(f'{error}; run this again') from error
@@ -146,29 +148,29 @@ def _records(
       raise
     reason = getattr(cause, 'message', cause)
     raise DataError(
-      f'{root}: cannot write records: {reason}; make room, or name another '
-      'folder by --config.data.prepared_dir'
+      f'{root}: cannot write records: {reason}; free some space, or choose '
+      'another folder with --config.data.prepared_dir'
     ) from error
   return directory
 
 
-def _is_whole(directory: epath.Path) -> bool:
-  """Returns whether records are there, from the first to the last.
+def _is_complete(directory: epath.Path) -> bool:
+  """Returns whether all records were written.
 
-  A folder on a disk is renamed at once; in a bucket file after file, the
-  digests of the index among them.
+  On a disk the folder appears atomically. In a bucket its files are renamed one
+  by one; `excerpt_index.read` verifies their digests.
   """
   return (directory / excerpt_index.SUMS_FILE).exists()
 
 
-def _alone_in(folder: epath.Path) -> contextlib.AbstractContextManager:
-  """Holds a folder; one in a bucket nobody can hold."""
+def _locked(folder: epath.Path) -> contextlib.AbstractContextManager:
+  """Locks a folder, unless it is in a bucket, which has no locks."""
   if is_remote(str(folder)):
     return contextlib.nullcontext()
-  return exclusive(folder / '.lock', _say_that_it_waits)
+  return exclusive(folder / '.lock', _log_waiting)
 
 
-def _say_that_it_waits() -> None:
+def _log_waiting() -> None:
   _logger.info('another process prepares these records; waiting for it')
 
 
@@ -178,29 +180,27 @@ def _write_records(
   directory: epath.Path,
   beam_options: str | None,
 ) -> None:
-  """Writes a folder of records; it appears whole, or not at all."""
+  """Writes a folder of records, which appears atomically on a disk."""
   from mgc_jax.datasets import builder
 
-  # On a disk nobody else writes here, so what is not whole will never be.
-  held = not is_remote(str(directory))
-  for left in directory.parent.glob('incomplete*') if held else ():
-    _logger.info('%s: left by a process that was killed; deleted', left)
-    left.rmtree()
+  # With the lock nobody else writes here, so incomplete folders are stale.
+  is_locked = not is_remote(str(directory))
+  for stale in directory.parent.glob('incomplete*') if is_locked else ():
+    _logger.info('%s: left by a process that was killed; deleted', stale)
+    stale.rmtree()
   genres = sorted({track.genre for track in tracks})
   _logger.info('preparing %d tracks', len(tracks))
   # <root>/<name>/<fingerprint>/<version>
   root, fingerprint = directory.parents[2], directory.parent.name
-  kind, how = builder.MgcWindows, None
+  builder_class, download_config = builder.MgcWindows, None
   if beam_options is not None:
     beam_builder = _beam_builder()
-    kind, how = (
-      beam_builder.BeamMgcWindows,
-      beam_builder.download_config(beam_options),
-    )
-  made = kind(tracks, genres, config, fingerprint, root)
-  # TFDS prints that it downloads, which it does not.
+    builder_class = beam_builder.BeamMgcWindows
+    download_config = beam_builder.download_config(beam_options)
+  writer = builder_class(tracks, genres, config, fingerprint, root)
+  # TFDS prints that it downloads, which is not the case.
   with contextlib.redirect_stdout(io.StringIO()):
-    made.download_and_prepare(download_config=how)
+    writer.download_and_prepare(download_config=download_config)
 
 
 def _beam_builder() -> types.ModuleType:
@@ -215,23 +215,26 @@ def _beam_builder() -> types.ModuleType:
   return beam_builder
 
 
-def _refuse_loss(prepared: Prepared, allow_missing: bool) -> None:
-  lost, tracks = prepared.left_out, prepared.tracks.values()
+def _check_skipped(prepared: Prepared, allow_missing: bool) -> None:
+  """Raises a `DataError` if too many tracks were skipped."""
+  skipped, tracks = prepared.skipped, prepared.tracks.values()
   present = {prepared.index.genres[i] for i in set(prepared.index.label)}
-  gone = sorted({track.genre for track in tracks} - present)
-  if gone:
-    problem = f'no track of {", ".join(gone)} could be read'
-  elif len(lost) > _MAX_LOST_FRACTION * len(tracks):
-    problem = f'{len(lost)} of {len(tracks)} tracks could not be read'
+  missing = sorted({track.genre for track in tracks} - present)
+  if missing:
+    problem = f'no track of {", ".join(missing)} could be read'
+  elif len(skipped) > _MAX_SKIPPED_FRACTION * len(tracks):
+    problem = f'{len(skipped)} of {len(tracks)} tracks could not be read'
   else:
     return
   if not allow_missing:
-    path = prepared.index.directory / excerpt_index.LEFT_OUT_FILE
+    path = prepared.index.directory / excerpt_index.SKIPPED_FILE
     raise DataError(
-      f'{problem}; each is named in {path}. Mend them, or go on '
-      'without them by --config.data.allow_missing'
+      f'{problem}; {path} lists them with reasons. Fix them, or continue '
+      'without them with --config.data.allow_missing'
     )
-  _logger.warning('%s; going on, as config.data.allow_missing says', problem)
+  _logger.warning(
+    '%s; continuing, as config.data.allow_missing is set', problem
+  )
 
 
 def main() -> None:

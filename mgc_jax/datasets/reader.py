@@ -1,8 +1,8 @@
-"""TFRecords to numpy batches, in an order that is ours, through tf.data.
+"""Reads TFRecords into numpy batches in a given order, with tf.data.
 
-The order of an epoch is a function of (seed, epoch) made in numpy; records
-are read at the offsets that the index gives, so no shuffle buffer is needed
-and any point of an epoch can be reached without reading what is before it.
+The order of an epoch is a function of (seed, epoch) computed in numpy. Records
+are read at the offsets in the index, so no shuffle buffer is needed and an
+epoch can start at any point without reading what precedes it.
 """
 
 import functools
@@ -18,7 +18,7 @@ from mgc_jax.datasets.splits import Examples
 from mgc_jax.datasets.without_keras import tf
 from mgc_jax.system.errors import DataError
 
-# JAX has the accelerators; TensorFlow would take their memory.
+# Reserve the accelerators for JAX; TensorFlow would take their memory.
 tf.config.set_visible_devices([], 'GPU')
 
 Batch = dict[str, np.ndarray]
@@ -28,10 +28,10 @@ class Reader:
   """Reads examples of an index in any order."""
 
   def __init__(self, index: ExcerptIndex):
-    """Opens the records.
+    """Creates a reader.
 
     Args:
-      index: of the records.
+      index: describes the records and where they are stored.
     """
     self.index = index
     num_bands = index.band_sums.shape[-1]
@@ -45,21 +45,22 @@ class Reader:
     genre_weights: np.ndarray | None = None,
     part: tuple[int, int] = (0, 1),
   ) -> Iterator[Batch]:
-    """Yields batches of one shape.
+    """Yields batches of the same shape.
 
     Args:
-      examples: of the index.
-      order: i64[n] into the examples.
-      batch_size: of all parts together; the last batch is padded with copies
-        where it is short.
-      genre_weights: f32[C], the weight of an example by its genre; ones.
-      part: (i, n): only the i-th of n equal parts of each batch is read and
-        yielded, B rows.
+      examples: the examples of one or several splits.
+      order: i64[n], indices into the examples.
+      batch_size: the size of a batch, all its parts together; the last batch
+        is padded with copies.
+      genre_weights: f32[C], the weight of an example by its genre; by default
+        ones.
+      part: (i, n) to read and yield only the i-th of n equal parts of each
+        batch, B rows.
 
     Yields:
-      `frames` f16[B, N, F] (zeros behind an example's end; N is that of the
-      longest of all examples), `num_frames` i32[B], `label` i32[B], `weight`
-      f32[B] (0 for padding).
+      `frames` f16[B, N, F] (padded with zeros to the length N of the longest
+      example), `num_frames` i32[B], `label` i32[B], `weight` f32[B] (0 for
+      padding).
 
     Raises:
       DataError: a record is damaged; names its file.
@@ -103,12 +104,12 @@ class Reader:
     length: tf.Tensor,
     size: int,
   ) -> tf.Tensor:
-    """Returns f16[size, F], an example's frames and zeros behind them."""
-    # The one reader of TensorFlow that starts at an offset; checks the sums.
+    """Returns f16[size, F], an example's frames, padded with zeros."""
+    # TensorFlow's only reader that starts at an offset; it verifies checksums.
     records = tf.raw_ops.TFRecordDatasetV2(
       filenames=tf.expand_dims(path, 0),
       compression_type='',
-      buffer_size=1 << 18,  # bytes; a record is about as long
+      buffer_size=1 << 18,  # bytes, about the size of a record
       byte_offsets=tf.expand_dims(offset, 0),
     )
     record = tf.raw_ops.DatasetToSingleElement(
@@ -125,7 +126,7 @@ class Reader:
     windows = example['windows']
     frames = tf.reshape(windows, [-1, windows.shape[-1]])
     frames = frames[start : start + length]
-    missing: Any = size - tf.shape(frames)[0]  # taken like an int
+    missing: Any = size - tf.shape(frames)[0]  # a tensor, usable like an int
     frames = tf.pad(frames, [[0, missing], [0, 0]])
     return tf.ensure_shape(frames, [size, windows.shape[-1]])
 
@@ -135,8 +136,8 @@ class Reader:
     except tf.errors.OpError as error:
       raise DataError(
         f'{self._damaged() or self.index.directory}: a record is damaged '
-        f'({error.message}); delete {self.index.directory} and run again to '
-        'prepare it anew'
+        f'({error.message}); delete {self.index.directory} and run this again '
+        'to prepare it again'
       ) from error
 
   def _damaged(self) -> pathlib.Path | None:

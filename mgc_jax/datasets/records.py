@@ -1,4 +1,4 @@
-"""The records of a source, where they lie, and what they depend on."""
+"""The records of a source: their folder and their fingerprint."""
 
 import dataclasses
 import hashlib
@@ -19,24 +19,31 @@ from mgc_jax.system.user_dirs import user_cache_dir
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-  """The records of a source, and what could not become one."""
+  """The records of a source, and the tracks that could not be read.
+
+  Attributes:
+    index: describes the records.
+    tracks: all tracks of the source, by track_id.
+    skipped: tracks without a record: track_id, genre, path, reason.
+    damaged: tracks that were read in part, with the same keys.
+  """
 
   index: ExcerptIndex
-  tracks: dict[str, Track]  # of the source, by track_id
-  left_out: list[dict[str, str]]  # track_id, genre, path, reason
-  damaged: list[dict[str, str]]  # the same of tracks of which a part was read
+  tracks: dict[str, Track]
+  skipped: list[dict[str, str]]
+  damaged: list[dict[str, str]]
 
 
 def records_dir(config: ConfigDict) -> epath.Path:
-  """Returns the folder under which records lie, absolute or `gs://`.
+  """Returns the folder for records, an absolute path or `gs://...`.
 
   Raises:
-    ConfigError: it is of another kind.
+    ConfigError: it is in another kind of bucket.
   """
   named = config.data.prepared_dir
   if (named or '').startswith('s3://'):
     raise ConfigError(
-      f'config.data.prepared_dir={named}: records go to a disk or to gs://'
+      f'config.data.prepared_dir={named}: must be a local folder or gs://...'
     )
   if is_remote(named or ''):
     return epath.Path(named)
@@ -46,14 +53,14 @@ def records_dir(config: ConfigDict) -> epath.Path:
 
 
 def source_fingerprint(tracks: list[Track], config: ConfigDict) -> str:
-  """Names the records by all that they depend on.
+  """Returns a name for records, which depends on everything that affects them.
 
-  Splits are not part of it: another split needs no decoding.
+  Splits do not, so another split needs no decoding.
 
   Args:
-    tracks: of the source.
-    config: `features`, `data.min_duration_s` and `data.on_damage` are part of
-      it.
+    tracks: the tracks of the source.
+    config: the fingerprint depends on `features`, `data.min_duration_s` and
+      `data.on_damage`.
 
   Returns:
     `<source>-<16 hexadecimal digits>`.
@@ -64,7 +71,7 @@ def source_fingerprint(tracks: list[Track], config: ConfigDict) -> str:
   settings['min_duration_s'] = config.data.min_duration_s
   settings['on_damage'] = config.data.on_damage
   digest.update(json.dumps(settings, sort_keys=True).encode())
-  # With ffmpeg more files are read, and some of them to a later end.
+  # With ffmpeg more files can be read, and some of them further.
   if any(_is_audio(track.path) for track in tracks):
     digest.update(str(shutil.which('ffmpeg') is not None).encode())
   for track in tracks:
@@ -79,7 +86,7 @@ def _is_audio(path: str) -> bool:
 
 
 def _file_state(path: str) -> tuple[int, ...]:
-  """Returns size and times of change; nothing where there is no such file."""
+  """Returns the size and modification times of a file; () if it is missing."""
   try:
     state = os.stat(path)
   except (OSError, ValueError):

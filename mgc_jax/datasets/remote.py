@@ -1,4 +1,4 @@
-"""Tracks that are not on this machine: `gs://`, `s3://`, through fsspec."""
+"""Access to tracks in buckets (`gs://`, `s3://`), through fsspec."""
 
 import contextlib
 import os
@@ -15,20 +15,20 @@ from mgc_jax.system.errors import RemoteError
 
 _TRIES = 3
 _PAUSE_S = 1.0  # before the second try, twice that before the third
-# What a server says of an object that changes with its content.
+# The metadata of an object that changes with its content.
 _STATE = ('size', 'ETag', 'etag', 'md5Hash', 'generation', 'LastModified')
 
 
 @contextlib.contextmanager
 def local_copy(path: str) -> Iterator[str]:
-  """Yields the path of a file on this disk: itself, or a copy for a while.
+  """Yields a local path: that of a local file, or of a temporary copy.
 
   Args:
-    path: local, or remote; the ending of its name is kept. There may be no such
-      file: the copy is then missing, too.
+    path: a local or remote file. A copy has the same name, and does not exist
+      if the file does not.
 
   Raises:
-    RemoteError: it cannot be fetched, after some tries.
+    RemoteError: several attempts to fetch the file failed.
   """
   if not is_remote(path):
     yield path
@@ -43,7 +43,7 @@ def local_copy(path: str) -> Iterator[str]:
         break
       except FileNotFoundError:
         break
-      except Exception as error:  # of whatever library reads such paths
+      except Exception as error:  # fsspec's backends raise errors of any type
         if i == _TRIES - 1:
           raise RemoteError(f'{path}: cannot be fetched: {error}') from error
         time.sleep(_PAUSE_S * 2**i)
@@ -51,13 +51,13 @@ def local_copy(path: str) -> Iterator[str]:
 
 
 def remote_states(paths: list[str]) -> dict[str, tuple]:
-  """Returns what tells a remote file from what it was before.
+  """Returns the metadata that shows whether a remote file has changed.
 
   Args:
-    paths: remote or not; those that are not are left out.
+    paths: files, of which local ones are ignored.
 
   Raises:
-    RemoteError: they cannot be listed.
+    RemoteError: the files cannot be listed.
   """
   remote = [path for path in paths if is_remote(path)]
   if not remote:
@@ -67,7 +67,7 @@ def remote_states(paths: list[str]) -> dict[str, tuple]:
   root = f'{scheme}://{folder}'
   try:
     found = _files(root).find(root, detail=True)
-  except Exception as error:  # likewise
+  except Exception as error:  # fsspec's backends raise errors of any type
     raise RemoteError(f'{root}: cannot be listed: {error}') from error
   return {
     f'{scheme}://{path.removeprefix(f"{scheme}://")}': tuple(
@@ -77,7 +77,7 @@ def remote_states(paths: list[str]) -> dict[str, tuple]:
   }
 
 
-def _files(path: str) -> Any:  # fsspec.AbstractFileSystem, which has no types
+def _files(path: str) -> Any:  # fsspec.AbstractFileSystem, which is untyped
   try:
     return fsspec.filesystem(path.partition('://')[0])
   except ImportError as error:

@@ -1,4 +1,4 @@
-"""A split as a file that people can read, beside the records."""
+"""Writes a split as a CSV beside the records."""
 
 import csv
 import io
@@ -15,12 +15,14 @@ _logger = logging.getLogger(__name__)
 
 
 def write_split(splits: Splits, index: ExcerptIndex, data: ConfigDict) -> None:
-  """Writes a CSV beside the records, for people; where it can.
+  """Writes a CSV with the split of each excerpt, for users to read.
+
+  If it cannot be written, this logs a warning.
 
   Args:
-    splits: of the index.
-    index: of the records; the file has its excerpts with their splits.
-    data: `config.data`, which names the file.
+    splits: the examples of each split.
+    index: describes the excerpts; the CSV is written to its folder.
+    data: `config.data`, which determines the name of the file.
   """
   name = f'split-{splits.protocol}-seed{data.split_seed}'
   if data.num_folds:

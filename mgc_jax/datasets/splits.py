@@ -1,7 +1,8 @@
-"""Divides excerpts into train, valid and test, by a protocol that says how.
+"""Divides excerpts into train, valid and test, by a configurable protocol.
 
-A split is made from the index, a given or published one from the source's
-tracks, deterministic in `config.data`: another protocol decodes nothing.
+Splits are computed from the index, given and published ones from the tracks of
+the source. They are deterministic in `config.data`, and changing the protocol
+decodes nothing.
 """
 
 import dataclasses
@@ -23,15 +24,15 @@ _logger = logging.getLogger(__name__)
 
 _ADVICE = (
   '. Add tracks by other artists, or set config.data.protocol=track, which '
-  'overestimates the accuracy on artists that the model has not heard'
+  'overestimates the accuracy on artists that are not in the training data'
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-  """The examples of one split: whole excerpts, or windows."""
+  """The examples of one split, which are whole excerpts or windows."""
 
-  rows: np.ndarray  # i64[n] into the index
+  rows: np.ndarray  # i64[n], rows of the index
   starts: np.ndarray  # i64[n], first frame of the example in its excerpt
   num_frames: np.ndarray  # i64[n]
 
@@ -40,7 +41,7 @@ class Examples:
     return len(self.rows)
 
   def take(self, chosen: np.ndarray) -> 'Examples':
-    """Returns some of them, by bool[n] or by their numbers."""
+    """Returns a subset, selected by a bool[n] mask or by indices."""
     return Examples(
       self.rows[chosen], self.starts[chosen], self.num_frames[chosen]
     )
@@ -51,29 +52,30 @@ class Splits:
   """The examples of each split; a split may be empty."""
 
   protocol: str
-  examples: dict[str, Examples]  # by train, valid, test
+  examples: dict[str, Examples]  # keys: train, valid, test
 
   def eval_examples(self, eval_split: str | None) -> tuple[str, Examples]:
-    """Returns the name and examples of the evaluated splits, pooled.
+    """Returns the names and the combined examples of the evaluated splits.
 
     Args:
-      eval_split: `config.data.eval_split`, validated.
+      eval_split: `config.data.eval_split`, validated: one or several splits,
+        or None for test if it has examples, otherwise valid.
 
     Raises:
       DataError: there is nothing to evaluate.
     """
     if not eval_split:
       eval_split = 'test' if len(self.examples['test']) else 'valid'
-    pooled = [self.examples[name] for name in eval_split.split(',')]
-    if not sum(map(len, pooled)):
+    chosen = [self.examples[name] for name in eval_split.split(',')]
+    if not sum(map(len, chosen)):
       raise DataError(
-        f'config.data.eval_split={eval_split}: no track there; present: '
+        f'config.data.eval_split={eval_split}: has no tracks; present: '
         + ', '.join(f'{k} {len(v)}' for k, v in self.examples.items())
         + self._advice()
       )
     fields = [f.name for f in dataclasses.fields(Examples)]
     return eval_split, Examples(
-      *(np.concatenate([getattr(e, f) for e in pooled]) for f in fields)
+      *(np.concatenate([getattr(e, f) for e in chosen]) for f in fields)
     )
 
   def _advice(self) -> str:
@@ -106,20 +108,20 @@ def make_splits(prepared: Prepared, config: ConfigDict) -> Splits:
     The splits, checked for leaks.
 
   Raises:
-    ConfigError: the protocol does not fit the source, or more folds were
-      asked for than there are groups.
-    DataError: splits share what they must not, or audio stands under two
-      genres; `config.data.on_leak` says what else is done.
+    ConfigError: the protocol does not fit the source, or there are more folds
+      than groups.
+    DataError: the splits leak, or some audio has two genres, and
+      `config.data.on_leak` is `stop`.
   """
   index, data = prepared.index, config.data
   given = np.array([prepared.tracks[t].split for t in index.track_id])
   protocol = data.protocol or _default_protocol(given, data)
-  # Of published lists each has the name of the protocol that it follows.
+  # Each published list has the name of its protocol.
   published = protocol in PUBLISHED.get(data.source, ()) and not data.num_folds
   if data.source == 'gtma' and data.num_folds and protocol == 'artist':
     raise ConfigError(
-      f'config.data.num_folds={data.num_folds}: the artists of FMA are not in '
-      "gtma's list, so folds of it would share them; set it to 0"
+      f"config.data.num_folds={data.num_folds}: gtma's list lacks the artists "
+      'of FMA, so its folds would share artists; set it to 0'
     )
   if protocol == 'window':
     splits = _window_split(prepared, data, config.windows, published)
@@ -128,7 +130,7 @@ def make_splits(prepared: Prepared, config: ConfigDict) -> Splits:
       split = given
       unused = len(set(index.track_id[given == '']))
       if unused:
-        _logger.warning('%d tracks have no split; they are not used', unused)
+        _logger.warning('%d tracks have no split and are not used', unused)
       if not (given != '').any():
         raise ConfigError(
           'config.data.protocol=given: the source gives no splits; use artist'
@@ -159,7 +161,7 @@ def _excerpts(index: ExcerptIndex, chosen: np.ndarray) -> Examples:
 def _grouped(
   index: ExcerptIndex, protocol: str, data: ConfigDict
 ) -> np.ndarray:
-  """Returns str[n], the split of each excerpt; groups stay whole."""
+  """Returns str[n], the split of each excerpt; never divides a group."""
   keys = [index.track_id, index.sha256, leaks.replica_groups(index.track_id)]
   if protocol == 'artist':
     keys.append(index.artist)
@@ -174,7 +176,7 @@ def _grouped(
   num_unknown = len(set(index.track_id[index.artist == '']))
   if protocol == 'artist' and num_unknown:
     _logger.warning(
-      'the artist of %d tracks is unknown; each counts as an artist of its own',
+      'the artist of %d tracks is unknown; each counts as a separate artist',
       num_unknown,
     )
   _warn_of_empty_splits(split, counts, protocol, data)
@@ -184,11 +186,11 @@ def _grouped(
 def _warn_of_empty_splits(
   split: np.ndarray, counts: np.ndarray, protocol: str, data: ConfigDict
 ) -> None:
-  """Says which splits should have tracks but have none, and why.
+  """Logs which splits should have tracks but have none, and why.
 
   Args:
-    split: i64[G], of each group, into `SPLITS`.
-    counts: i64[G, C], tracks of each genre in each group.
+    split: i64[G], the split of each group, as an index into `SPLITS`.
+    counts: i64[G, C], the number of tracks by group and genre.
     protocol: artist or track.
     data: `config.data`.
   """
@@ -203,7 +205,7 @@ def _warn_of_empty_splits(
     return
   _logger.warning(
     'no tracks in %s: tracks %s stay in one split, and there are too few such '
-    'groups, %d in all and at most %d in a genre%s',
+    'groups: %d in total and at most %d in a genre%s',
     ' or '.join(empty),
     'of one artist' if protocol == 'artist' else 'with the same audio',
     len(counts),
@@ -215,7 +217,7 @@ def _warn_of_empty_splits(
 def _splits_of_groups(
   counts: np.ndarray, protocol: str, data: ConfigDict
 ) -> np.ndarray:
-  """Returns i64[G]: 0 train, 1 valid, 2 test."""
+  """Returns i64[G], the split of each group: 0 train, 1 valid, 2 test."""
   rng = np.random.default_rng([data.split_seed, 0])
   valid, test = data.valid_fraction, data.test_fraction
   if not data.num_folds:
@@ -229,7 +231,7 @@ def _splits_of_groups(
   fold = assign_groups(counts, [1 / folds] * folds, rng)
   split = np.full(len(counts), 2)
   rest = fold != data.fold
-  # Another stream per fold: the validation groups of folds are independent.
+  # A separate stream per fold makes the validation groups independent.
   rng = np.random.default_rng([data.split_seed, 1, data.fold])
   split[rest] = assign_groups(counts[rest], [1 - valid, valid], rng)
   return split
@@ -238,22 +240,22 @@ def _splits_of_groups(
 def _window_split(
   prepared: Prepared, data: ConfigDict, windows: ConfigDict, published: bool
 ) -> Splits:
-  """The seed's protocol: windows of one track fall in all splits."""
+  """The baseline's protocol, which puts windows of one track in all splits."""
   index = prepared.index
   _logger.warning(
     'LEAK: config.data.protocol=window puts overlapping windows of one track '
-    'into training and test, as the seed did. Its score is no estimate of '
-    'anything; compare it with published numbers only.'
+    'into training and test, as the baseline did. Its score does not estimate '
+    'the accuracy on other tracks; compare it with published numbers only.'
   )
   examples = _windows_of(_excerpts(index, np.full(len(index), True)), windows)
   if published:
     lists = [prepared.tracks[t].window_splits for t in index.track_id]
     numbers = examples.starts // windows.hop_frames
-    most, listed = 1 + numbers.max(), max(map(len, lists))
-    if most != listed:
+    cut, listed = 1 + numbers.max(), max(map(len, lists))
+    if cut != listed:
       raise ConfigError(
-        f'config.windows: {most} windows of a track, and the published list '
-        f'has {listed}; configs/baseline/ has the windows that it is of'
+        f'config.windows: {cut} windows per track, but the published list has '
+        f'{listed}; use the windows of configs/baseline/'
       )
     split = np.array(
       [
@@ -272,7 +274,7 @@ def _window_split(
 
 
 def _windows_of(excerpts: Examples, windows: ConfigDict) -> Examples:
-  """Returns the windows of whole excerpts, each an example: the seed's grid."""
+  """Returns each window of whole excerpts, on the baseline's grid."""
   found = [
     (row, start, min(windows.num_frames, length))
     for row, length in zip(excerpts.rows, excerpts.num_frames, strict=True)
@@ -284,7 +286,7 @@ def _windows_of(excerpts: Examples, windows: ConfigDict) -> Examples:
 
 
 def _checked(splits: Splits, index: ExcerptIndex, data: ConfigDict) -> Splits:
-  """Returns the splits without leaking tracks, or raises."""
+  """Returns the splits without leaking tracks; raises as `leaks.check` does."""
   rows = np.concatenate([np.unique(e.rows) for e in splits.examples.values()])
   split = np.concatenate(
     [np.full(len(np.unique(e.rows)), k) for k, e in splits.examples.items()]
@@ -309,5 +311,5 @@ def _checked(splits: Splits, index: ExcerptIndex, data: ConfigDict) -> Splits:
     missing = present - set(index.label[examples.rows])
     if missing and len(examples):
       genres = ', '.join(index.genres[i] for i in sorted(missing))
-      _logger.warning('no track of %s in %s', genres, name)
+      _logger.warning('no tracks of %s in %s', genres, name)
   return splits

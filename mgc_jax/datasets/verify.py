@@ -1,8 +1,8 @@
-"""Checks a copy of the music against the list of its tracks.
+"""Checks the files of a source against the list of its tracks.
 
-Every file is decoded to its end. What is missing, cannot be read, has another
-length or other bytes than it should is named, and the exit code is 1; files
-that no list names are no fault, as nothing is trained on them.
+Every file is decoded to its end. Missing and unreadable files, and those with
+an unexpected length or digest, are listed, and the exit code is 1. Additional
+files are not an error, because training does not use them.
 
 Examples:
   python -m mgc_jax.datasets.verify --config=configs/crnn.py \
@@ -35,25 +35,26 @@ from mgc_jax.system.errors import ConfigError, DataError, RemoteError
 from mgc_jax.system.printable_text import printable
 from mgc_jax.system.tables import table
 
-_TOLERANCE_S = 1.0  # clips of 30 s are a little longer or shorter
+_TOLERANCE_S = 1.0  # the length of clips of 30 s varies a little
 _BLOCK_BYTES = 1 << 20
-_MAX_EXTRA = 50  # named, of files that no list has
+_MAX_EXTRA = 50  # additional files that are listed
 _MISSING = 'no such file'
 FAULTS = ('missing', 'unreadable', 'damaged', 'other length', 'other bytes')
-# How what a source says of a track begins; else it is not to be read.
+# The kinds of `Track.problem`, by prefix; any other one is `unreadable`.
 _PROBLEMS = {'missing': 'missing', 'known to be': 'known fault'}
 _KINDS = ('whole', 'known fault', *FAULTS, 'extra')
 
 
 def check_track(track: Track, features: ConfigDict) -> tuple[str, str]:
-  """Returns what is to be said of a track's file, and why.
+  """Checks the file of a track.
 
   Args:
-    track: its `duration_s` and `digest` are compared where they are known.
-    features: `config.features`, for ready-made frames.
+    track: its `duration_s` and `digest` are compared if they are known.
+    features: `config.features`, needed for precomputed frames.
 
   Returns:
-    One of `whole`, `known fault` (never opened), or of `FAULTS`; the reason.
+    The result: `whole`, `known fault` (never opened), or one of `FAULTS`; and
+    its reason.
   """
   if track.problem:
     kinds = (
@@ -85,10 +86,10 @@ def check_track(track: Track, features: ConfigDict) -> tuple[str, str]:
 
 
 def extra_files(tracks: list[Track], data: ConfigDict) -> list[str]:
-  """Returns audio files under the folders of a source that it does not list.
+  """Returns audio files in the folders of a source that it does not list.
 
   Args:
-    tracks: of the source.
+    tracks: the tracks that the source lists.
     data: `config.data`, which names its folders.
   """
   known = {os.path.realpath(track.path) for track in tracks}
@@ -103,11 +104,11 @@ def extra_files(tracks: list[Track], data: ConfigDict) -> list[str]:
   return sorted(set(found))
 
 
-def _digest(path: str, wanted: str) -> str:
-  """Returns `<algorithm>:<hexadecimal>` of a file; '' where none is wanted."""
-  if not wanted:
+def _digest(path: str, expected: str) -> str:
+  """Returns `<algorithm>:<hexadecimal>` of a file; '' if none is expected."""
+  if not expected:
     return ''
-  algorithm = wanted.partition(':')[0]
+  algorithm = expected.partition(':')[0]
   digest = hashlib.new(algorithm, usedforsecurity=False)
   with open(path, 'rb') as file:
     while block := file.read(_BLOCK_BYTES):

@@ -1,8 +1,8 @@
 """Imports TensorFlow without Keras, which takes a third less time.
 
-TensorFlow imports Keras 3 when it is imported, unless the environment asks for
-the older package tf_keras. This module asks for it during the import only, so
-`tf.keras` still works afterwards: it reads the environment at its first use.
+TensorFlow imports Keras 3 unless the environment selects the older package
+tf_keras. This module selects it during the import only, so `tf.keras` still
+works afterwards: it reads the environment when it is first used.
 
   from mgc_jax.datasets.without_keras import tf
 """

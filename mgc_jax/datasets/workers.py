@@ -1,4 +1,4 @@
-"""One function over many tracks, by several processes, in order."""
+"""Maps a function over tracks with several processes, in order."""
 
 import concurrent.futures
 import contextlib
@@ -19,7 +19,7 @@ from mgc_jax.system.printable_text import printable
 
 _logger = logging.getLogger(__name__)
 
-_NUM_SUSPECTS = 8  # named where a process was killed
+_NUM_SUSPECTS = 8  # tracks that the message names if a process was killed
 
 
 def map_tracks(
@@ -29,34 +29,36 @@ def map_tracks(
   num_workers: int,
   title: str,
 ) -> Iterator[tuple[Track, Any]]:
-  """Yields each track with what a function returns for it, in order.
+  """Yields each track and the result of a function for it, in order.
 
   Args:
-    function: of a module, called with a track and the arguments.
-    tracks: in order.
-    arguments: the same for all.
-    num_workers: processes; 0: one per core; of one, this process. It is this
-      process, too, where Python cannot be started again.
-    title: of the bar that shows how far it is.
+    function: a picklable function, called with a track and `arguments`.
+    tracks: the tracks, in the order in which they are yielded.
+    arguments: the other arguments, the same for all tracks.
+    num_workers: the number of processes; 0 for one per core. If it is 1, or if
+      Python cannot be started again, no process is started.
+    title: the title of the progress bar.
 
   Raises:
-    DataError: a process was killed; names the tracks that it may have had.
+    DataError: a process was killed; names the tracks that may have caused it.
   """
   num_workers = num_workers or num_cores()
   if num_workers > 1 and not _can_start_python():
-    _logger.info('this user may not start %s; one process', sys.executable)
+    _logger.info(
+      'this user may not start %s; using one process', sys.executable
+    )
     num_workers = 1
   bar = tqdm(total=len(tracks), desc=title, unit='track', disable=None)
   with bar, _executor(min(num_workers, len(tracks))) as submit:
-    ahead: list[tuple[Track, Callable]] = []
+    pending: list[tuple[Track, Callable]] = []
     for track in tracks:
-      with _naming_suspects(ahead, track):
-        ahead.append((track, submit(function, track, *arguments)))
-      # A bounded queue: results wait in memory until they are taken.
-      if len(ahead) > 4 * num_workers:
-        yield _next(ahead, bar)
-    while ahead:
-      yield _next(ahead, bar)
+      with _naming_suspects(pending, track):
+        pending.append((track, submit(function, track, *arguments)))
+      # Bound the queue, because results are held in memory until they are used.
+      if len(pending) > 4 * num_workers:
+        yield _next(pending, bar)
+    while pending:
+      yield _next(pending, bar)
 
 
 def num_cores() -> int:
@@ -67,43 +69,44 @@ def num_cores() -> int:
 
 
 def _can_start_python() -> bool:
-  """Returns whether this user may start the interpreter that is running.
+  """Returns whether this user may execute the running interpreter.
 
-  A container may start it as root, from a folder that is closed to the user to
-  whom it then changes.
+  A container may start it as root, from a folder that is not accessible to the
+  user to which it then switches.
   """
   return os.access(multiprocessing.spawn.get_executable() or '', os.X_OK)
 
 
-def _next(ahead: list, bar: tqdm) -> tuple[Track, Any]:
-  with _naming_suspects(ahead):
-    outcome = ahead[0][1]()
+def _next(pending: list, bar: tqdm) -> tuple[Track, Any]:
+  """Waits for the first pending result and removes it."""
+  with _naming_suspects(pending):
+    outcome = pending[0][1]()
   bar.update()
-  return ahead.pop(0)[0], outcome
+  return pending.pop(0)[0], outcome
 
 
 @contextlib.contextmanager
-def _naming_suspects(ahead: list, *more: Track) -> Iterator[None]:
-  """Says whose decoding may have killed a process, where one was."""
+def _naming_suspects(pending: list, *more: Track) -> Iterator[None]:
+  """If a worker was killed, raises an error with the tracks it may have had."""
   try:
     yield
   except concurrent.futures.process.BrokenProcessPool as error:
-    suspects = [*(track for track, _ in ahead), *more][:_NUM_SUSPECTS]
+    suspects = [*(track for track, _ in pending), *more][:_NUM_SUSPECTS]
     named = ', '.join(printable(t.path) for t in suspects)
     raise DataError(
-      f'a process that decodes was killed, by one of: {named}; move it away, '
-      'or set --config.data.num_workers=1 to see which'
+      f'a worker process was killed while decoding one of: {named}; remove '
+      'that file, or set --config.data.num_workers=1 to see which it is'
     ) from error
 
 
 @contextlib.contextmanager
 def _executor(num_workers: int) -> Iterator[Callable]:
-  """Yields submit(function, *args), which returns a call for the result."""
+  """Yields submit(function, *args), which returns a getter of the result."""
   if num_workers <= 1:
     yield lambda function, *args: lambda: function(*args)
     return
-  # Fresh processes: a fork would copy the locks of JAX's and TF's threads.
-  # One BLAS thread each: they would only wait for one another.
+  # Spawn processes, because a fork would copy the locks of JAX's and TF's
+  # threads. One BLAS thread each, because more would compete for the cores.
   os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
   context = multiprocessing.get_context('spawn')
   pool = concurrent.futures.ProcessPoolExecutor(
@@ -116,11 +119,11 @@ def _executor(num_workers: int) -> Iterator[Callable]:
 
 
 def _end_with_parent() -> None:
-  """Ends this worker process when its parent is killed; it would wait on."""
+  """Ends this worker when its parent is killed; otherwise it would wait."""
 
   def watch() -> None:
     parent = multiprocessing.parent_process()
-    assert parent is not None  # this is no main process
+    assert parent is not None  # this is a worker process
     parent.join()
     os._exit(1)
 

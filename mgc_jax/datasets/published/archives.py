@@ -1,4 +1,4 @@
-"""Unpacks archives that may be hostile: whole or not at all, and bounded."""
+"""Unpacks untrusted archives safely: atomically and with bounded size."""
 
 import contextlib
 import errno
@@ -18,12 +18,12 @@ from mgc_jax.system.errors import DataError
 
 ENDINGS = ('.zip', '.tar.gz', '.tgz', '.tar')
 _MAX_MEMBERS = 2_000_000
-_MAX_RATIO = 50  # of bytes unpacked to packed; audio is 1.1, tables are 5
-_SMALLEST_LIMIT_BYTES = 1 << 20  # a little archive may well be all zeros
+_MAX_RATIO = 50  # unpacked to packed size; audio has 1.1, tables have 5
+_SMALLEST_LIMIT_BYTES = 1 << 20  # a small archive may well be all zeros
 _CHUNK_BYTES = 1 << 20
 _DAMAGES = (
   EOFError,
-  NotImplementedError,  # a compression that Python does not have
+  NotImplementedError,  # a compression method that Python lacks
   RuntimeError,  # encrypted
   UnicodeError,
   ValueError,
@@ -33,25 +33,27 @@ _DAMAGES = (
   zlib.error,
 )
 
-# Name, size that its header claims, whether a folder, and how to open it.
+# Name, size stated in its header, whether it is a folder, and how to open it.
 _Member = tuple[str, int, bool, Callable[[], IO[bytes]]]
 
 
 def unpacked(path: pathlib.Path) -> pathlib.Path:
-  """Returns a folder: `path` itself, or what an archive was unpacked to.
+  """Returns `path` if it is a folder, or the folder of an unpacked archive.
 
-  That is a folder beside the archive, `<name>.unpacked`, made once.
+  An archive is unpacked once, to `<name>.unpacked` beside it.
 
   Args:
-    path: of a folder, or of a zip or tar archive.
+    path: a folder, or a zip or tar archive.
 
   Raises:
-    DataError: there is neither, or the archive is damaged.
+    DataError: it is neither, or the archive is damaged.
   """
   if path.is_dir():
     return path
   if not path.is_file() or not path.name.endswith(ENDINGS):
-    raise DataError(f'{path}: no folder, and no archive ({", ".join(ENDINGS)})')
+    raise DataError(
+      f'{path}: neither a folder nor an archive ({", ".join(ENDINGS)})'
+    )
   folder = path.with_name(f'{path.name}.unpacked')
   if not folder.is_dir():
     unpack(path, folder)
@@ -61,17 +63,18 @@ def unpacked(path: pathlib.Path) -> pathlib.Path:
 def unpack(
   archive: pathlib.Path, folder: pathlib.Path, lift: bool = False
 ) -> None:
-  """Unpacks files and folders; the folder appears whole, or not at all.
+  """Unpacks an archive to a folder, which appears atomically.
 
   Args:
-    archive: zip (also zip64) or tar, compressed or not.
-    folder: to be made; it must not be there.
-    lift: whether, where all lies in one folder of the archive, `folder` is it.
+    archive: a zip (including zip64) or tar file, compressed or not.
+    folder: the folder to create; it must not exist.
+    lift: if the archive has a single top-level folder, whether `folder` gets
+      the content of that instead of containing it.
 
   Raises:
-    DataError: the archive is damaged, a member would lie outside the folder, is
-      a link or a device, or is there twice, it unpacks to far more than it may,
-      or the disk is full. What was unpacked is deleted.
+    DataError: the archive is damaged, unpacks to too many bytes, or has a
+      member that would be outside the folder, is a link or a device, or occurs
+      twice; or the disk is full. What was unpacked is deleted.
   """
   partial = folder.with_name(f'{folder.name}.partial')
   try:
@@ -86,7 +89,7 @@ def unpack(
   except OSError as error:
     if error.errno == errno.ENOSPC:
       raise DataError(
-        f'{folder}: the disk is full; make room, and run this again'
+        f'{folder}: the disk is full; free some space and run this again'
       ) from error
     raise DataError(f'{archive}: cannot be unpacked: {error}') from error
   except _DAMAGES as error:
@@ -111,45 +114,45 @@ def _unpack_into(archive: pathlib.Path, folder: pathlib.Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         continue
       if name in names or len(names) >= _MAX_MEMBERS:
-        raise DataError(f'{archive}: {name!r}: there twice, or one too many')
+        raise DataError(f'{archive}: {name!r}: a duplicate, or one too many')
       names.add(name)
-      # What the header claims, before a byte of it is written.
+      # Check the size in the header before a single byte is written.
       if written + size > limit:
         raise DataError(
-          f'{archive}: unpacks to over {limit:,} bytes, {_MAX_RATIO} times its '
-          'size; refused'
+          f'{archive}: not unpacked, as it has over {limit:,} bytes, '
+          f'{_MAX_RATIO} times its size'
         )
       path.parent.mkdir(parents=True, exist_ok=True)
       with open_member() as source, path.open('xb') as target:
         while chunk := source.read(_CHUNK_BYTES):
           written += len(chunk)
           if written > limit:
-            raise DataError(f'{archive}: {name!r}: more bytes than claimed')
+            raise DataError(f'{archive}: {name!r}: more bytes than stated')
           target.write(chunk)
           bar.update(len(chunk))
 
 
 def _safe_name(archive: pathlib.Path, name: str) -> str:
-  """Returns a member's name; refuses one that would lie elsewhere."""
+  """Returns a member's name; raises if it could be outside the folder."""
   parts = pathlib.PurePosixPath(name).parts
   if (
-    (not parts and name.rstrip('/') != '.')  # tar has its root, too
+    (not parts and name.rstrip('/') != '.')  # tar lists its root as `./`
     or name.startswith('/')
     or '..' in parts
     or '\\' in name
     or any(':' in part for part in parts[:1])
     or not name.isprintable()
   ):
-    raise DataError(f'{archive}: {name!r}: no name for a file in a folder')
+    raise DataError(f'{archive}: {name!r}: not a valid name inside a folder')
   return name
 
 
 @contextlib.contextmanager
 def _zip_members(archive: pathlib.Path) -> Iterator[Iterator[_Member]]:
   def members(file: zipfile.ZipFile) -> Iterator[_Member]:
-    """Yields files and folders; refuses what is neither."""
+    """Yields files and folders; raises for anything else."""
     for info in file.infolist():
-      mode = info.external_attr >> 16  # of Unix; 0 where there is none
+      mode = info.external_attr >> 16  # Unix mode; 0 if there is none
       if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise DataError(f'{archive}: {info.filename!r}: a link or a device')
       yield (
@@ -171,7 +174,7 @@ def _tar_members(archive: pathlib.Path) -> Iterator[Iterator[_Member]]:
     return found
 
   def members(file: tarfile.TarFile) -> Iterator[_Member]:
-    """Yields files and folders; refuses what is neither."""
+    """Yields files and folders; raises for anything else."""
     for info in file:
       if not (info.isreg() or info.isdir()):
         raise DataError(f'{archive}: {info.name!r}: a link or a device')
@@ -182,5 +185,5 @@ def _tar_members(archive: pathlib.Path) -> Iterator[Iterator[_Member]]:
         lambda info=info: opened(file, info),
       )
 
-  with tarfile.open(archive, 'r|*') as file:  # one way: nothing is read twice
+  with tarfile.open(archive, 'r|*') as file:  # a stream: nothing is read twice
     yield members(file)

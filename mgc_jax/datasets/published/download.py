@@ -1,4 +1,4 @@
-"""Downloads a file in parts that outlive an interrupt, from several mirrors."""
+"""Downloads a file from several mirrors, resuming after an interruption."""
 
 import dataclasses
 import errno
@@ -17,22 +17,23 @@ _logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 18
 _MAX_REDIRECTS = 10
-_MAX_ATTEMPTS = 4  # at one mirror, without a byte more than before
+_MAX_ATTEMPTS = 4  # at one mirror, without receiving another byte
 
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-  """A file to be had from several places."""
+  """A file that is available from several mirrors."""
 
   name: str
   mirrors: tuple[str, ...]  # URLs, in the order in which they are tried
-  algorithm: str  # of the digest: sha1, md5; '' where none is known
+  algorithm: str  # of the digest: sha1 or md5; '' if none is known
   digest: str
-  size_bytes: int  # exactly where no digest is known, else a bound; 0: unknown
+  # The exact size if no digest is known, otherwise an upper bound; 0: unknown.
+  size_bytes: int
 
 
 class _MirrorError(Exception):
-  """A mirror does not have the file, or does not go on with it."""
+  """A mirror does not have the file, or stops sending it."""
 
 
 def download(
@@ -41,23 +42,23 @@ def download(
   timeout_s: float = 30.0,
   wait_s: float = 1.0,
 ) -> pathlib.Path:
-  """Downloads a file and checks it; what is there already is not asked for.
+  """Downloads a file and verifies it, unless it exists already.
 
-  What has come lies in `<name>.partial`; the next call goes on from there.
+  An incomplete file is kept as `<name>.partial`, and the next call resumes it.
 
   Args:
-    archive: what, and from where.
-    folder: receives it.
-    timeout_s: of silence, after which a connection is given up.
-    wait_s: before the second attempt; doubled each time.
+    archive: the file to download.
+    folder: where to save it.
+    timeout_s: how long a connection may be silent before it is closed.
+    wait_s: the delay before the second attempt; it doubles with each attempt.
 
   Returns:
-    The path of the file, with the digest, or where none is known the size, that
-    it should have.
+    The path of the file. Its digest was verified, or its size if no digest is
+    known.
 
   Raises:
-    DataError: no mirror has it, all of them sent other bytes, or the disk is
-      full; says what happened at each mirror.
+    DataError: no mirror sent the expected file, or the disk is full; says what
+      happened at each mirror.
   """
   path = folder / archive.name
   if path.is_file():
@@ -71,7 +72,7 @@ def download(
       if not problem:
         partial.replace(path)
         return path
-      # Nobody can tell which of its bytes are wrong.
+      # It is not known which of its bytes are wrong.
       partial.unlink()
       reasons.append(f'{url}: {problem}')
     except _MirrorError as error:
@@ -79,16 +80,16 @@ def download(
     except OSError as error:
       if error.errno == errno.ENOSPC:
         raise DataError(
-          f'{partial}: the disk is full; make room, and run this again: it '
-          'goes on'
+          f'{partial}: the disk is full; free some space and run this again to '
+          'resume'
         ) from error
       raise DataError(f'{partial}: {error.strerror or error}') from error
     _logger.warning('%s', reasons[-1])
-  raise DataError(f'{archive.name}: not to be had. ' + '; '.join(reasons))
+  raise DataError(f'{archive.name}: download failed. ' + '; '.join(reasons))
 
 
 def _problem(archive: Archive, path: pathlib.Path) -> str:
-  """Returns what is wrong with a whole file, or ''."""
+  """Returns what is wrong with a complete file, or ''."""
   size = path.stat().st_size
   if not archive.digest:
     _logger.warning(
@@ -111,36 +112,36 @@ def _fetch(
   timeout_s: float,
   wait_s: float,
 ) -> None:
-  """Gets what is missing; goes on after interruptions that bring it further."""
-  attempts, had = 0, -1
+  """Downloads the rest of a file; retries as long as it makes progress."""
+  attempts, previous = 0, -1
   while True:
     try:
       if _get_rest(url, archive, partial, timeout_s):
         return
-      reason = 'the connection was cut'
+      reason = 'the connection was interrupted'
     except requests.RequestException as error:
       reason = f'no connection ({type(error).__name__})'
-    has = partial.stat().st_size if partial.exists() else 0
-    attempts = 1 if has > had else attempts + 1
-    had = has
+    size = partial.stat().st_size if partial.exists() else 0
+    attempts = 1 if size > previous else attempts + 1
+    previous = size
     if attempts >= _MAX_ATTEMPTS:
-      raise _MirrorError(f'{reason}, {attempts} times at byte {has:,}')
-    _logger.info('%s: %s at byte %s; trying again', url, reason, f'{has:,}')
+      raise _MirrorError(f'{reason}, {attempts} times at byte {size:,}')
+    _logger.info('%s: %s at byte %s; trying again', url, reason, f'{size:,}')
     time.sleep(wait_s * 2 ** (attempts - 1))
 
 
 def _get_rest(
   url: str, archive: Archive, partial: pathlib.Path, timeout_s: float
 ) -> bool:
-  """Asks once for what is missing; returns whether all of it came."""
-  has = partial.stat().st_size if partial.exists() else 0
-  with _open(url, has, timeout_s) as response:
-    if response.status_code == 416:  # nothing is behind what is here
-      if response.headers.get('Content-Range') == f'bytes */{has}':
+  """Requests the rest of a file once; returns whether all of it arrived."""
+  offset = partial.stat().st_size if partial.exists() else 0
+  with _open(url, offset, timeout_s) as response:
+    if response.status_code == 416:  # nothing follows what is already here
+      if response.headers.get('Content-Range') == f'bytes */{offset}':
         return True
       partial.unlink()
       return False
-    total, start = _extent(response, has)
+    total, start = _extent(response, offset)
     limit = total or archive.size_bytes
     mode = 'ab' if start else 'wb'
     bar = tqdm(
@@ -155,31 +156,31 @@ def _get_rest(
       for chunk in response.iter_content(_CHUNK_BYTES):
         start += len(chunk)
         if limit and start > limit:
-          raise _MirrorError(f'sends over {limit:,} bytes')
+          raise _MirrorError(f'sends more than {limit:,} bytes')
         file.write(chunk)
         bar.update(len(chunk))
     return not total or start == total
 
 
-def _extent(response: requests.Response, has: int) -> tuple[int, int]:
-  """Returns the size of the whole file, 0 if unknown, and where this begins."""
+def _extent(response: requests.Response, offset: int) -> tuple[int, int]:
+  """Returns the total size of the file, 0 if unknown, and the first byte."""
   if response.status_code == 206:
     unit, _, rest = response.headers.get('Content-Range', '').partition(' ')
-    place, _, total = rest.partition('/')
-    if unit != 'bytes' or not place.startswith(f'{has}-'):
-      raise _MirrorError(f'sends bytes {place}, not those from {has:,} on')
-    return (int(total) if total.isdecimal() else 0), has
-  if response.status_code == 200:  # it has no ranges: all of it again
+    found, _, total = rest.partition('/')
+    if unit != 'bytes' or not found.startswith(f'{offset}-'):
+      raise _MirrorError(f'sends bytes {found}, not from {offset:,}')
+    return (int(total) if total.isdecimal() else 0), offset
+  if response.status_code == 200:  # no support for ranges: start again
     length = response.headers.get('Content-Length', '')
     return (int(length) if length.isdecimal() else 0), 0
   raise _MirrorError(f'status {response.status_code} {response.reason}')
 
 
-def _open(url: str, has: int, timeout_s: float) -> requests.Response:
-  """Follows redirects that do not lead to a weaker scheme."""
+def _open(url: str, offset: int, timeout_s: float) -> requests.Response:
+  """Requests a file from an offset; follows redirects unless to plain HTTP."""
   headers = {'Accept-Encoding': 'identity'}
-  if has:
-    headers['Range'] = f'bytes={has}-'
+  if offset:
+    headers['Range'] = f'bytes={offset}-'
   for _ in range(_MAX_REDIRECTS):
     response = requests.get(
       url,
@@ -194,6 +195,6 @@ def _open(url: str, has: int, timeout_s: float) -> requests.Response:
     response.close()
     schemes = urlsplit(url).scheme, urlsplit(target).scheme
     if schemes[1] != 'https' and schemes != ('http', 'http'):
-      raise _MirrorError(f'leads from {schemes[0]} to {target}; refused')
+      raise _MirrorError(f'redirects from {schemes[0]} to {target}; refused')
     url = target
-  raise _MirrorError(f'over {_MAX_REDIRECTS} redirects')
+  raise _MirrorError(f'more than {_MAX_REDIRECTS} redirects')

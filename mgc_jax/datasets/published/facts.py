@@ -1,4 +1,4 @@
-"""The facts about published tracks that lie in `data/` of the repository."""
+"""Reads the facts about published tracks in `data/` of the repository."""
 
 import csv
 import functools
@@ -10,45 +10,45 @@ _FOLDER = pathlib.Path(__file__).parents[3] / 'data'
 
 
 def path(name: str) -> pathlib.Path:
-  """Returns where a file of `data/` lies."""
+  """Returns the path of a file in `data/`."""
   return _FOLDER / name
 
 
 def manifest_path(name: str) -> pathlib.Path:
-  """Returns where a published split lies.
+  """Returns the path of the manifest of a published split.
 
   Args:
-    name: without its ending, e.g. `gtma_artist`.
+    name: without its extension, e.g. `gtma_artist`.
   """
   return _FOLDER / 'manifests' / f'{name}.csv'
 
 
 @functools.cache
 def replica_groups() -> dict[str, str]:
-  """Returns GTZAN's exact replicas: `track_id` to the name of its group."""
+  """Returns the group of each of GTZAN's exact replicas, by `track_id`."""
   return _column('gtzan_replicas.csv', 'replica_group')
 
 
 @functools.cache
 def unreadable_fma() -> dict[str, str]:
-  """Returns FMA's known bad tracks: `track_id` to silent, or short."""
+  """Returns the fault of each known bad track of FMA, by `track_id`."""
   return _column('fma_unreadable.csv', 'fault')
 
 
 @functools.cache
 def gtzan_digests() -> dict[str, str]:
-  """Returns the MD5 of GTZAN's files, `.wav` edition, by `track_id`."""
+  """Returns the MD5 of each file of GTZAN's `.wav` edition, by `track_id`."""
   return _column('gtzan_digests.csv', 'md5')
 
 
 def read_facts(table: pathlib.Path) -> list[dict[str, str]]:
-  """Returns the lines of a file of this repository.
+  """Returns the rows of a CSV in this repository.
 
   Args:
-    table: its path.
+    table: the path of the CSV.
 
   Raises:
-    DataError: it is not there.
+    DataError: the file is missing.
   """
   try:
     with table.open(newline='', encoding='utf-8') as file:

@@ -1,8 +1,8 @@
-"""Fetches GTZAN or FMA: downloads, checks, unpacks.
+"""Fetches GTZAN or FMA: downloads, verifies and unpacks them.
 
-Where it was interrupted, the same command goes on; what is there is left alone.
-The archive may be deleted afterwards. Both are for research; see data/README.md
-for their terms.
+After an interruption the same command resumes; an existing folder is not
+changed. The archive may be deleted afterwards. Both sets are for research; see
+data/README.md for their terms.
 
 Examples:
   python -m mgc_jax.datasets.published.fetch gtzan --to=/data
@@ -25,14 +25,14 @@ _logger = logging.getLogger('mgc_jax.datasets.published.fetch')
 
 
 def known_sets(table: pathlib.Path) -> dict[str, list[Archive]]:
-  """Returns the sets that can be fetched; a later archive is another copy.
+  """Returns the sets that can be fetched, each with its alternative archives.
 
   Args:
-    table: CSV with set, name, url, algorithm, digest, size_bytes. Lines of one
-      set with one digest are mirrors.
+    table: a CSV with the columns set, name, url, algorithm, digest and
+      size_bytes. Rows with the same set and digest are mirrors.
 
   Raises:
-    DataError: there is no such table, or it is no such table.
+    DataError: the table is missing or invalid.
   """
   found: dict[str, list[Archive]] = {}
   try:
@@ -49,30 +49,30 @@ def known_sets(table: pathlib.Path) -> dict[str, list[Archive]]:
       )
       found[row['set']] = [a for a in copies if a not in same] + [archive]
   except (LookupError, ValueError) as error:
-    raise DataError(f'{table}: no table of archives ({error!r})') from error
+    raise DataError(f'{table}: not a table of archives ({error!r})') from error
   return found
 
 
 def fetch(copies: list[Archive], name: str, to: pathlib.Path) -> pathlib.Path:
-  """Returns the folder of a set, fetched where it is not there.
+  """Returns the folder of a set, and fetches it first if it is missing.
 
   Args:
-    copies: of the set, tried in order.
-    name: of the set, and of the folder.
-    to: the folder in which that lies, and the archive beside it.
+    copies: alternative archives of the set, tried in order.
+    name: the name of the set, and of its folder.
+    to: where the folder is created, and where the archive is saved.
 
   Raises:
-    DataError: no copy can be had, or it is damaged, or the disk is full. The
-      folder is whole, or not there.
+    DataError: no archive can be downloaded, it is damaged, or the disk is full.
+      The folder is then not created.
   """
   folder = to / name
   try:
     to.mkdir(parents=True, exist_ok=True)
-    with exclusive(to / f'.{name}.lock', _say_that_it_waits):
+    with exclusive(to / f'.{name}.lock', _log_waiting):
       if folder.is_dir():
-        _logger.info('%s: there already', folder)
+        _logger.info('%s: exists already', folder)
         return folder
-      archive = _download_one_of(copies, to)
+      archive = _download_any(copies, to)
       unpack(archive, folder, lift=True)
   except OSError as error:
     raise DataError(f'{to}: {error.strerror or error}') from error
@@ -80,7 +80,8 @@ def fetch(copies: list[Archive], name: str, to: pathlib.Path) -> pathlib.Path:
   return folder
 
 
-def _download_one_of(copies: list[Archive], to: pathlib.Path) -> pathlib.Path:
+def _download_any(copies: list[Archive], to: pathlib.Path) -> pathlib.Path:
+  """Returns the first archive that can be downloaded."""
   reasons = []
   for archive in copies:
     try:
@@ -90,8 +91,8 @@ def _download_one_of(copies: list[Archive], to: pathlib.Path) -> pathlib.Path:
   raise DataError(' '.join(reasons))
 
 
-def _say_that_it_waits() -> None:
-  _logger.info('another process fetches it; waiting')
+def _log_waiting() -> None:
+  _logger.info('another process is fetching this set; waiting')
 
 
 def main(names: list[str]) -> None:

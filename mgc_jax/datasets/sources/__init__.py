@@ -1,6 +1,6 @@
-"""Where tracks come from: one module each, all in one registry.
+"""The registry of sources, which list tracks; each one is a module.
 
-A source's `list_tracks(data)` takes `config.data` and returns `list[Track]`.
+The `list_tracks(data)` of a source maps `config.data` to a `list[Track]`.
 """
 
 import collections
@@ -32,7 +32,7 @@ SOURCES = {
   'manifest': manifest.list_tracks,
   'synthetic': synthetic.list_tracks,
 }
-# Those whose published splits are used under the protocols of their names.
+# The sources with published splits, and the protocols of these.
 PUBLISHED = {
   'gtma': ('artist', 'track', 'window'),
   'gtzan': ('artist', 'track'),
@@ -47,12 +47,12 @@ def list_tracks(data: ConfigDict) -> list[Track]:
 
   Returns:
     The tracks in the source's order. Genres that differ only in case, Unicode
-    form or white space have one spelling, that of `data.genres` if given.
+    form or white space get the same spelling, that of `data.genres` if given.
 
   Raises:
     ConfigError: there is no such source, or it needs a field that is unset.
-    DataError: the source's folder or manifest is wrong, or a genre is none
-      of `data.genres`.
+    DataError: the source's folder or manifest is invalid, or a genre is not in
+      `data.genres`.
   """
   if data.source not in SOURCES:
     raise ConfigError(
@@ -63,7 +63,7 @@ def list_tracks(data: ConfigDict) -> list[Track]:
     for name in ('root', 'gtzan_root', 'fma_root'):
       if is_remote(data[name] or ''):
         raise ConfigError(
-          f'config.data.{name}={data[name]}: remote tracks are for '
+          f'config.data.{name}={data[name]}: remote tracks require '
           'config.data.source=manifest'
         )
   tracks = SOURCES[data.source](data)
@@ -72,15 +72,15 @@ def list_tracks(data: ConfigDict) -> list[Track]:
 
 
 def require_two_genres(tracks: list[Track], data: ConfigDict) -> None:
-  """Refuses tracks that no classifier can be trained on.
+  """Checks that a classifier can be trained on the tracks.
 
   Args:
-    tracks: of the source.
-    data: `config.data`; where `genres` is set, as when a model is evaluated,
-      the tracks may be of one genre.
+    tracks: the tracks of the source.
+    data: `config.data`; if `genres` is set, as for evaluating a model, the
+      tracks may have a single genre.
 
   Raises:
-    DataError: there are fewer than two genres; names the folder that was
+    DataError: there are fewer than two genres; suggests the folder that was
       probably meant.
   """
   genres = {track.genre for track in tracks}
@@ -88,13 +88,13 @@ def require_two_genres(tracks: list[Track], data: ConfigDict) -> None:
     return
   place = data.manifest if data.source == 'manifest' else data.root
   raise DataError(
-    f'{place}: only one genre, {"".join(genres)}, and a classifier needs at '
+    f'{place}: only one genre, {"".join(genres)}, but a classifier needs at '
     f'least two{_advice(tracks, data)}'
   )
 
 
 def _advice(tracks: list[Track], data: ConfigDict) -> str:
-  """Returns what to say of a folder whose sub-folders may be no genres."""
+  """Returns advice for a folder whose sub-folders may not be genres."""
   if data.source != 'folder':
     return ''
   meant = folder.probable_root(data.root, [track.path for track in tracks])
@@ -109,8 +109,8 @@ def _check_names(tracks: list[Track]) -> None:
   for track in tracks:
     if track.track_id in seen:
       raise DataError(
-        f'{printable(track.path)}: another track is called '
-        f'{printable(track.track_id)}, too; rename one of them'
+        f'{printable(track.path)}: another track is also called '
+        f'{printable(track.track_id)}; rename one of them'
       )
     seen.add(track.track_id)
     if not all(map(is_shown, track.genre)):
@@ -121,7 +121,7 @@ def _check_names(tracks: list[Track]) -> None:
 
 
 def _with_one_spelling(tracks: list[Track], data: ConfigDict) -> list[Track]:
-  """Returns the tracks with one spelling of each genre; see `list_tracks`."""
+  """Returns the tracks with a single spelling of each genre."""
   counts = collections.Counter(track.genre for track in tracks)
   if data.genres:
     spelling = {genre: known_spelling(genre, data.genres) for genre in counts}
@@ -143,7 +143,7 @@ def _with_one_spelling(tracks: list[Track], data: ConfigDict) -> list[Track]:
 
 
 def _common_spellings(counts: collections.Counter) -> dict[str, str]:
-  """Returns the most frequent spelling of each genre; of equals the first."""
+  """Returns the most frequent spelling of each genre; the first, if tied."""
   groups: dict[str, list[str]] = collections.defaultdict(list)
   for genre in sorted(counts):
     groups[comparable(genre)].append(genre)
@@ -154,7 +154,7 @@ def _common_spellings(counts: collections.Counter) -> dict[str, str]:
     if len(group) > 1:
       _logger.warning(
         'these genres differ only in case, Unicode form or spaces, and are '
-        'taken as one, "%s": %s',
+        'treated as one, "%s": %s',
         best,
         ', '.join(f'"{genre}" ({counts[genre]} tracks)' for genre in group),
       )

@@ -19,7 +19,7 @@ from mgc_jax.system.printable_text import printable
 
 _logger = logging.getLogger(__name__)
 
-SUBSETS = ('small', 'medium', 'large', 'full')  # each has those before it
+SUBSETS = ('small', 'medium', 'large', 'full')  # each includes the previous
 _CLIP_S = 30.0  # of small, medium and large; full has whole tracks
 _SPLITS = {'training': 'train', 'validation': 'valid', 'test': 'test'}
 _COLUMNS = {
@@ -35,15 +35,15 @@ _COLUMNS = {
 
 
 def list_tracks(data: ConfigDict) -> list[Track]:
-  """Lists the tracks of a subset that have a genre, present or not.
+  """Lists the tracks of a subset that have a genre, even if files are missing.
 
   Args:
-    data: `config.data`; `root` is the folder in which `fma_metadata` and
-      `fma_<subset>` lie, or the latter with `fma_metadata` beside it.
+    data: `config.data`; `root` is a folder that contains `fma_metadata` and
+      `fma_<subset>`, or `fma_<subset>` itself with `fma_metadata` beside it.
 
   Returns:
-    Tracks with `track_id` `fma/<number>`, in order of their numbers. Known
-    silent and short ones, and those that are not there, have a `problem`.
+    Tracks with `track_id` `fma/<number>`, sorted by number. Missing tracks and
+    those that are known to be silent or short have a `problem`.
 
   Raises:
     ConfigError: `root` is unset.
@@ -78,24 +78,24 @@ def list_tracks(data: ConfigDict) -> list[Track]:
       )
     )
   if num_without_genre:
-    _logger.info('fma: %d tracks have no genre; not used', num_without_genre)
+    _logger.info('fma: %d tracks without a genre; skipped', num_without_genre)
   if not tracks:
     raise DataError(f'{data.root}: tracks.csv lists no track of {data.subset}')
   return tracks
 
 
 def _artist(row: dict[str, str]) -> str:
-  """Returns what tells artists apart: two people may have one name."""
+  """Returns a unique name of the artist, as two artists may share a name."""
   name, number = row['artist_name'], row['artist_id']
-  is_nobody = name and not known_artist(name)  # "Various Artists" has a number
-  return f'{name} ({number})' if number and not is_nobody else name
+  is_various = name and not known_artist(name)  # such names have a number too
+  return f'{name} ({number})' if number and not is_various else name
 
 
 def digests_of(folder: pathlib.Path) -> dict[str, str]:
-  """Returns the digests by file name that the archives have in `checksums`.
+  """Returns the digests in the archive's file `checksums`, by file name.
 
   Args:
-    folder: of `audio_folder`.
+    folder: what `audio_folder` returned.
   """
   try:
     text = (folder / 'checksums').read_text(encoding='utf-8')
@@ -110,19 +110,19 @@ def digests_of(folder: pathlib.Path) -> dict[str, str]:
 
 
 def _duration_s(row: dict[str, str]) -> float:
-  """Returns the length of a whole track; 0 where the table has none."""
+  """Returns the length of a whole track; 0 if the table lacks it."""
   return float(row['duration_s']) if row['duration_s'].isdecimal() else 0.0
 
 
 def audio_folder(root: str, subset: str) -> pathlib.Path:
-  """Returns the folder of `000`, `001`, ...
+  """Returns the folder that contains `000`, `001`, ...
 
   Args:
-    root: that folder, or the one it lies in.
-    subset: of `SUBSETS`; the larger ones have its tracks, too.
+    root: that folder, or its parent.
+    subset: one of `SUBSETS`; the folder of a larger one serves as well.
 
   Raises:
-    DataError: there is no such folder.
+    DataError: `root` is not a folder.
   """
   path = pathlib.Path(root).absolute()
   if not path.is_dir():
@@ -137,7 +137,7 @@ def find(folder: pathlib.Path, track_id: str) -> tuple[str, str]:
   """Returns the path of a track, and why it cannot be used or ''.
 
   Args:
-    folder: of `audio_folder`.
+    folder: what `audio_folder` returned.
     track_id: `fma/<number>`.
   """
   number = int(track_id.removeprefix('fma/'))
@@ -155,13 +155,13 @@ def _metadata_path(root: str) -> pathlib.Path:
     if (place / 'tracks.csv').is_file():
       return place / 'tracks.csv'
   raise DataError(
-    f'{root}: no fma_metadata/tracks.csv in it or beside it; fetch it by '
+    f'{root}: no fma_metadata/tracks.csv in it or beside it; fetch it with '
     'python -m mgc_jax.datasets.published.fetch fma_metadata --to=DIR'
   )
 
 
 def _rows(path: pathlib.Path) -> Iterator[tuple[int, dict[str, str]]]:
-  """Yields number and columns of each track; the header has two rows."""
+  """Yields the number and columns of each track; skips the two header rows."""
   try:
     with path.open(newline='', encoding='utf-8') as file:
       reader = csv.reader(file, strict=True)
@@ -172,7 +172,7 @@ def _rows(path: pathlib.Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise DataError(f'{path}: no column {names}; not the tracks.csv of FMA')
       places = {name: header.index(c) for name, c in _COLUMNS.items()}
       for cells in reader:
-        # The name of the first column, or an empty line.
+        # A third header row with the name of the index, or an empty line.
         if not cells or not cells[0].isdecimal():
           continue
         yield (

@@ -1,4 +1,4 @@
-"""A folder of music: `<root>/<genre>/<...>/<file>`."""
+"""Lists a folder of music, `<root>/<genre>/<...>/<file>`."""
 
 import concurrent.futures
 import logging
@@ -19,22 +19,22 @@ _logger = logging.getLogger(__name__)
 
 
 def list_tracks(data: ConfigDict) -> list[Track]:
-  """Lists the audio files of each genre's folder, sub-folders and all.
+  """Lists the audio files in the folder of each genre, searched recursively.
 
-  Links to folders are followed, also those in place of a genre's folder. The
-  artist of a track is that of the file's own tags.
+  Links to folders are followed, including links that replace the folder of a
+  genre. The artist of a track comes from the tags of its file.
 
   Args:
-    data: `config.data`; `root` is the folder of the genres' folders.
+    data: `config.data`; `root` contains one folder for each genre.
 
   Returns:
-    Tracks by path; `track_id` is `<genre>/<...>/<file>`. A link to a single
-    file outside the root has a `problem`, unless it lies in a linked folder.
+    Tracks sorted by path; `track_id` is `<genre>/<...>/<file>`. A link to a
+    file outside the root has a `problem`, unless it is inside a linked folder.
 
   Raises:
     ConfigError: `root` is unset.
-    DataError: there is no such folder, no audio file in the folders of
-      genres, or a folder that cannot be read.
+    DataError: `root` is not a folder, has no audio files in the folders of
+      genres, or a folder cannot be read.
   """
   if not data.root:
     raise ConfigError('config.data.root: unset; name the folder of genres')
@@ -50,16 +50,16 @@ def list_tracks(data: ConfigDict) -> list[Track]:
 
 
 def probable_root(root: str, paths: Sequence[str]) -> str:
-  """Returns the folder that was probably meant as the root; '' where unknown.
+  """Returns the folder that was probably meant as the root; '' if unknown.
 
   Args:
-    root: `config.data.root`, under which there is only one genre.
-    paths: of its tracks.
+    root: `config.data.root`, which seems to have only one genre.
+    paths: the paths of its tracks.
 
   Returns:
-    The folder above, where audio files lie in the root itself, as in the folder
-    of one genre. Otherwise the folder below it that holds all tracks, but in
-    several folders, as `genres_original` does in Kaggle's `Data`.
+    The parent, if the root itself contains audio files, as the folder of a
+    single genre does. Otherwise the folder below the root that contains all
+    tracks in several sub-folders, as `genres_original` does in Kaggle's `Data`.
   """
   root = os.path.abspath(root)
   with os.scandir(root) as entries:
@@ -71,21 +71,21 @@ def probable_root(root: str, paths: Sequence[str]) -> str:
 
 
 def _files_of_genres(root: pathlib.Path) -> list[pathlib.Path]:
-  """Returns the audio files in folders of the root, by path."""
+  """Returns the audio files in the folders of genres, sorted by path."""
 
-  def refuse(error: OSError) -> None:
+  def stop(error: OSError) -> None:
     raise error
 
   skipped = Skipped()
   try:
-    paths = audio_files(str(root), refuse, skipped)
+    paths = audio_files(str(root), stop, skipped)
     found = sorted(map(pathlib.Path, paths), key=lambda path: path.parts)
   except OSError as error:
     raise DataError(f'{error.filename}: {error.strerror}') from error
   music = [path for path in found if path.parent != root]
   num_loose = len(found) - len(music)
   if num_loose:
-    skipped["audio files that are in no genre's folder"] += num_loose
+    skipped['audio files outside the folders of genres'] += num_loose
   if not music:
     meant = probable_root(str(root), []) if num_loose else ''
     raise DataError(
@@ -100,31 +100,31 @@ def _files_of_genres(root: pathlib.Path) -> list[pathlib.Path]:
 def _track(
   file: pathlib.Path, root: pathlib.Path, resolved_root: pathlib.Path
 ) -> Track:
-  # Names need not be UTF-8 on disk; in records they are, and on one line.
+  # Names on disk may be any bytes; in records they are UTF-8 and on one line.
   name = os.fsencode(file.relative_to(root).as_posix())
   track_id = printable(name.decode('utf-8', 'backslashreplace'))
   folder = track_id.partition('/')[0]
   genre = folder.strip() or folder
   path = str(file.absolute())
   if _leads_out(file, resolved_root):
-    problem = f'a link out of {root}; copy the file, or link its whole folder'
+    problem = f'a link out of {root}; copy the file, or link to its folder'
     return Track(track_id, path, genre, problem=problem)
   return Track(track_id, path, genre, printable(tags.read(path)[0]))
 
 
 def _leads_out(file: pathlib.Path, root: pathlib.Path) -> bool:
-  """Returns whether a file is a link in the root to a file outside it.
+  """Returns whether a file is a link from inside the root to outside it.
 
   In a linked folder, which is outside anyway, links may lead anywhere.
 
   Args:
-    file: path of the file.
-    root: a resolved path.
+    file: the path of the file, not resolved.
+    root: the resolved path of the root.
   """
   if not file.is_symlink():
     return False
   try:
     is_in_root = file.parent.resolve().is_relative_to(root)
     return is_in_root and not file.resolve().is_relative_to(root)
-  except (OSError, RuntimeError):  # a loop of links; opening it says so
+  except (OSError, RuntimeError):  # a cycle of links; opening it will fail
     return False

@@ -1,8 +1,9 @@
-"""GTMA mended: GTZAN and FMA-medium mixed, 10 genres x 250 tracks.
+"""GTMA, corrected: GTZAN and FMA-medium mixed, 10 genres x 250 tracks.
 
-The seed's list had FMA's Instrumental tracks twice, once as electronic; here
-Electronic tracks stand in their place. Under protocol window it is the seed's
-own list, faults and all, to be compared with its published numbers only.
+The baseline's list had FMA's Instrumental tracks twice, the second time as
+electronic; here these are replaced by Electronic tracks. The window protocol
+uses the baseline's own list with its faults, only to compare with its published
+numbers.
 """
 
 from ml_collections import ConfigDict
@@ -14,20 +15,21 @@ from mgc_jax.system.errors import ConfigError
 
 
 def list_tracks(data: ConfigDict) -> list[Track]:
-  """Lists the tracks of a published split, present or not.
+  """Lists the tracks of a published split, even if files are missing.
 
   Args:
-    data: `config.data`; `gtzan_root` and `fma_root` are the users' copies, as
-      the sources gtzan and fma have them in `root`; `protocol` names the split,
-      of artist (also where unset), track and window.
+    data: `config.data`; `gtzan_root` and `fma_root` are what `root` is for the
+      sources gtzan and fma; `protocol` selects the split: artist (the default),
+      track or window.
 
   Returns:
-    Tracks with `track_id` `gtzan/<genre>.<number>` or `fma/<number>`; under
-    protocol window, where a track may have two genres, `<genre>/` before it.
+    Tracks with `track_id` `gtzan/<genre>.<number>` or `fma/<number>`, with the
+    prefix `<genre>/` under the window protocol, where a track may have two
+    genres.
 
   Raises:
     ConfigError: a root is unset.
-    DataError: there is no such folder, or no GTZAN or FMA in it.
+    DataError: a root is not a folder, or does not contain GTZAN or FMA.
   """
   for name in ('gtzan_root', 'fma_root'):
     if not data[name]:
@@ -54,9 +56,9 @@ def list_tracks(data: ConfigDict) -> list[Track]:
   for row in rows:
     windows.setdefault((row['genre'], row['track_id']), []).append(row)
   tracks = []
-  for (genre, track_id), its in windows.items():
-    its.sort(key=lambda row: int(row['window']))
-    splits = tuple(row['split'] for row in its)
+  for (genre, track_id), rows in windows.items():
+    rows.sort(key=lambda row: int(row['window']))
+    splits = tuple(row['split'] for row in rows)
     name = f'{genre}/{track_id}'
-    tracks.append(track(its[0], track_id=name, window_splits=splits))
+    tracks.append(track(rows[0], track_id=name, window_splits=splits))
   return tracks

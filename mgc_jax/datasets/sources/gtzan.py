@@ -1,7 +1,7 @@
-"""GTZAN: 10 genres x 100 clips of 30 s, the `.au` or the `.wav` edition.
+"""GTZAN: 10 genres x 100 clips of 30 s, in its `.au` or `.wav` edition.
 
-Tzanetakis and Cook, Musical genre classification of audio signals, 2002; its
-faults are those of Sturm, The GTZAN dataset, 2013.
+Tzanetakis and Cook, Musical genre classification of audio signals, 2002; the
+known faults are from Sturm, The GTZAN dataset, 2013.
 """
 
 import logging
@@ -16,27 +16,27 @@ from mgc_jax.system.errors import ConfigError, DataError
 
 _logger = logging.getLogger(__name__)
 
-# Of the archive, of the copy on Kaggle, or none.
+# In the archive, in the copy on Kaggle, or the root itself.
 _FOLDERS = ('genres', 'genres_original', 'Data/genres_original', '')
 _CLIP_S = 30.0
 _ENDINGS = ('.au', '.wav')
 
 
 def list_tracks(data: ConfigDict) -> list[Track]:
-  """Lists the tracks of a published split, present or not.
+  """Lists the tracks of a published split, even if files are missing.
 
   Args:
-    data: `config.data`; `root` is GTZAN's folder or its archive, and
-      `protocol` names the split: track, or else artist, the fault-filtered and
-      artist-disjoint lists.
+    data: `config.data`; `root` is GTZAN's folder or its archive. `protocol`
+      selects the split: track (also for window), otherwise artist, the
+      fault-filtered and artist-disjoint one.
 
   Returns:
-    Tracks with `track_id` `gtzan/<genre>.<number>`; one that is not there has
-    a `problem`.
+    Tracks with `track_id` `gtzan/<genre>.<number>`; missing ones have a
+    `problem`.
 
   Raises:
     ConfigError: `root` is unset.
-    DataError: there is no such folder or archive, or no GTZAN in it.
+    DataError: `root` is neither a folder nor an archive, or is not GTZAN's.
   """
   if not data.root:
     raise ConfigError('config.data.root: unset; name the folder of GTZAN')
@@ -45,7 +45,8 @@ def list_tracks(data: ConfigDict) -> list[Track]:
   listed = [row for row in rows if row['split']]
   if len(listed) < len(rows):
     _logger.info(
-      'gtzan: %d tracks are left out as faulty', len(rows) - len(listed)
+      'gtzan: %d tracks are known to be faulty; skipped',
+      len(rows) - len(listed),
     )
   folder = genres_folder(data.root)
   return [
@@ -55,10 +56,10 @@ def list_tracks(data: ConfigDict) -> list[Track]:
 
 
 def genres_folder(root: str) -> pathlib.Path:
-  """Returns the folder of the genres' folders.
+  """Returns the folder that contains the folders of the genres.
 
   Args:
-    root: GTZAN's folder, or its archive, which is unpacked.
+    root: GTZAN's folder, or its archive, which is unpacked first.
 
   Raises:
     DataError: there is none.
@@ -67,14 +68,14 @@ def genres_folder(root: str) -> pathlib.Path:
   for name in _FOLDERS:
     if (found / name / 'blues').is_dir() or (found / name / 'jazz').is_dir():
       return (found / name).absolute()
-  raise DataError(f'{root}: no GTZAN; expected blues/blues.00000.au in it')
+  raise DataError(f'{root}: not GTZAN; expected blues/blues.00000.au in it')
 
 
 def find(folder: pathlib.Path, track_id: str) -> tuple[str, str]:
   """Returns the path of a track, and why it cannot be used or ''.
 
   Args:
-    folder: of the genres' folders.
+    folder: what `genres_folder` returned.
     track_id: `gtzan/<genre>.<number>`.
   """
   name = track_id.removeprefix('gtzan/')
@@ -89,16 +90,16 @@ def find(folder: pathlib.Path, track_id: str) -> tuple[str, str]:
 def make_track(
   row: dict[str, str], path: str, problem: str, **more: object
 ) -> Track:
-  """Returns the track of a manifest's line.
+  """Returns the track for a row of a published manifest.
 
   Args:
-    row: with track_id, genre, source, artist.
-    path: of its file.
-    problem: why that is not to be opened, or ''.
-    more: fields of `Track` that are not in the line.
+    row: its track_id, genre, source and artist.
+    path: the path of its file.
+    problem: why the file must not be opened, or ''.
+    more: other fields of `Track`, which override those of the row.
   """
   digest = ''
-  if path.endswith('.wav'):  # of the other edition no digests are known
+  if path.endswith('.wav'):  # the digests of the other edition are unknown
     digest = f'md5:{facts.gtzan_digests()[row["track_id"]]}'
   return Track(
     **{

@@ -1,4 +1,4 @@
-"""A manifest: a CSV that lists tracks with genres, artists and splits."""
+"""Lists the tracks of a manifest, a CSV with genres, artists and splits."""
 
 import pathlib
 
@@ -13,19 +13,19 @@ def list_tracks(data: ConfigDict) -> list[Track]:
   """Reads `config.data.manifest`.
 
   Args:
-    data: `config.data`; `manifest` is absolute, or relative to `root` where
-      that is set and on this machine; `root` defaults to the manifest's folder.
+    data: `config.data`; `manifest` is absolute, or relative to `root` if that
+      is set and local; `root` defaults to the folder of the manifest.
 
   Raises:
-    ConfigError: `manifest` is unset, or remote.
+    ConfigError: `manifest` is unset or remote.
     DataError: see `read_manifest`.
   """
   if not data.manifest:
     raise ConfigError('config.data.manifest: unset; name the CSV of tracks')
   if is_remote(data.manifest):
     raise ConfigError(
-      f'config.data.manifest={data.manifest}: must be on this machine; its '
-      'tracks may be remote, by config.data.root'
+      f'config.data.manifest={data.manifest}: must be a local file; set '
+      'config.data.root to read remote tracks'
     )
   folder = '' if is_remote(data.root or '') else data.root or ''
   path = pathlib.Path(folder) / data.manifest

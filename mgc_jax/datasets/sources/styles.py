@@ -1,4 +1,4 @@
-"""The styles of the synthetic corpus: what makes each of its genres."""
+"""The musical styles of the genres in the synthetic corpus."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ STEPS = 16  # sixteenth notes in a bar
 
 @dataclasses.dataclass(frozen=True)
 class Rhythm:
-  """Drums on a grid of sixteenths (x: hit, o: soft), and how notes fall."""
+  """Drum patterns in sixteenths (x: hit, o: soft), and the timing of notes."""
 
   kick: str
   snare: str
@@ -19,19 +19,19 @@ class Rhythm:
 
 @dataclasses.dataclass(frozen=True)
 class Timbre:
-  """How pitched notes sound."""
+  """The sound of pitched notes."""
 
   rolloff: float  # harmonic h has amplitude h ** -rolloff
-  odd_only: bool
+  odd_only: bool  # whether even harmonics are missing
   attack_s: float
   decay_s: float
   vibrato: float  # depth, as a fraction of the frequency
-  drive: float  # gain into a tanh; 0: clean
+  drive: float  # gain before a tanh; 0: clean
 
 
 @dataclasses.dataclass(frozen=True)
 class Mix:
-  """Levels, spectral tilt and room."""
+  """Levels, spectral tilt and reverberation."""
 
   drums: float
   bass: float
@@ -44,9 +44,9 @@ class Mix:
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-  """The five traits by which genres differ."""
+  """The five traits in which genres differ."""
 
-  tempo: tuple[float, float]  # beats per minute, from and to
+  tempo: tuple[float, float]  # range, in beats per minute
   rhythm: Rhythm
   harmony: tuple[tuple[int, ...], ...]  # chords of a loop, in semitones
   timbre: Timbre

@@ -1,4 +1,4 @@
-"""A small band in numpy: wavetable notes, noise drums, and a mix."""
+"""Renders music in numpy: wavetable notes, drums from noise, and a mix."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import numpy as np
 from mgc_jax.datasets.sources.styles import STEPS, Mix, Style, Timbre
 
 _TABLE_SIZE = 2048
-_LOOP_BARS = 8  # composed once, then repeated
+_LOOP_BARS = 8  # bars that are composed once and then repeated
 
 
 def with_habits(style: Style, rng: np.random.Generator) -> Style:
@@ -38,7 +38,7 @@ def with_habits(style: Style, rng: np.random.Generator) -> Style:
 def render(
   style: Style, length: int, sample_rate_hz: int, rng: np.random.Generator
 ) -> np.ndarray:
-  """Plays a style: f32[length] mono, peak at 0.9."""
+  """Returns f32[length] mono music in a style, with its peak at 0.9."""
   step = 60.0 / rng.uniform(*style.tempo) / 4 * sample_rate_hz  # samples
   loop = np.zeros(int(step * STEPS * _LOOP_BARS), np.float32)
   _play_drums(loop, step, style, sample_rate_hz, rng)
@@ -104,7 +104,7 @@ def _onset(index: int, step: float, style: Style) -> int:
 
 
 def _add(out: np.ndarray, onset: int, sound: np.ndarray) -> None:
-  """Adds a sound where it starts, cut at the end of the loop."""
+  """Adds a sound at its onset, truncated at the end of the loop."""
   sound = sound[: max(0, len(out) - onset)]
   out[onset : onset + len(sound)] += sound
 
@@ -141,7 +141,7 @@ def _note(
 def _mix(
   dry: np.ndarray, mix: Mix, rate_hz: int, rng: np.random.Generator
 ) -> np.ndarray:
-  """Tilts the spectrum, adds a room and hiss."""
+  """Tilts the spectrum, and adds reverberation and noise."""
   size = 1 << int(np.ceil(np.log2(len(dry) + 3 * rate_hz)))
   seconds = np.arange(3 * rate_hz) / rate_hz
   room = rng.normal(size=len(seconds)) * np.exp(-seconds * 6.9 / mix.room_s)

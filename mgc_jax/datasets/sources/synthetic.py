@@ -1,9 +1,9 @@
-"""The embedded corpus: made-up music of the seed's ten genres.
+"""The embedded corpus: generated music in the baseline's ten genres.
 
-It exists so that everything runs before any data is at hand. Genres differ in
-tempo, rhythm, harmony, timbre and mix. An artist has a sound and a tempo of
-its own, and borrows traits from another genre, so that a split by artist
-means something and the task is not trivial. Deterministic; numpy only.
+With it everything runs without any data. Genres differ in tempo, rhythm,
+harmony, timbre and mix. Each artist has its own sound and tempo and borrows
+traits from another genre, so that splitting by artist matters and the task is
+not trivial. Deterministic; needs numpy only.
 """
 
 import numpy as np
@@ -13,23 +13,23 @@ from mgc_jax.datasets.sources import synthesis
 from mgc_jax.datasets.sources.styles import STYLES, Style
 from mgc_jax.datasets.track import Track
 
-SCHEME = 'synthetic:v1:'  # a new number for every change of the sound
+SCHEME = 'synthetic:v1:'  # the version changes whenever the sound does
 GENRES = tuple(STYLES)
 
-_SEED = 2020  # of the corpus; one corpus for everybody
-# Each trait of a track is, with this probability, its artist's other genre's.
+_SEED = 2020  # fixed, so that everyone has the same corpus
+# The probability that a trait of a track is from its artist's other genre.
 _BORROWED = 0.12
 _TRAITS = ('tempo', 'rhythm', 'harmony', 'timbre', 'mix')
 
 
 def list_tracks(data: ConfigDict) -> list[Track]:
-  """Lists the made-up tracks.
+  """Lists the tracks of the corpus, without rendering them.
 
   Args:
     data: `config.data`; `synthetic` has the sizes.
 
   Returns:
-    10 x num_artists x tracks_per_artist tracks; nothing is rendered yet.
+    10 x num_artists x tracks_per_artist tracks.
   """
   sizes = data.synthetic
   tracks = []
@@ -53,8 +53,8 @@ def render(path: str, sample_rate_hz: int) -> np.ndarray:
   """Renders one track.
 
   Args:
-    path: the `path` of a track of `list_tracks`.
-    sample_rate_hz: of the result.
+    path: the `path` of a track that `list_tracks` returned.
+    sample_rate_hz: the sample rate to render at.
 
   Returns:
     f32[L] mono, peak at 0.9.
@@ -70,7 +70,7 @@ def render(path: str, sample_rate_hz: int) -> np.ndarray:
 
 
 def _style(genre: int, artist: int, number: int) -> Style:
-  """Mixes the genre's traits with its artist's habits and borrowings."""
+  """Combines the traits of a genre with those of the artist and the track."""
   habits = np.random.default_rng([_SEED, 0, genre, artist])
   other = (genre + 1 + int(habits.integers(len(GENRES) - 1))) % len(GENRES)
   track = np.random.default_rng([_SEED, 1, genre, artist, number])
