@@ -43,7 +43,7 @@ def test_reads_m4a_through_ffmpeg(tmp_path):
   assert np.argmax(spectrum) * 8000 / 16000 == pytest.approx(440, abs=1)
 
 
-def test_without_ffmpeg_the_message_says_what_to_install(tmp_path, monkeypatch):
+def test_message_without_ffmpeg_says_to_install_it(tmp_path, monkeypatch):
   path = tmp_path / 'x.m4a'
   path.write_bytes(b'\0\0\0\x20ftypM4A ' + bytes(100))
   monkeypatch.setenv('PATH', str(tmp_path))
@@ -51,14 +51,14 @@ def test_without_ffmpeg_the_message_says_what_to_install(tmp_path, monkeypatch):
     _read(path)
 
 
-def test_middle_excerpt_is_the_middle(tmp_path):
+def test_middle_excerpt_is_centred(tmp_path):
   samples = np.linspace(0.0, 0.9, 80000, dtype=np.float32)
   soundfile.write(tmp_path / 'ramp.wav', samples, 8000, subtype='FLOAT')
   (waveform,) = _read(tmp_path / 'ramp.wav', excerpt_s=2.0)
   np.testing.assert_allclose(waveform, samples[32000:48000], atol=1e-6)
 
 
-def test_all_excerpts_joined_are_the_track(tmp_path):
+def test_all_excerpts_concatenate_to_the_track(tmp_path):
   samples = tone(7.0)[:, 0]
   soundfile.write(tmp_path / 'x.wav', samples, 8000, subtype='FLOAT')
   found = _read(tmp_path / 'x.wav', excerpt_s=3.0, excerpts='all')
@@ -67,7 +67,7 @@ def test_all_excerpts_joined_are_the_track(tmp_path):
 
 
 @pytest.mark.parametrize('excerpts', ['middle', 'all'])
-def test_memory_is_bounded_however_long_the_file_is(tmp_path, excerpts):
+def test_memory_does_not_grow_with_file_length(tmp_path, excerpts):
   path = write_tone(tmp_path / 'x.wav', seconds=1800.0)
   tracemalloc.start()
   found = decode.ExcerptReader(path, 4000, 10.0, excerpts)
@@ -75,10 +75,10 @@ def test_memory_is_bounded_however_long_the_file_is(tmp_path, excerpts):
   _, peak_bytes = tracemalloc.get_traced_memory()
   tracemalloc.stop()
   assert total == (40_000 if excerpts == 'middle' else 7_200_000)
-  assert peak_bytes < 4e6  # decoded at once it would take 58 MB
+  assert peak_bytes < 4e6  # the whole file would take 58 MB
 
 
-def test_silent_excerpts_of_a_longer_track_are_left_out(tmp_path):
+def test_silent_excerpts_of_a_longer_track_are_skipped(tmp_path):
   samples = np.concatenate([tone(2.0)[:, 0], np.zeros(32000), tone(1.0)[:, 0]])
   soundfile.write(tmp_path / 'x.wav', samples, 8000)
   found = _read(tmp_path / 'x.wav', excerpt_s=2.0, excerpts='all')
@@ -114,7 +114,7 @@ def test_wav_of_unknown_length_is_not_truncated(tmp_path):
 
 
 @needs_ffmpeg
-def test_a_playlist_renamed_to_audio_reads_no_other_file(tmp_path):
+def test_playlist_renamed_to_audio_reads_no_other_file(tmp_path):
   write_tone(tmp_path / 'secret.wav')
   path = tmp_path / 'x.mp3'
   path.write_text("ffconcat version 1.0\nfile 'secret.wav'\n")

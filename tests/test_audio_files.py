@@ -1,4 +1,4 @@
-"""Finding audio files: every file once, and nothing that is not the user's."""
+"""Finding audio files: each one once, without deleted or generated files."""
 
 import io
 import os
@@ -26,13 +26,13 @@ def _touch(path):
 
 
 def _found(folder):
-  """Returns relative paths in the order found, and what was left out."""
+  """Returns relative paths in the order found, and what was skipped."""
   skipped = Skipped()
   paths = list(audio_files(str(folder), skipped=skipped))
   return [os.path.relpath(path, folder) for path in paths], dict(skipped)
 
 
-def test_files_come_in_order_and_extensions_in_capitals_count(tmp_path):
+def test_files_are_sorted_and_extensions_may_be_upper_case(tmp_path):
   for name in ('b.MP3', 'a.flac', 'c/d.Opus', 'c/b e/x.M4A', 'c/cover.jpg'):
     _touch(tmp_path / name)
   found, skipped = _found(tmp_path)
@@ -55,7 +55,7 @@ def test_files_come_in_order_and_extensions_in_capitals_count(tmp_path):
     'System Volume Information',
   ],
 )
-def test_hidden_and_trash_folders_are_left_out(tmp_path, name):
+def test_hidden_and_trash_folders_are_skipped(tmp_path, name):
   _touch(tmp_path / 'jazz' / name / 'sub' / 'deleted.mp3')
   _touch(tmp_path / 'jazz' / 'kept.mp3')
   assert _found(tmp_path) == (
@@ -67,18 +67,18 @@ def test_hidden_and_trash_folders_are_left_out(tmp_path, name):
 @pytest.mark.parametrize(
   'name', ['$uicideboy$', '#1 hits', '@home', '_misc', 'recycle', 'x.Trash']
 )
-def test_folders_of_similar_names_are_music(tmp_path, name):
+def test_folders_with_similar_names_are_walked(tmp_path, name):
   _touch(tmp_path / name / 'a.mp3')
   assert _found(tmp_path) == ([f'{name}/a.mp3'], {})
 
 
-def test_hidden_files_are_left_out(tmp_path):
+def test_hidden_files_are_skipped(tmp_path):
   _touch(tmp_path / '._a.mp3')
   _touch(tmp_path / 'a.mp3')
   assert _found(tmp_path) == (['a.mp3'], {'hidden files': 1})
 
 
-def test_a_hidden_folder_that_is_named_is_read(tmp_path):
+def test_hidden_root_is_walked(tmp_path):
   _touch(tmp_path / '.music' / 'sub' / 'a.mp3')
   (tmp_path / '.music' / 'again').symlink_to(tmp_path / '.music' / 'sub')
   found, skipped = _found(tmp_path / '.music')
@@ -86,14 +86,14 @@ def test_a_hidden_folder_that_is_named_is_read(tmp_path):
   assert skipped == {'links to folders that are read anyway': 1}
 
 
-def test_a_link_to_a_folder_is_followed(tmp_path):
+def test_link_to_folder_is_followed(tmp_path):
   _touch(tmp_path / 'disk' / 'album' / 'a.mp3')
   _touch(tmp_path / 'music' / 'z.mp3')
   (tmp_path / 'music' / 'nas').symlink_to(tmp_path / 'disk')
   assert _found(tmp_path / 'music') == (['z.mp3', 'nas/album/a.mp3'], {})
 
 
-def test_the_folder_itself_may_be_a_link(tmp_path):
+def test_root_may_be_a_link(tmp_path):
   _touch(tmp_path / 'disk' / 'jazz' / 'a.mp3')
   (tmp_path / 'music').symlink_to(tmp_path / 'disk')
   assert _found(tmp_path / 'music') == (['jazz/a.mp3'], {})
@@ -108,7 +108,7 @@ def test_links_in_linked_folders_are_followed(tmp_path):
   assert _found(tmp_path / 'music')[0] == ['x/on/a.mp3']
 
 
-def test_two_links_to_one_folder_are_followed_once(tmp_path):
+def test_two_links_to_the_same_folder_are_followed_once(tmp_path):
   _touch(tmp_path / 'disk' / 'a.mp3')
   (tmp_path / 'music').mkdir()
   for name in ('one', 'two'):
@@ -120,8 +120,8 @@ def test_two_links_to_one_folder_are_followed_once(tmp_path):
 
 
 @pytest.mark.parametrize('names', [('a', 'b'), ('b', 'a')])
-def test_a_folder_and_one_inside_it_are_read_once(tmp_path, names):
-  """Whichever of the two links comes first."""
+def test_links_to_a_folder_and_its_sub_folder_yield_files_once(tmp_path, names):
+  """Regardless of which of the two links comes first."""
   _touch(tmp_path / 'disk' / 'in' / 'x.mp3')
   _touch(tmp_path / 'disk' / 'y.mp3')
   (tmp_path / 'music').mkdir()
@@ -132,7 +132,7 @@ def test_a_folder_and_one_inside_it_are_read_once(tmp_path, names):
 
 
 @pytest.mark.parametrize('target', ['..', '../..', '.', '/'])
-def test_a_link_up_does_not_go_round_in_circles(tmp_path, target):
+def test_link_to_parent_does_not_loop(tmp_path, target):
   _touch(tmp_path / 'outside.mp3')
   _touch(tmp_path / 'music' / 'jazz' / 'a.mp3')
   (tmp_path / 'music' / 'jazz' / 'up').symlink_to(target)
@@ -140,7 +140,7 @@ def test_a_link_up_does_not_go_round_in_circles(tmp_path, target):
   assert found == ['jazz/a.mp3'] and sum(skipped.values()) == 1
 
 
-def test_a_link_up_inside_a_linked_folder_is_not_followed(tmp_path):
+def test_link_to_parent_inside_linked_folder_is_not_followed(tmp_path):
   _touch(tmp_path / 'disk' / 'jazz' / 'a.mp3')
   _touch(tmp_path / 'disk' / 'private' / 'b.mp3')
   (tmp_path / 'disk' / 'jazz' / 'up').symlink_to('..')
@@ -148,11 +148,11 @@ def test_a_link_up_inside_a_linked_folder_is_not_followed(tmp_path):
   (tmp_path / 'music' / 'jazz').symlink_to(tmp_path / 'disk' / 'jazz')
   assert _found(tmp_path / 'music') == (
     ['jazz/a.mp3'],
-    {'links to folders that they lie in': 1},
+    {'links to a parent folder': 1},
   )
 
 
-def test_links_that_lead_to_each_other_end(tmp_path):
+def test_mutual_links_do_not_loop(tmp_path):
   for name, other in (('a', 'b'), ('b', 'a')):
     _touch(tmp_path / name / f'{name}.mp3')
     (tmp_path / name / 'other').symlink_to(tmp_path / other)
@@ -161,7 +161,7 @@ def test_links_that_lead_to_each_other_end(tmp_path):
   assert skipped == {'links to folders that are read anyway': 2}
 
 
-def test_a_linked_folder_that_only_a_hidden_folder_has_is_read(tmp_path):
+def test_link_into_hidden_folder_is_followed_once(tmp_path):
   _touch(tmp_path / '.store' / 'jazz' / 'a.mp3')
   (tmp_path / 'jazz').symlink_to('.store/jazz')
   (tmp_path / 'again').symlink_to('.store/jazz')
@@ -170,7 +170,7 @@ def test_a_linked_folder_that_only_a_hidden_folder_has_is_read(tmp_path):
   assert skipped['links to folders that are read anyway'] == 1
 
 
-def test_links_to_files_that_are_read_anyway_are_left_out(tmp_path):
+def test_links_to_files_that_are_walked_are_skipped(tmp_path):
   _touch(tmp_path / 'jazz' / 'a.mp3')
   _touch(tmp_path / 'disk' / 'b.mp3')
   (tmp_path / 'best').mkdir()
@@ -186,8 +186,8 @@ def test_links_to_files_that_are_read_anyway_are_left_out(tmp_path):
   )
 
 
-def test_links_into_a_store_of_digests_are_files(tmp_path):
-  """As git-annex keeps them: the file itself is hidden, or has no extension."""
+def test_git_annex_links_are_files(tmp_path):
+  """Their targets are hidden or have no extension."""
   for name in ('.git/annex/objects/1.mp3', 'objects/2'):
     _touch(tmp_path / name)
   (tmp_path / 'a.mp3').symlink_to('.git/annex/objects/1.mp3')
@@ -195,8 +195,8 @@ def test_links_into_a_store_of_digests_are_files(tmp_path):
   assert _found(tmp_path)[0] == ['a.mp3', 'b.mp3']
 
 
-def test_dangling_links_are_named_once_each(tmp_path):
-  """Whoever opens them says that there is no such file."""
+def test_dangling_links_are_yielded_once_each(tmp_path):
+  """The code that opens them reports that there is no such file."""
   for name in ('a.mp3', 'b.mp3'):
     (tmp_path / name).symlink_to('gone.mp3')
   (tmp_path / 'folder').symlink_to('gone')
@@ -204,7 +204,7 @@ def test_dangling_links_are_named_once_each(tmp_path):
   assert _found(tmp_path)[0] == ['a.mp3', 'b.mp3', 'loop.mp3']
 
 
-def test_an_unreadable_folder_is_reported_and_the_rest_is_read(tmp_path):
+def test_unreadable_folder_is_reported_and_the_others_are_walked(tmp_path):
   _touch(tmp_path / 'a' / 'a.mp3')
   _touch(tmp_path / 'locked' / 'b.mp3')
   (tmp_path / 'locked').chmod(0)
@@ -225,7 +225,7 @@ def test_an_unreadable_folder_is_reported_and_the_rest_is_read(tmp_path):
   ]
 
 
-def test_a_folder_that_is_not_there_is_reported(tmp_path):
+def test_missing_folder_is_reported(tmp_path):
   errors = []
   assert not list(audio_files(str(tmp_path / 'none'), errors.append))
   assert errors[0].filename == str(tmp_path / 'none')
@@ -235,35 +235,34 @@ def test_a_folder_that_is_not_there_is_reported(tmp_path):
   'name',
   [b'caf\xe9.mp3', 'caf\u00e9.mp3'.encode(), b'new\nline.mp3', b'a  b.mp3'],
 )
-def test_names_of_any_bytes_are_found(tmp_path, name):
+def test_names_may_contain_any_bytes(tmp_path, name):
   with open(os.fsencode(tmp_path) + b'/' + name, 'wb'):
     pass
   (found,) = audio_files(str(tmp_path))
   assert os.fsencode(found).endswith(name)
 
 
-def test_what_is_inside_a_folder():
+def test_is_inside():
   assert is_inside('/a/b', '/a') and is_inside('/a', '/a')
   assert is_inside('/a', '/')
   assert not is_inside('/ab', '/a') and not is_inside('/a', '/a/b')
 
 
-# --- the words of a command
+# --- the arguments of a command
 
 
-def test_folders_are_searched_and_files_are_taken_as_they_are(tmp_path, capsys):
+def test_folders_are_searched_and_files_returned_unchanged(tmp_path, capsys):
   inside = _touch(tmp_path / 'music' / 'a.mp3')
   _touch(tmp_path / 'music' / 'b.txt')
   named = _touch(tmp_path / 'music' / 'song.xyz')
   found = find_files([str(named), str(tmp_path / 'music'), 'gone.mp3'])
   assert found == [str(named), str(inside), 'gone.mp3']
-  said = capsys.readouterr().err
-  assert said == (
+  assert capsys.readouterr().err == (
     f'{tmp_path}/music: skipped: 2 files that are not audio by name\n'
   )
 
 
-def test_a_folder_without_audio_is_refused_with_what_it_has(tmp_path):
+def test_folder_without_audio_raises_with_skipped_counts(tmp_path):
   _touch(tmp_path / 'notes.txt')
   with pytest.raises(
     DataError, match='no audio files in it .*1 files that are'
@@ -276,7 +275,7 @@ def _listed(text):
   return list(listed_files(io.BytesIO(text)))
 
 
-def test_a_list_may_be_a_playlist_of_windows():
+def test_list_may_be_a_windows_playlist():
   text = (
     b'\xef\xbb\xbf#EXTM3U\r\n#EXTINF:123,Ann - One\r\nC 1/a b.mp3\r\n\r\n'
     b'd.mp3 \r\n'
@@ -284,11 +283,11 @@ def test_a_list_may_be_a_playlist_of_windows():
   assert _listed(text) == ['C 1/a b.mp3', 'd.mp3 ']
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_path():
+def test_byte_order_mark_is_removed():
   assert _listed(b'\xef\xbb\xbfa.mp3\nb.mp3') == ['a.mp3', 'b.mp3']
 
 
-def test_a_path_may_begin_with_a_hash(tmp_path, monkeypatch):
+def test_path_may_start_with_a_hash(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   _touch(tmp_path / '#1 hits.mp3')
   assert _listed(b'#1 hits.mp3\n#2 hits.mp3\n') == ['#1 hits.mp3']

@@ -1,4 +1,4 @@
-"""Preparation on Apache Beam: slow, and skipped without it."""
+"""Preparation on Apache Beam; slow, and skipped if it is not installed."""
 
 import csv
 import pathlib
@@ -21,7 +21,7 @@ _TWO_PROCESSES = (
 
 
 def _prepare(to, *args):
-  """Prepares by the command line, and returns the folder of the records."""
+  """Runs the prepare command and returns the folder of the records."""
   command = [sys.executable, '-m', 'mgc_jax.datasets.prepare']
   command += ['--config=configs/crnn.py', f'--config.data.prepared_dir={to}']
   done = subprocess.run([*command, *args], capture_output=True, text=True)
@@ -49,7 +49,7 @@ def _assert_same_records(a, b):
 
 
 @pytest.mark.parametrize('beam', [_BEAM, _TWO_PROCESSES])
-def test_records_are_those_of_local_preparation(music_folder, tmp_path, beam):
+def test_records_equal_those_of_local_preparation(music_folder, tmp_path, beam):
   for genre in ('jazz', 'rock'):
     (music_folder / genre / 'text.mp3').write_text('no music')
   args = (
@@ -63,8 +63,8 @@ def test_records_are_those_of_local_preparation(music_folder, tmp_path, beam):
   with (pipeline / 'left_out.csv').open() as file:
     reasons = [row['reason'] for row in csv.DictReader(file)]
   assert len(reasons) == 2 and all(r.startswith('not audio') for r in reasons)
-  assert not list(pipeline.glob('left_out_by_beam*'))
-  # Found, not made again; by either way.
+  assert not list(pipeline.glob('reasons_by_beam*'))
+  # Either way, existing records are used.
   assert _prepare(tmp_path / 'local', *args, beam) == local
 
 
@@ -85,14 +85,14 @@ def test_records_of_real_mp3s(data_dir, tmp_path):
 
 
 @pytest.mark.parametrize(
-  ('option', 'code', 'said'),
+  ('option', 'code', 'message'),
   [
-    ('runner=Nope', 1, 'error: the pipeline ended: '),
+    ('runner=Nope', 1, 'error: the pipeline failed: '),
     ('direct_num_workers=x', 2, '--beam_pipeline_options: '),
   ],
 )
-def test_wrong_options_are_an_error_in_one_line(
-  music_folder, tmp_path, option, code, said
+def test_invalid_options_are_an_error_on_one_line(
+  music_folder, tmp_path, option, code, message
 ):
   command = [sys.executable, '-m', 'mgc_jax.datasets.prepare']
   command += ['--config=configs/crnn.py', '--config.data.source=folder']
@@ -101,10 +101,10 @@ def test_wrong_options_are_an_error_in_one_line(
   command += [f'--beam_pipeline_options={option}']
   done = subprocess.run(command, capture_output=True, text=True)
   assert done.returncode == code, done.stderr
-  assert said in done.stderr and 'Traceback' not in done.stderr
+  assert message in done.stderr and 'Traceback' not in done.stderr
 
 
-def test_nothing_that_can_be_read_is_an_error_in_one_line(tmp_path):
+def test_no_readable_track_is_an_error_on_one_line(tmp_path):
   for i in range(3):
     path = tmp_path / 'music' / ('jazz', 'rock')[i % 2] / f'{i}.mp3'
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,10 +5,10 @@ from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.prepare import prepare
 
 
-def test_records_hold_the_frames_of_every_track(folder_config):
+def test_records_contain_the_frames_of_every_track(folder_config):
   prepared = prepare(folder_config)
   index = prepared.index
-  assert len(index) == 12 and prepared.left_out == []
+  assert len(index) == 12 and prepared.skipped == []
   assert index.genres == ('jazz', 'rock')
   records = tfds.builder_from_directory(index.directory)
   found = {

@@ -24,34 +24,34 @@ def _download(archive, folder):
 
 
 @pytest.mark.parametrize('fault', ['good', 'slow', 'moved', 'cutonce'])
-def test_a_file_comes_whole(fault, mirror, tmp_path):
+def test_file_is_downloaded_completely(fault, mirror, tmp_path):
   path = _download(_archive(mirror, fault), tmp_path)
   assert path == tmp_path / 'a.zip' and path.read_bytes() == CONTENT
   assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_cut_connection_goes_on_where_it_was(mirror, tmp_path):
+def test_interrupted_connection_is_resumed(mirror, tmp_path):
   _download(_archive(mirror, 'cutonce'), tmp_path)
   ranges = mirror.asked['/cutonce/archive']
   assert ranges[0] is None and len(ranges) == 2
   assert int(ranges[1][len('bytes=') : -1]) > 0
 
 
-@pytest.mark.parametrize('has', [1, 350_000, len(CONTENT)])
-def test_an_interrupted_download_goes_on(has, mirror, tmp_path):
-  (tmp_path / 'a.zip.partial').write_bytes(CONTENT[:has])
+@pytest.mark.parametrize('offset', [1, 350_000, len(CONTENT)])
+def test_partial_file_is_resumed(offset, mirror, tmp_path):
+  (tmp_path / 'a.zip.partial').write_bytes(CONTENT[:offset])
   path = _download(_archive(mirror, 'good'), tmp_path)
   assert path.read_bytes() == CONTENT
-  assert mirror.asked['/good/archive'] == [f'bytes={has}-']
+  assert mirror.asked['/good/archive'] == [f'bytes={offset}-']
 
 
-def test_a_server_without_ranges_sends_all_again(mirror, tmp_path):
+def test_server_without_ranges_sends_everything_again(mirror, tmp_path):
   (tmp_path / 'a.zip.partial').write_bytes(b'x' * 350_000)
   path = _download(_archive(mirror, 'norange'), tmp_path)
   assert path.read_bytes() == CONTENT
 
 
-def test_what_is_there_is_not_asked_for(mirror, tmp_path):
+def test_existing_file_is_not_requested(mirror, tmp_path):
   archive = _archive(mirror, 'good')
   _download(archive, tmp_path)
   _download(archive, tmp_path)
@@ -65,13 +65,13 @@ def test_what_is_there_is_not_asked_for(mirror, tmp_path):
     ('wrong', 'wrong bytes: sha1'),
     ('cut', 'times at byte'),
     ('silent', 'times at byte'),
-    ('endless', 'sends over 700,000 bytes'),
-    ('file', 'leads from http to file:///etc/passwd; refused'),
-    ('ftp', 'leads from http to ftp://h/x; refused'),
-    ('self', 'over 10 redirects'),
+    ('endless', 'sends more than 700,000 bytes'),
+    ('file', 'redirects from http to file:///etc/passwd; refused'),
+    ('ftp', 'redirects from http to ftp://h/x; refused'),
+    ('self', 'more than 10 redirects'),
   ],
 )
-def test_a_mirror_that_fails_is_named_and_the_next_one_asked(
+def test_failing_mirror_is_named_and_the_next_one_used(
   fault, reason, mirror, tmp_path
 ):
   with pytest.raises(DataError, match=reason) as raised:
@@ -82,22 +82,20 @@ def test_a_mirror_that_fails_is_named_and_the_next_one_asked(
   assert path.read_bytes() == CONTENT
 
 
-def test_bytes_of_another_place_are_not_appended(mirror, tmp_path):
+def test_bytes_from_another_offset_are_not_appended(mirror, tmp_path):
   (tmp_path / 'a.zip.partial').write_bytes(CONTENT[:1000])
   with pytest.raises(DataError, match='sends bytes 0-'):
     _download(_archive(mirror, 'otherrange'), tmp_path)
 
 
-def test_a_beginning_of_another_file_is_thrown_away(mirror, tmp_path):
+def test_partial_file_with_other_content_is_discarded(mirror, tmp_path):
   (tmp_path / 'a.zip.partial').write_bytes(b'x' * 1000)
   with pytest.raises(DataError, match='wrong bytes'):
     _download(_archive(mirror, 'good'), tmp_path)
   assert _download(_archive(mirror, 'good'), tmp_path).read_bytes() == CONTENT
 
 
-def test_without_a_digest_the_size_is_checked_and_that_is_said(
-  mirror, tmp_path, caplog
-):
+def test_size_is_checked_without_a_digest_and_warns(mirror, tmp_path, caplog):
   _download(_archive(mirror, 'good', digest=''), tmp_path)
   assert 'no digest is known; only its size' in caplog.text
   (tmp_path / 'a.zip').unlink()
@@ -105,7 +103,7 @@ def test_without_a_digest_the_size_is_checked_and_that_is_said(
     _download(_archive(mirror, 'good', digest='', size=700_001), tmp_path)
 
 
-def test_nobody_listens(tmp_path):
+def test_unreachable_mirror_raises(tmp_path):
   archive = Archive('a.zip', ('http://127.0.0.1:9/x',), 'sha1', 'x', 1)
   with pytest.raises(DataError, match='no connection .* 4 times at byte 0'):
     _download(archive, tmp_path)

@@ -4,7 +4,7 @@ from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.prepare import prepare
 
 
-def test_statistics_are_those_of_the_frames_of_the_rows(folder_config):
+def test_band_stats_equal_statistics_of_the_frames(folder_config):
   prepared = prepare(folder_config)
   frames = np.concatenate(
     [
@@ -14,13 +14,13 @@ def test_statistics_are_those_of_the_frames_of_the_rows(folder_config):
       for track in list(prepared.tracks.values())[:9]
     ]
   )
-  rows = np.repeat(np.arange(9), 3)  # named three times, counted once
+  rows = np.repeat(np.arange(9), 3)  # repeated rows count once
   mean, std = prepared.index.band_stats(rows)
   np.testing.assert_allclose(mean, frames.mean(0), rtol=1e-4)
   np.testing.assert_allclose(std, frames.std(0), rtol=1e-3)
 
 
-def test_index_gives_every_record_by_its_offset(folder_config):
+def test_offsets_locate_the_records(folder_config):
   index = prepare(folder_config).index
   assert (np.sort(index.excerpt_id) == index.excerpt_id).all()
   for row in range(len(index)):

@@ -24,11 +24,11 @@ def test_audio_becomes_float16_frames(tmp_path, tiny_config):
   assert excerpt.frames.dtype == np.float16
   assert excerpt.duration_s == 2.0
   wanted = log_mel(tone(2.0)[:, 0], tiny_config.features)
-  # 0.03 dB is what float16 rounds; 16 bits of the file add a little.
+  # float16 rounds to 0.03 dB, and the file's 16 bits add a little.
   np.testing.assert_allclose(excerpt.frames, wanted, atol=0.5)
 
 
-def test_whole_track_is_all_its_excerpts(tmp_path, tiny_config):
+def test_all_excerpts_of_a_track(tmp_path, tiny_config):
   tiny_config.features.excerpts = 'all'
   path = write_tone(tmp_path / 'x.wav', seconds=7.5)
   found = excerpts_of(_track(path), tiny_config.features, 1.0)
@@ -43,7 +43,7 @@ def test_synthetic_track_is_rendered(tiny_config):
   assert excerpt.duration_s == 3.0
 
 
-def test_long_synthetic_track_is_cut_like_any_other(tiny_config):
+def test_long_synthetic_track_is_cut_to_excerpts(tiny_config):
   tiny_config.data.synthetic.duration_s = 7.0
   track = list_tracks(tiny_config.data)[0]
   (middle,) = excerpts_of(track, tiny_config.features, 1.0)
@@ -54,7 +54,7 @@ def test_long_synthetic_track_is_cut_like_any_other(tiny_config):
 
 
 @pytest.mark.slow
-def test_records_are_read_without_keras_which_stays_usable():
+def test_keras_is_not_imported_but_stays_usable():
   code = (
     'import sys; import mgc_jax.datasets.reader;'
     'assert "keras" not in sys.modules;'
@@ -72,7 +72,7 @@ def test_workers_load_neither_tensorflow_nor_jax():
   subprocess.run([sys.executable, '-c', code], check=True)
 
 
-def test_ready_made_frames_are_taken_as_they_are(tmp_path, tiny_config):
+def test_precomputed_frames_are_unchanged(tmp_path, tiny_config):
   frames = np.random.default_rng(0).normal(size=(50, 20)).astype(np.float32)
   np.save(tmp_path / 'x.npy', frames)
   (excerpt,) = excerpts_of(
@@ -81,7 +81,7 @@ def test_ready_made_frames_are_taken_as_they_are(tmp_path, tiny_config):
   np.testing.assert_array_equal(excerpt.frames, frames.astype(np.float16))
 
 
-def test_long_ready_made_frames_are_cut_to_excerpts(tmp_path, tiny_config):
+def test_long_precomputed_frames_are_cut_to_excerpts(tmp_path, tiny_config):
   frames = np.arange(250, dtype=np.float32)[:, None].repeat(20, axis=1)
   np.save(tmp_path / 'x.npy', frames)
   features, track = tiny_config.features, _track(tmp_path / 'x.npy')

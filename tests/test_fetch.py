@@ -36,7 +36,7 @@ def _zipped(**files):
 
 @pytest.fixture
 def fetch(mirror, tmp_path):
-  """Fetches a set like FMA's from the mirror, as a real process."""
+  """Fetches a set like FMA's from the mirror, in a separate process."""
   mirror.content = _zipped(**{'000/000002.mp3': MUSIC, 'README.txt': b'hi'})
 
   def command(*faults, content=None):
@@ -54,22 +54,20 @@ def fetch(mirror, tmp_path):
   return command
 
 
-def test_a_set_is_fetched_once(fetch, mirror, tmp_path):
+def test_set_is_fetched_once(fetch, mirror, tmp_path):
   for _ in range(2):
     done = run_command(fetch('missing', 'good'))
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / 'to' / 'fma_small')
-  assert 'there already' in done.stderr
+  assert 'exists already' in done.stderr
   assert len(mirror.asked['/good/archive']) == 1
   found = tmp_path / 'to' / 'fma_small' / '000' / '000002.mp3'
   assert found.read_bytes() == MUSIC
 
 
 @pytest.mark.parametrize('size', ['500k', '1300k'])
-def test_a_full_disk_is_said_and_nothing_is_taken_for_whole(
-  fetch, tmp_path, size
-):
-  """Once the archive does not fit, once what is in it; on a disk that small."""
+def test_full_disk_is_reported_and_leaves_no_set(fetch, tmp_path, size):
+  """On a disk too small for the archive, and on one too small to unpack it."""
   script = 'mount -t tmpfs -o "size=$1" none "$2" || exit 77; shift'
   script += '; to=$1; shift; "$@"; code=$?; ls -A "$to"; exit $code'
   to = tmp_path / 'to'
@@ -79,14 +77,14 @@ def test_a_full_disk_is_said_and_nothing_is_taken_for_whole(
     + ['sh', '-c', script, 'sh', size, to, *fetch('good')]
   )
   if done.returncode == 77 or 'unshare' in done.stderr:
-    pytest.skip('this machine mounts no file systems for its users')
+    pytest.skip('users may not mount file systems on this machine')
   assert done.returncode == 1
-  assert 'the disk is full; make room' in done.stderr
+  assert 'the disk is full; free some space' in done.stderr
   assert 'Traceback' not in done.stderr
   assert 'fma_small' not in done.stdout.split()
 
 
-def test_a_killed_fetch_goes_on(fetch, mirror, tmp_path):
+def test_killed_fetch_is_resumed(fetch, mirror, tmp_path):
   partial = tmp_path / 'to' / 'fma_small.zip.partial'
   process = Process(fetch('slow'))
   process.wait_for(
@@ -94,11 +92,11 @@ def test_a_killed_fetch_goes_on(fetch, mirror, tmp_path):
   )
   process.kill()
   assert not (tmp_path / 'to' / 'fma_small').exists()
-  had = partial.stat().st_size
-  assert 0 < had < len(mirror.content)
+  offset = partial.stat().st_size
+  assert 0 < offset < len(mirror.content)
   done = run_command(fetch('good'))
   assert done.returncode == 0, done.stderr
-  assert mirror.asked['/good/archive'] == [f'bytes={had}-']
+  assert mirror.asked['/good/archive'] == [f'bytes={offset}-']
   found = tmp_path / 'to' / 'fma_small' / '000' / '000002.mp3'
   assert found.read_bytes() == MUSIC
 
@@ -111,9 +109,7 @@ def test_a_killed_fetch_goes_on(fetch, mirror, tmp_path):
     (['ftp'], 'refused'),
   ],
 )
-def test_what_cannot_be_had_is_said_in_one_message(
-  fetch, tmp_path, faults, reason
-):
+def test_failed_download_is_one_message(fetch, tmp_path, faults, reason):
   done = run_command(fetch(*faults))
   assert done.returncode == 1
   assert reason in done.stderr and 'Traceback' not in done.stderr
@@ -121,13 +117,13 @@ def test_what_cannot_be_had_is_said_in_one_message(
   assert not (tmp_path / 'to' / 'fma_small.zip').exists()
 
 
-def test_a_damaged_archive_is_not_taken_for_whole(
+def test_damaged_archive_is_not_unpacked(
   fetch,
   mirror,
   tmp_path,
 ):
   damaged = bytearray(mirror.content)
-  damaged[450_000] ^= 1  # its digest is known to be that of these bytes
+  damaged[450_000] ^= 1  # the expected digest is that of the damaged bytes
   mirror.content = bytes(damaged)
   done = run_command(fetch('good'))
   assert done.returncode == 1 and 'damaged: Bad CRC-32' in done.stderr
@@ -137,7 +133,7 @@ def test_a_damaged_archive_is_not_taken_for_whole(
 
 
 @pytest.mark.parametrize('words', [[], ['gtzam']])
-def test_unknown_sets_are_wrong_usage(words, tmp_path):
+def test_unknown_set_is_a_usage_error(words, tmp_path):
   done = run_command([*COMMAND, *words, f'--to={tmp_path}'])
   assert done.returncode == 2
   assert 'fma_full, fma_large, fma_medium, fma_metadata' in done.stderr

@@ -1,7 +1,7 @@
-"""Thousands of damaged files: each is used or refused, none crashes or hangs.
+"""Thousands of damaged files: each is used or rejected; none crashes or hangs.
 
-200 cases are quick, 2,000 a slow test; MGC_FUZZ_CASES and MGC_FUZZ_SEED ask for
-more, and for others.
+The quick test has 200 cases, the slow one 2,000; MGC_FUZZ_CASES changes their
+number, MGC_FUZZ_SEED selects other ones.
 """
 
 import csv
@@ -40,10 +40,10 @@ ODD_BYTES = (b'\0', b'\xff', b'\x7f', b'"', b'\n', b',', b'{', b'\xff\x7f')
 
 
 def _mutated(data, chance):
-  """Flips, cuts, doubles, fills and cuts off, one to eight times."""
+  """Flips, deletes, repeats, overwrites or truncates, one to eight times."""
   data = bytearray(data)
   for _ in range(chance.randint(1, 8)):
-    # Headers are short, and more depends on them.
+    # Damage headers more often: they are short but important.
     end = 64 if chance.random() < 0.4 else len(data)
     at = chance.randrange(min(end, len(data)) + 1)
     length = chance.choice((1, 1, 2, 4, 16, 300))
@@ -64,38 +64,38 @@ def _mutated(data, chance):
 
 
 def _memory_kib(name):
-  """Linux's account of this process: VmRSS is now, VmHWM the peak."""
+  """Returns this process's current (VmRSS) or peak (VmHWM) memory on Linux."""
   text = pathlib.Path('/proc/self/status').read_text()
   return int(re.search(rf'{name}:\s+(\d+) kB', text)[1])
 
 
-def _fuzz(name, num_cases, whole, make, use):
-  """Uses what is whole, then cases; a `DataError` is an answer like others."""
-  use(whole)
+def _fuzz(name, num_cases, intact, make, use):
+  """Uses an intact input, then damaged ones, which may raise a `DataError`."""
+  use(intact)
   chance = random.Random(f'{name} {SEED}')
-  pathlib.Path('/proc/self/clear_refs').write_text('5')  # the peak begins anew
+  pathlib.Path('/proc/self/clear_refs').write_text('5')  # resets the peak
   before = _memory_kib('VmRSS')
-  refused = 0
+  rejected = 0
   for _ in range(num_cases):
     case = make(chance)
-    # Also where no Python code runs any more.
+    # Unlike a signal handler, this also ends code that never returns to Python.
     faulthandler.dump_traceback_later(LIMIT_S, exit=True, file=sys.__stderr__)
     try:
       use(case)
     except DataError as error:
       assert '\n' not in str(error), str(error)
-      refused += 1
+      rejected += 1
     finally:
       faulthandler.cancel_dump_traceback_later()
   grown = _memory_kib('VmHWM') - before
-  print(f'{name}: {num_cases} cases, {refused} refused, {grown >> 10} MiB more')
-  assert refused
+  print(f'{name}: {num_cases} cases, {rejected} rejected, +{grown >> 10} MiB')
+  assert rejected
   assert grown < 400 << 10  # KiB
 
 
 @pytest.fixture(params=[200, pytest.param(2000, marks=pytest.mark.slow)])
 def num_cases(request):
-  """Of all kinds together; each test takes a share of them."""
+  """The number of cases of all kinds; each test runs a fraction of them."""
   return int(os.environ.get('MGC_FUZZ_CASES', request.param))
 
 
@@ -182,7 +182,7 @@ def _is_sound(array):
 
 
 def _odd_meta(meta, chance):
-  """Puts an odd value somewhere into the description."""
+  """Replaces a random value in the description by an invalid one."""
   meta = json.loads(json.dumps(meta))
   place = meta
   while True:
@@ -196,7 +196,7 @@ def _odd_meta(meta, chance):
 
 
 def test_damaged_bundles(num_cases, tmp_path):
-  """Also weights whose digest was made to fit, as an attacker would."""
+  """Includes weights with a matching digest, as an attacker would write."""
   meta, weights = _bundle(tmp_path)
 
   def make(chance):
@@ -239,7 +239,7 @@ CELL = st.text(max_size=12)
 
 @QUICK
 @given(rows=st.lists(st.tuples(CELL, CELL, CELL, CELL), min_size=1, max_size=5))
-def test_a_manifest_gives_what_was_written_or_an_error(rows, tmp_path):
+def test_manifest_round_trip_or_error(rows, tmp_path):
   text = io.StringIO()
   writer = csv.writer(text)
   writer.writerow(['path', 'track_id', 'genre', 'artist'])
@@ -252,7 +252,7 @@ def test_a_manifest_gives_what_was_written_or_an_error(rows, tmp_path):
     assert str(path) in str(error)
     return
   rows = [[cell.strip() for cell in row] for row in rows]
-  rows = [row for row in rows if any(row)]  # empty ones are passed over
+  rows = [row for row in rows if any(row)]  # empty ones are skipped
   for track, (_, track_id, genre, artist) in zip(tracks, rows, strict=True):
     assert (track.track_id, track.genre) == (track_id, genre)
     assert track.artist == known_artist(artist)
@@ -265,7 +265,7 @@ def test_a_manifest_gives_what_was_written_or_an_error(rows, tmp_path):
   seconds=st.floats(0.01, 4.0),
   gain=st.floats(0.0, 4.0),
 )
-def test_any_sound_becomes_finite_frames_or_an_error(
+def test_any_audio_becomes_finite_frames_or_an_error(
   rate_hz, channels, seconds, gain, tmp_path
 ):
 
@@ -290,7 +290,7 @@ def test_any_sound_becomes_finite_frames_or_an_error(
 
 @QUICK
 @given(st.lists(st.tuples(*[st.sampled_from(['', 'a', 'b', 'c', 'd'])] * 3)))
-def test_what_shares_anything_known_is_in_one_group(rows):
+def test_rows_that_share_a_value_are_in_one_group(rows):
   columns = [np.array(column, str) for column in zip(*rows, strict=True)]
   groups = merged_groups(columns) if rows else []
   for i, one in enumerate(rows):

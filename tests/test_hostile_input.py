@@ -1,7 +1,7 @@
-"""What comes from outside: odd, broken or hostile, one line each.
+"""Unusual, broken and hostile input, one line for each case.
 
-Each thing is used, or refused with a message that names it; nothing crashes,
-and memory does not grow with what a file claims.
+Each input is used, or rejected with a message that names it. Nothing crashes,
+and memory does not grow with the sizes that a file states.
 """
 
 import contextlib
@@ -45,7 +45,7 @@ def test_audio(make, message, tmp_path, tiny_config):
   assert peak_bytes < 16e6
 
 
-# --- ready-made frames
+# --- precomputed frames
 
 
 def _saved(array, allow_pickle=False):
@@ -65,7 +65,7 @@ def _claims(shape):
 
 
 class _Bomb:
-  """Makes a folder when it is unpickled."""
+  """Creates a folder when it is unpickled."""
 
   def __init__(self, path):
     self._path = str(path)
@@ -81,7 +81,7 @@ def _bomb(path):
 def _long_header(path):
   with path.open('wb') as file:
     file.write(b'\x93NUMPY\x02\x00' + (10**9).to_bytes(4, 'little'))
-    file.truncate(2 * 10**9)  # no disk is used for them
+    file.truncate(2 * 10**9)  # a sparse file
 
 
 def _half_of_frames(path):
@@ -91,8 +91,8 @@ def _half_of_frames(path):
 
 FRAMES = [
   ('good', _saved(np.ones((50, 20), np.float32)), None),
-  ('pickled objects', _bomb, 'no whole .npy'),
-  ('object dtype', _saved(np.array([{}], object), True), 'no whole .npy'),
+  ('pickled objects', _bomb, 'not a complete .npy'),
+  ('object dtype', _saved(np.array([{}], object), True), 'not a complete .npy'),
   ('wrong bands', _saved(np.zeros((50, 21), 'f4')), 'shape .50, 21.*num_bands'),
   ('wrong rank', _saved(np.zeros(50, 'f4')), 'shape .50,.'),
   ('integers', _saved(np.zeros((50, 20), int)), 'not floating-point'),
@@ -101,18 +101,22 @@ FRAMES = [
   ('too large for float16', _saved(np.full((50, 20), 1e6)), 'too large'),
   ('no frame', _saved(np.zeros((0, 20))), 'too short'),
   ('5 frames', _saved(np.zeros((5, 20))), 'too short: 0.16 s'),
-  ('unfinished header', _header("{'descr': '<f4', 'shape': (1,"), 'no whole'),
-  ('negative shape', _claims('(-3, 20)'), 'no whole .npy'),
-  ('shape of 10^25', _claims('(10**25, 20)'), 'no whole .npy'),
-  ('terabytes', _claims('(10**10, 20)'), 'no whole .npy'),
-  ('no dict', _header('{[]: 1}'), 'no whole .npy'),
-  ('code', _header("__import__('os').abort()"), 'no whole'),
-  ('truncated', _half_of_frames, 'no whole .npy array'),
-  ('header of a gigabyte', _long_header, 'header over 4096'),
+  (
+    'unfinished header',
+    _header("{'descr': '<f4', 'shape': (1,"),
+    'not a complete',
+  ),
+  ('negative shape', _claims('(-3, 20)'), 'not a complete .npy'),
+  ('shape of 10^25', _claims('(10**25, 20)'), 'not a complete .npy'),
+  ('terabytes', _claims('(10**10, 20)'), 'not a complete .npy'),
+  ('no dict', _header('{[]: 1}'), 'not a complete .npy'),
+  ('code', _header("__import__('os').abort()"), 'not a complete'),
+  ('truncated', _half_of_frames, 'not a complete .npy array'),
+  ('header of a gigabyte', _long_header, 'header exceeds 4096'),
   ('0 bytes', lambda p: p.write_bytes(b''), 'empty'),
-  ('text', lambda p: p.write_text('text'), 'no whole .npy array'),
+  ('text', lambda p: p.write_text('text'), 'not a complete .npy array'),
   ('nothing', lambda p: None, 'cannot be opened'),
-  ('directory', lambda p: p.mkdir(), 'cannot be opened|no whole'),
+  ('directory', lambda p: p.mkdir(), 'cannot be opened|not a complete'),
 ]
 
 
@@ -227,11 +231,11 @@ def test_manifest(content, message, tmp_path):
   tracemalloc.stop()
 
 
-# --- a folder of all of it, as a person runs it
+# --- a folder with all kinds of files
 
 
 def _odd_folder(root):
-  """A genre whose names and files are odd, and one that is in order."""
+  """Creates a genre with unusual names and files, and an ordinary one."""
   for i in range(12):
     write_tone(root / 'rock' / f'{i}.wav', frequency_hz=200.0 + 13 * i)
   folder = root / 'jazz'
@@ -241,13 +245,13 @@ def _odd_folder(root):
   write_tone(root.parent / 'outside.wav')
   (folder / 'out.wav').symlink_to(root.parent / 'outside.wav')
   write_tone(folder / 'locked.wav').chmod(0)
-  os.mkfifo(folder / 'x.mp3')  # of which reading never ends
+  os.mkfifo(folder / 'x.mp3')  # reading it would block
   (folder / 'gone.mp3').symlink_to('nowhere.mp3')
   (folder / 'text.mp3').write_text('no music')
 
 
-def test_a_folder_of_odd_files(tmp_path):
-  """What can be used is; each other file is named with the reason."""
+def test_folder_of_malformed_files(tmp_path):
+  """Usable files are used; the others are listed with the reason."""
   _odd_folder(tmp_path / 'music')
   command = [
     *unprivileged(),
@@ -273,7 +277,7 @@ def test_a_folder_of_odd_files(tmp_path):
     'jazz/gone.mp3': 'no such file',
     'jazz/locked.wav': 'cannot be opened',
     'jazz/out.wav': f'a link out of {tmp_path}/music; copy the file, or link '
-    'its whole folder',
+    'to its folder',
     'jazz/text.mp3': 'not audio',
     'jazz/x.mp3': 'not a file',
   }
@@ -283,7 +287,7 @@ def test_a_folder_of_odd_files(tmp_path):
   assert odd == {'jazz/a b.wav', 'jazz/new\\nline.wav', 'jazz/caf\\xe9.wav'}
 
 
-def test_fewer_tracks_than_sides(tmp_path):
+def test_fewer_tracks_than_splits(tmp_path):
   for genre, frequency_hz in (('jazz', 300.0), ('rock', 500.0)):
     write_tone(tmp_path / 'm' / genre / '0.wav', frequency_hz=frequency_hz)
   process = Process(

@@ -28,7 +28,7 @@ def _columns(**changes):
   return {name: np.array(column) for name, column in columns.items()}
 
 
-def test_nothing_shared_is_no_leak_and_unused_rows_do_not_count():
+def test_unused_rows_do_not_leak():
   assert leaks.find_leaks(_columns(), 'given') == []
 
 
@@ -44,17 +44,17 @@ def test_nothing_shared_is_no_leak_and_unused_rows_do_not_count():
     ('known replica under two genres', {'replica_group': 'g,,,g,'}, (0, 3)),
   ],
 )
-def test_each_kind_is_found_with_its_rows(kind, changes, rows):
+def test_each_kind_of_leak_is_found_with_its_rows(kind, changes, rows):
   assert _kinds(_columns(**changes))[kind].rows == rows
 
 
-def test_under_protocol_track_artists_may_be_in_two_splits():
+def test_artists_may_be_in_two_splits_under_track_protocol():
   columns = _columns(artist='x,,x,y,x')
   assert _kinds(columns, 'track') == {}
   assert list(_kinds(columns, 'artist')) == ['artist in two splits']
 
 
-def test_dropping_takes_whole_tracks():
+def test_dropping_removes_whole_tracks():
   columns = _columns(track_id='a,b,c,a,e', sha256='1,2,3,3,5')
   columns['genre'][:] = 'jazz'
   with pytest.raises(DataError, match='1 exact audio in two splits:'):
@@ -67,7 +67,7 @@ def _run(*args):
   return run_command('mgc_jax.datasets.leaks', *args)
 
 
-def test_the_seeds_list_is_caught_with_both_its_faults():
+def test_both_faults_of_the_baseline_list_are_found():
   done = _run(facts.manifest_path('gtma_window'))
   assert done.returncode == 1
   assert 'track in two splits:' in done.stdout
@@ -75,15 +75,15 @@ def test_the_seeds_list_is_caught_with_both_its_faults():
   assert '(electronic, train) = fma/' in done.stdout
 
 
-def test_honest_lists_pass():
+def test_leak_free_lists_pass():
   for name in ('gtma_artist', 'gtzan_artist'):
     assert _run(facts.manifest_path(name)).returncode == 0
   names = map(facts.manifest_path, ('gtma_track', 'gtzan_track'))
   assert _run('--protocol=track', *names).returncode == 0
 
 
-def test_spellings_of_an_artist_are_one_artist(tmp_path):
-  """Capitals, Unicode forms and spaces do not hide a leak."""
+def test_spellings_of_an_artist_are_equal(tmp_path):
+  """Case, Unicode form and spaces do not hide a leak."""
   path = tmp_path / 'mine.csv'
   path.write_text(
     'Track_ID;genre;split;artist\n'
@@ -97,7 +97,7 @@ def test_spellings_of_an_artist_are_one_artist(tmp_path):
   assert '1 artist in two splits:\n  björk: a (jazz, train) = b' in done.stdout
 
 
-def test_nobody_in_particular_is_not_in_two_splits(tmp_path):
+def test_placeholder_artist_is_not_a_leak(tmp_path):
   path = tmp_path / 'mine.csv'
   rows = ('a,jazz,train,Various Artists', 'b,jazz,test,various artists')
   path.write_text('\n'.join(['track_id,genre,split,artist', *rows]))
@@ -105,8 +105,8 @@ def test_nobody_in_particular_is_not_in_two_splits(tmp_path):
   assert done.returncode == 0, done.stdout
 
 
-def test_spellings_of_a_genre_are_one_genre(tmp_path):
-  """As in a list of windows, where a track has several rows."""
+def test_spellings_of_a_genre_are_equal(tmp_path):
+  """In a list of windows, for example, a track has several rows."""
   path = tmp_path / 'mine.csv'
   path.write_text('track_id,genre,split\na,Jazz,train\na,JAZZ ,train\n')
   done = _run(path)
@@ -115,7 +115,7 @@ def test_spellings_of_a_genre_are_one_genre(tmp_path):
   assert 'track under two genres' in _run(path).stdout
 
 
-def test_known_replicas_are_known_by_their_ids(tmp_path):
+def test_known_replicas_are_recognised_by_their_ids(tmp_path):
   replicas = facts.replica_groups()
   first = next(iter(replicas))
   second = next(t for t in replicas if t != first)
@@ -140,7 +140,7 @@ def test_known_replicas_are_known_by_their_ids(tmp_path):
     ('track_id,genre,split\na\nb\n', 0, '0 tracks, 0 leaks'),
   ],
 )
-def test_odd_manifests(tmp_path, text, code, message):
+def test_malformed_manifests(tmp_path, text, code, message):
   path = tmp_path / 'odd.csv'
   path.write_text(text)
   done = _run(path)
@@ -149,5 +149,5 @@ def test_odd_manifests(tmp_path, text, code, message):
   assert 'Traceback' not in done.stderr
 
 
-def test_without_a_manifest_usage_is_wrong():
+def test_missing_manifest_is_a_usage_error():
   assert _run().returncode == 2

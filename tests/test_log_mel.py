@@ -70,7 +70,7 @@ def test_evenly_spaced_frames_are_kept():
 
 
 @pytest.mark.parametrize('num_samples', [1, 400, 1100, 2000, 40_000])
-def test_no_more_frames_are_kept_than_there_are(num_samples):
+def test_number_of_kept_frames_is_bounded(num_samples):
   settings = base_config().features
   settings.frames_per_s = 12.9
   waveform = _noise(2.0)[:num_samples]
@@ -81,18 +81,18 @@ def test_no_more_frames_are_kept_than_there_are(num_samples):
   assert frame_rate_hz(settings) == 22050 / 1024
 
 
-def test_scaling_by_range_forgets_the_level():
+def test_scaling_by_range_is_independent_of_level():
   settings = base_config().features
   settings.scaling = 'range'
   quiet, loud = (
     log_mel.log_mel(_noise(1.0) * level, settings) for level in (0.01, 0.5)
   )
   np.testing.assert_allclose(quiet, loud, atol=1e-3)
-  # Noise spans some 40 dB; it is stretched over the whole range.
+  # Noise spans about 40 dB and is stretched to the whole range.
   assert quiet.max() == 0.0 and quiet.min() == pytest.approx(-80.0, abs=1e-3)
 
 
-def test_scaling_by_range_clips_what_spans_more():
+def test_scaling_by_range_clips_larger_ranges():
   settings = base_config().features
   waveform = _noise(1.0) * np.geomspace(1e-6, 1.0, 22050)
   plain = log_mel.log_mel(waveform, settings)
@@ -101,7 +101,7 @@ def test_scaling_by_range_clips_what_spans_more():
   np.testing.assert_allclose(scaled, plain - plain.max(), atol=1e-3)
 
 
-def test_silence_is_scaled_to_one_finite_value():
+def test_silence_is_scaled_to_a_finite_value():
   settings = base_config().features
   settings.scaling = 'range'
   assert (log_mel.log_mel(np.zeros(9000), settings) == 0.0).all()

@@ -195,7 +195,7 @@ def test_prepare_reports_counts_hours_and_what_is_left_out(tmp_path):
   assert done.returncode == 0, done.stderr
   assert 'genre      train  valid  test  hours' in done.stdout
   assert 'rock           0      1     1   0.00' in done.stdout
-  assert 'Left out: 1 tracks' in done.stdout
+  assert 'Skipped: 1 tracks' in done.stdout
   assert 'rock2.wav: not audio' in done.stdout
 
 

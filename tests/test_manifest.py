@@ -1,4 +1,4 @@
-"""Manifests as people and spreadsheets write them."""
+"""Manifests in the forms that users and spreadsheets write."""
 
 import os
 import unicodedata
@@ -44,7 +44,7 @@ def test_reads_all_columns(tmp_path):
   assert two.path.endswith('b, c.wav') and two.artist == two.split == ''
 
 
-def test_missing_manifest_and_missing_root(tmp_path):
+def test_missing_manifest_and_missing_root_raise(tmp_path):
   with pytest.raises(DataError, match='No such file'):
     read_manifest(tmp_path / 'none.csv', tmp_path)
   with pytest.raises(DataError, match='set --config.data.root'):
@@ -57,7 +57,7 @@ def test_missing_manifest_and_missing_root(tmp_path):
 @pytest.mark.parametrize('delimiter', [',', ';', '\t'])
 @pytest.mark.parametrize('line_end', ['\n', '\r\n', '\r'])
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'cp1252'])
-def test_every_way_to_save_a_table_reads_the_same(
+def test_delimiters_line_ends_and_encodings(
   tmp_path, delimiter, line_end, encoding
 ):
   rows = [
@@ -77,7 +77,7 @@ def test_big_endian_utf_16_is_read(tmp_path):
   assert track.genre == 'Größe'
 
 
-def test_text_that_is_read_as_windows_1252_is_said(tmp_path, caplog):
+def test_reading_as_windows_1252_warns(tmp_path, caplog):
   path = _write(tmp_path, HEADER + 'a,t,Café,,\n', 'cp1252')
   assert read_manifest(path, tmp_path)[0].genre == 'Café'
   assert f'{path}: not UTF-8, so it is read as Windows-1252' in caplog.text
@@ -86,21 +86,21 @@ def test_text_that_is_read_as_windows_1252_is_said(tmp_path, caplog):
   assert not caplog.text
 
 
-def test_a_character_far_into_a_file_decides_its_encoding(tmp_path):
+def test_late_character_determines_the_encoding(tmp_path):
   rows = ''.join(f'{i},{i},jazz,,\n' for i in range(9000))
   path = _write(tmp_path, HEADER + rows + 'x,x,Café,,\n', 'cp1252')
   assert read_manifest(path, tmp_path)[-1].genre == 'Café'
 
 
 @pytest.mark.parametrize('padding', ['', 'x'])
-def test_characters_of_two_bytes_may_lie_anywhere(tmp_path, padding):
-  """Also across the blocks in which a file is read."""
+def test_two_byte_characters_may_cross_blocks(tmp_path, padding):
+  """The file is read in blocks to detect its encoding."""
   rows = ''.join(f'{padding},{"é" * 40_000},\n' for _ in range(3))
   path = _write(tmp_path, f'a{padding},b,c\n{rows}')
   assert [row['b'] for _, row in read_rows(path, ['b'])] == ['é' * 40_000] * 3
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path):
+def test_bytes_that_are_not_text_raise(tmp_path):
   path = tmp_path / 'm.csv'
   path.write_bytes(HEADER.encode() + b'\x81\x8d,t,jazz,,\n')
   with pytest.raises(DataError, match='not text in UTF-8, UTF-16 or Windows'):
@@ -116,13 +116,13 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
     '"path","track_id","genre","artist","split"',
   ],
 )
-def test_column_names_in_any_case_and_with_spaces(tmp_path, header):
+def test_column_names_may_have_any_case_and_spaces(tmp_path, header):
   path = _write(tmp_path, f'\ufeff{header}\na,t,jazz,Ann,test\n')
   (track,) = read_manifest(path, tmp_path)
   assert (track.genre, track.artist, track.split) == ('jazz', 'ann', 'test')
 
 
-def test_cells_are_trimmed(tmp_path):
+def test_cells_are_stripped(tmp_path):
   text = HEADER + ' a.wav\t, t1,\xa0jazz , "Ann, B",train\n'
   (track,) = read_manifest(_write(tmp_path, text), tmp_path)
   assert track == Track(
@@ -130,7 +130,7 @@ def test_cells_are_trimmed(tmp_path):
   )
 
 
-def test_empty_rows_are_passed_over_and_lines_still_counted(tmp_path):
+def test_empty_rows_are_skipped_but_counted(tmp_path):
   text = HEADER + ',,,,\n\n , ,,,\na,t1,jazz,,\n,,,,\n'
   path = _write(tmp_path, text)
   assert len(read_manifest(path, tmp_path)) == 1
@@ -138,8 +138,8 @@ def test_empty_rows_are_passed_over_and_lines_still_counted(tmp_path):
     read_manifest(_write(tmp_path, text + '\nb,t2,,,\n'), tmp_path)
 
 
-def test_short_rows_and_columns_without_a_name(tmp_path):
-  """Spreadsheets end every line with the commas of the longest."""
+def test_short_rows_and_unnamed_columns(tmp_path):
+  """Spreadsheets pad every line with commas to the longest one."""
   text = 'path,track_id,genre,,\na,t1,jazz\nb,t2,rock,note,,,\n'
   one, two = read_manifest(_write(tmp_path, text), tmp_path)
   assert (one.genre, two.genre) == ('jazz', 'rock')
@@ -147,7 +147,7 @@ def test_short_rows_and_columns_without_a_name(tmp_path):
     read_manifest(_write(tmp_path, HEADER + 'a,t,jazz,,,x\n'), tmp_path)
 
 
-def test_a_column_that_stands_twice_is_named(tmp_path):
+def test_duplicate_column_raises(tmp_path):
   text = 'path,track_id,genre,Genre \na,t1,jazz,rock\n'
   with pytest.raises(
     DataError, match='line 1: more than one column is called genre;'
@@ -164,7 +164,7 @@ def test_durations_may_have_a_decimal_comma(tmp_path):
     read_manifest(_write(tmp_path, text), tmp_path)
 
 
-def test_rows_of_any_table(tmp_path):
+def test_rows_of_another_table(tmp_path):
   path = _write(tmp_path, 'A;b\n1;2;3\n;\n4\n')
   assert read_rows(path, ['a']) == [
     (2, {'a': '1', 'b': '2', '': '3'}),
@@ -175,7 +175,7 @@ def test_rows_of_any_table(tmp_path):
 # --- genres
 
 
-def test_genres_get_the_spelling_of_the_known_ones(tmp_path):
+def test_genres_get_the_known_spelling(tmp_path):
   text = HEADER + f'a,t1,{NFD} ,,\nb,t2,CAFÉ,,\nc,t3,rock,,\n'
   path = _write(tmp_path, text)
   tracks = read_manifest(path, tmp_path, (NFC, 'Rock'))
@@ -195,7 +195,7 @@ def test_backslashes_separate_folders(tmp_path):
   ]
 
 
-def test_a_file_of_that_literal_name_comes_first(tmp_path):
+def test_literal_backslash_takes_precedence(tmp_path):
   _touch(tmp_path / 'jazz' / '0.wav')
   _touch(tmp_path / 'jazz\\0.wav')
   assert _paths(tmp_path, r'jazz\0.wav') == ['jazz\\0.wav']
@@ -204,20 +204,20 @@ def test_a_file_of_that_literal_name_comes_first(tmp_path):
 @pytest.mark.parametrize(
   'folder', ['C:\\Music\\', 'd:/Users/Ann/', '\\\\nas\\music\\', '\\Music\\']
 )
-def test_absolute_paths_of_windows_are_found_under_the_root(tmp_path, folder):
+def test_absolute_windows_paths_are_found_under_the_root(tmp_path, folder):
   for genre in ('jazz', 'rock'):
     _touch(tmp_path / genre / '0.wav')
   cells = [f'{folder}jazz\\0.wav', f'{folder}rock\\0.wav']
   assert _paths(tmp_path, *cells) == ['jazz/0.wav', 'rock/0.wav']
 
 
-def test_the_longest_end_of_an_absolute_path_is_taken(tmp_path):
+def test_longest_suffix_of_an_absolute_path_is_used(tmp_path):
   for name in ('0.wav', 'jazz/0.wav', 'Music/jazz/0.wav'):
     _touch(tmp_path / name)
   assert _paths(tmp_path, r'C:\Music\jazz\0.wav') == ['Music/jazz/0.wav']
 
 
-def test_an_absolute_path_of_windows_that_is_not_there_is_refused(tmp_path):
+def test_missing_absolute_windows_path_raises(tmp_path):
   with pytest.raises(
     DataError, match=r'line 2: path C:.*0.wav: an absolute Windows path'
   ):
@@ -236,7 +236,7 @@ def test_an_absolute_path_of_windows_that_is_not_there_is_refused(tmp_path):
     r'D:\link\secret.wav',
   ],
 )
-def test_no_path_of_windows_leads_out_of_the_root(tmp_path, cell):
+def test_windows_path_out_of_the_root_raises(tmp_path, cell):
   _touch(tmp_path / 'secret.wav')
   root = tmp_path / 'root'
   root.mkdir()
@@ -246,7 +246,7 @@ def test_no_path_of_windows_leads_out_of_the_root(tmp_path, cell):
 
 
 @pytest.mark.parametrize(('on_disk', 'listed'), [(NFC, NFD), (NFD, NFC)])
-def test_a_path_in_another_unicode_form_is_found(tmp_path, on_disk, listed):
+def test_path_in_another_unicode_form_is_found(tmp_path, on_disk, listed):
   file = _touch(tmp_path / on_disk / 'sub' / f'{on_disk}.wav')
   (found,) = _paths(tmp_path, f'{listed}/sub/{listed}.wav')
   assert (tmp_path / found).samefile(file)
@@ -254,23 +254,23 @@ def test_a_path_in_another_unicode_form_is_found(tmp_path, on_disk, listed):
   assert (tmp_path / found).samefile(file)
 
 
-def test_of_two_unicode_forms_each_is_its_own_file(tmp_path):
+def test_two_unicode_forms_are_two_files(tmp_path):
   for name in (NFC, NFD):
     _touch(tmp_path / f'{name}.wav')
   if len(os.listdir(tmp_path)) < 2:
-    pytest.skip('this disk takes both forms for one name')
+    pytest.skip('this file system treats both forms as one name')
   assert _paths(tmp_path, f'{NFD}.wav', f'{NFC}.wav') == [
     f'{NFD}.wav',
     f'{NFC}.wav',
   ]
 
 
-def test_a_path_in_no_form_on_the_disk_is_left_as_it_is(tmp_path):
+def test_missing_path_keeps_its_unicode_form(tmp_path):
   (tmp_path / 'jazz').mkdir()
   assert _paths(tmp_path, f'jazz/{NFD}.wav') == [f'jazz/{NFD}.wav']
 
 
-def test_another_unicode_form_does_not_lead_out_of_the_root(tmp_path):
+def test_path_in_another_unicode_form_out_of_the_root_raises(tmp_path):
   _touch(tmp_path / 'secret.wav')
   root = tmp_path / 'root'
   root.mkdir()
@@ -279,13 +279,13 @@ def test_another_unicode_form_does_not_lead_out_of_the_root(tmp_path):
     _paths(root, f'{NFC}/secret.wav')
 
 
-def test_one_file_under_two_names_is_refused(tmp_path):
+def test_file_under_two_names_raises(tmp_path):
   _touch(tmp_path / 'jazz' / f'{NFC}.wav')
   with pytest.raises(DataError, match='line 3: path .* already in line 2'):
     _paths(tmp_path, f'jazz/{NFC}.wav', f'jazz\\{NFD}.wav')
 
 
-def test_paths_in_a_bucket_may_have_backslashes(tmp_path):
+def test_remote_paths_may_have_backslashes(tmp_path):
   path = _write(tmp_path, 'path,track_id,genre\njazz\\0.wav,t,jazz\n')
   (track,) = read_manifest(path, 'gs://b/music')
   assert track.path == 'gs://b/music/jazz/0.wav'

@@ -1,4 +1,4 @@
-"""One rule for how names are compared, and one for how they are shown."""
+"""Names are compared by one rule, and printed by another one."""
 
 import sys
 import unicodedata
@@ -13,7 +13,7 @@ from mgc_jax.system.printable_text import is_shown, printable
   'other',
   ['BJÖRK', 'Bjo\u0308rk', ' björk\t', 'Björk\u3000', '\xa0BJO\u0308RK'],
 )
-def test_spellings_of_one_name_are_the_same(other):
+def test_spellings_of_one_name_are_equal(other):
   assert comparable(other) == comparable('Björk')
 
 
@@ -26,7 +26,7 @@ def test_spellings_of_one_name_are_the_same(other):
     ('ﬁlm', 'Film'),
   ],
 )
-def test_compatible_characters_are_the_same(one, other):
+def test_compatible_characters_are_equal(one, other):
   assert comparable(one) == comparable(other)
 
 
@@ -34,12 +34,12 @@ def test_compatible_characters_are_the_same(one, other):
   ('one', 'other'),
   [('Bjork', 'Björk'), ('R&B', 'RB'), ('hip hop', 'hiphop'), ('x', 'y')],
 )
-def test_different_names_stay_different(one, other):
+def test_different_names_differ(one, other):
   assert comparable(one) != comparable(other)
 
 
-def test_the_compared_form_of_every_character_is_final():
-  """A track keeps its artist's name in that form; copies must not change it."""
+def test_comparable_is_idempotent():
+  """Tracks store artists in this form, and copying them must not change it."""
   for code in range(sys.maxunicode + 1):
     once = comparable(chr(code))
     assert comparable(once) == once
@@ -63,7 +63,7 @@ def test_the_compared_form_of_every_character_is_final():
     'Ｖａｒｉｏｕｓ\u3000Artists',
   ],
 )
-def test_nobody_in_particular_is_no_artist(name):
+def test_placeholders_are_not_artists(name):
   assert known_artist(name) == ''
 
 
@@ -92,7 +92,7 @@ def test_similar_names_are_artists(name, wanted):
     unicodedata.normalize('NFD', 'Zoë'),
   ],
 )
-def test_real_characters_are_printed_as_they_are(name):
+def test_printable_characters_are_unchanged(name):
   assert printable(name) == name and all(map(is_shown, name))
 
 
@@ -106,5 +106,5 @@ def test_real_characters_are_printed_as_they_are(name):
     ('a\0', r'a\x00'),
   ],
 )
-def test_what_would_break_a_line_is_escaped(name, wanted):
+def test_control_characters_are_escaped(name, wanted):
   assert printable(name) == wanted

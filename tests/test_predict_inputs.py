@@ -1,4 +1,4 @@
-"""Odd, broken and hostile audio through predict and through the collection."""
+"""Unusual, broken and hostile audio in the predict and collection commands."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ from tests.conftest import tone, write_tone
 from tests.hostile_audio import AUDIO, TRUNCATED
 from tests.processes import ROOT, Process, environment, unprivileged
 
-# What is heard as a whole, where preparation takes the middle.
+# Files of which these commands use the whole, but preparation only the middle.
 _USED = ('silent in the middle',)
 
 
@@ -30,8 +30,8 @@ def model(bundle, tmp_path):
   return tmp_path / 'model'
 
 
-def test_every_odd_file_is_answered_or_named(model, tmp_path):
-  wanted = {}
+def test_every_malformed_file_is_classified_or_named(model, tmp_path):
+  wanted = {}  # path to the expected message, None if there is a prediction
   for name, make, message in AUDIO:
     path = tmp_path / 'music' / name / 'x.mp3'
     path.parent.mkdir(parents=True)
@@ -42,19 +42,19 @@ def test_every_odd_file_is_answered_or_named(model, tmp_path):
   done = run_command(*predict, stdin=listed)
   assert done.returncode == 1 and 'Traceback' not in done.stderr
   rows = csv.DictReader(io.StringIO(done.stdout))
-  answered = {row['path'] for row in rows}
-  assert answered == {path for path, message in wanted.items() if not message}
+  predicted = {row['path'] for row in rows}
+  assert predicted == {path for path, message in wanted.items() if not message}
   index = tmp_path / 'index'
   command = ('mgc_jax.collection', 'index', tmp_path / 'music')
   indexed = run_command(*command, f'--model={model}', f'--index={index}')
   assert indexed.returncode == 1 and 'Traceback' not in indexed.stderr
   with Index(index) as opened:
-    assert {entry.path for entry in opened.entries()} == answered
+    assert {entry.path for entry in opened.entries()} == predicted
   for path, message in wanted.items():
-    for said in (done.stderr, indexed.stderr):
-      (line,) = [x for x in said.splitlines() if x.startswith(path)] or ['']
-      # Walking a folder, there is nothing to be said of what is no file.
-      is_walked = said == indexed.stderr
+    for output in (done.stderr, indexed.stderr):
+      (line,) = [x for x in output.splitlines() if x.startswith(path)] or ['']
+      # The collection walks a folder and ignores what is not a file.
+      is_walked = output == indexed.stderr
       is_there = os.path.lexists(path) and not os.path.isdir(path)
       if message and (is_there or not is_walked):
         assert re.search(message, line, re.IGNORECASE), (path, line)
@@ -62,7 +62,7 @@ def test_every_odd_file_is_answered_or_named(model, tmp_path):
 
 @pytest.fixture
 def truncated(tmp_path):
-  """A folder of truncated files, one of each format."""
+  """A folder with a truncated file of each format."""
   for name, make in TRUNCATED:
     path = tmp_path / 'music' / f'{name}.mp3'
     path.parent.mkdir(exist_ok=True)
@@ -70,7 +70,7 @@ def truncated(tmp_path):
   return tmp_path / 'music'
 
 
-def test_truncated_files_are_answered_with_a_warning(model, truncated):
+def test_truncated_files_are_classified_with_a_warning(model, truncated):
   predict = ('mgc_jax.predict', truncated, f'--model={model}')
   done = run_command(*predict, '--format=csv')
   assert done.returncode == 0, done.stderr
@@ -81,11 +81,11 @@ def test_truncated_files_are_answered_with_a_warning(model, truncated):
     assert row['warning'].startswith('truncated')
     assert f'{row["path"]}: warning: {row["warning"]}' in done.stderr
   done = run_command(*predict, '--format=json')
-  answers = [json.loads(line) for line in done.stdout.splitlines()]
-  assert [a['warning'] for a in answers] == [row['warning'] for row in rows]
+  found = [json.loads(line) for line in done.stdout.splitlines()]
+  assert [x['warning'] for x in found] == [row['warning'] for row in rows]
 
 
-def test_strict_refuses_truncated_files(model, truncated):
+def test_strict_rejects_truncated_files(model, truncated):
   whole = write_tone(truncated / 'whole.wav')
   predict = ('mgc_jax.predict', truncated, f'--model={model}')
   done = run_command(*predict, '--format=csv', '--strict')
@@ -95,8 +95,8 @@ def test_strict_refuses_truncated_files(model, truncated):
   assert f'{len(TRUNCATED)} of {len(TRUNCATED) + 1} files failed' in done.stderr
 
 
-def test_a_picture_that_cannot_be_drawn_costs_no_answer(model, tmp_path):
-  """A broken installation of matplotlib, in a process of its own."""
+def test_plot_failure_does_not_stop_predictions(model, tmp_path):
+  """Simulates a broken installation of matplotlib in a separate process."""
   song = write_tone(tmp_path / 'music' / 'a.wav')
   package = tmp_path / 'broken' / 'matplotlib'
   package.mkdir(parents=True)
@@ -106,7 +106,7 @@ def test_a_picture_that_cannot_be_drawn_costs_no_answer(model, tmp_path):
   run_command(
     'mgc_jax.collection', 'index', song.parent, f'--model={model}', index
   )
-  for words, answer in (
+  for words, expected in (
     (['mgc_jax.predict', song, f'--model={model}'], str(song)),
     (['mgc_jax.collection', 'report', index], 'all'),
   ):
@@ -116,18 +116,18 @@ def test_a_picture_that_cannot_be_drawn_costs_no_answer(model, tmp_path):
       text=True,
       env=env,
     )
-    assert done.returncode == 0 and answer in done.stdout, done.stderr
+    assert done.returncode == 0 and expected in done.stdout, done.stderr
     assert f'{plot}: not drawn: ImportError: no C extension' in done.stderr
     assert 'Traceback' not in done.stderr and not plot.exists()
 
 
 @pytest.mark.slow
-def test_two_hours_take_no_more_memory_than_two_minutes(tmp_path):
+def test_memory_does_not_grow_with_duration(tmp_path):
   long = tmp_path / 'long.wav'
   with soundfile.SoundFile(long, 'w', 11025, 1, 'PCM_U8') as file:
     for i in range(120):
       file.write(tone(60.0, 11025, frequency_hz=200.0 + i))
-  # From a small process: one that is forked begins with its parent's peak.
+  # Start it from a small process: a forked one inherits its parent's peak.
   code = (
     'import resource, subprocess, sys\n'
     'subprocess.run(sys.argv[1:], check=True)\n'
@@ -141,20 +141,20 @@ def test_two_hours_take_no_more_memory_than_two_minutes(tmp_path):
     env=environment(),
   )
   assert done.returncode == 0, done.stderr
-  answer, peak_kib = done.stdout.splitlines()
-  assert json.loads(answer)['duration_s'] == 7200.0
+  prediction, peak_kib = done.stdout.splitlines()
+  assert json.loads(prediction)['duration_s'] == 7200.0
   assert int(peak_kib) < 700e3
 
 
-def test_files_that_vanish_or_change_meanwhile(model, tmp_path):
+def test_files_that_vanish_or_change_during_a_scan(model, tmp_path):
   music = tmp_path / 'music'
   for i in range(20):
     write_tone(music / f'{i:02}.wav', seconds=4.0, frequency_hz=200.0 + i)
-  write_tone(music / '00.wav', seconds=3600.0)  # others wait for it
+  write_tone(music / '00.wav', seconds=3600.0)  # delays the others
   words = [sys.executable, '-m', 'mgc_jax.collection', 'index', music]
   index = tmp_path / 'index'
   process = Process([*words, f'--model={model}', f'--index={index}'])
-  process.wait_for(lambda: _has_begun(index))
+  process.wait_for(lambda: _has_started(index))
   (music / '18.wav').unlink()
   write_tone(music / '19.wav', seconds=5.0)
   assert process.wait() == 1
@@ -164,17 +164,17 @@ def test_files_that_vanish_or_change_meanwhile(model, tmp_path):
     assert opened.num_classified() == 18
 
 
-def _has_begun(path):
+def _has_started(path):
   if not path.exists():
     return False
   try:
     with Index(path) as index:
       return index.model() is not None
-  except ConfigError:  # it is being made
+  except ConfigError:  # it is being created
     return False
 
 
-def test_a_folder_that_nobody_may_read_is_named(model, tmp_path):
+def test_unreadable_folder_is_named(model, tmp_path):
   music = tmp_path / 'music'
   write_tone(music / 'open' / 'a.wav')
   write_tone(music / 'shut' / 'b.wav')
@@ -201,7 +201,9 @@ def test_a_folder_that_nobody_may_read_is_named(model, tmp_path):
 
 
 @pytest.mark.parametrize('module', ['predict', 'collection'])
-def test_a_full_standard_output_is_said(module, model, music_folder, tmp_path):
+def test_full_standard_output_is_reported(
+  module, model, music_folder, tmp_path
+):
   index = f'--index={tmp_path / "index"}'
   words = [sys.executable, '-m', f'mgc_jax.{module}']
   if module == 'collection':
@@ -218,7 +220,7 @@ def test_a_full_standard_output_is_said(module, model, music_folder, tmp_path):
   assert 'Traceback' not in done.stderr
 
 
-def test_a_reader_that_leaves_ends_it_quietly(model, music_folder):
+def test_closed_pipe_ends_the_command_silently(model, music_folder):
   predict = f'{sys.executable} -m mgc_jax.predict {music_folder}'
   done = subprocess.run(
     ['bash', '-c', f'{predict} --model={model} --format=csv | head -n 1'],
@@ -230,7 +232,7 @@ def test_a_reader_that_leaves_ends_it_quietly(model, music_folder):
   assert 'Traceback' not in done.stderr and 'Error' not in done.stderr
 
 
-def test_a_folder_of_folders_without_audio_is_named(tmp_path):
+def test_folder_without_audio_raises(tmp_path):
   (tmp_path / 'a' / 'b').mkdir(parents=True)
   with Index(tmp_path / 'index', create=True) as index:
     with pytest.raises(DataError, match='no audio files in it'):

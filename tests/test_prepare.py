@@ -14,7 +14,7 @@ def config(folder_config):
   return folder_config
 
 
-def test_unusable_tracks_are_left_out_with_reasons(config, music_folder):
+def test_unusable_tracks_are_skipped_with_reasons(config, music_folder):
   for name in ('long', 'longer'):
     for i in range(20):
       write_tone(music_folder / 'rock' / f'{name}{i}.wav', frequency_hz=99 + i)
@@ -22,7 +22,7 @@ def test_unusable_tracks_are_left_out_with_reasons(config, music_folder):
   (music_folder / 'jazz' / 'text.mp3').write_text('no music')
   write_tone(music_folder / 'jazz' / 'short.wav', seconds=0.2)
   prepared = prepare(config)
-  reasons = {row['track_id']: row['reason'] for row in prepared.left_out}
+  reasons = {row['track_id']: row['reason'] for row in prepared.skipped}
   assert sorted(reasons) == [
     'jazz/empty.mp3',
     'jazz/short.wav',
@@ -35,7 +35,7 @@ def test_unusable_tracks_are_left_out_with_reasons(config, music_folder):
     assert len(list(csv.DictReader(file))) == 3
 
 
-def test_losing_over_a_tenth_stops_unless_allowed(config, music_folder):
+def test_skipping_over_a_tenth_raises_unless_allowed(config, music_folder):
   for i in (0, 1):
     (music_folder / 'jazz' / f'{i}.wav').write_bytes(b'')
   with pytest.raises(DataError, match='2 of 12 tracks.*allow_missing'):
@@ -44,7 +44,7 @@ def test_losing_over_a_tenth_stops_unless_allowed(config, music_folder):
   assert len(prepare(config).index) == 10
 
 
-def test_losing_all_of_a_genre_stops(config, music_folder):
+def test_skipping_all_tracks_of_a_genre_raises(config, music_folder):
   for i in range(40):
     write_tone(music_folder / 'rock' / f'more{i}.wav', frequency_hz=99 + i)
   write_tone(music_folder / 'folk' / '0.wav', seconds=0.1)
@@ -52,7 +52,7 @@ def test_losing_all_of_a_genre_stops(config, music_folder):
     prepare(config)
 
 
-def test_nothing_readable_names_the_files(config, music_folder):
+def test_message_names_the_files_if_none_is_readable(config, music_folder):
   for path in music_folder.glob('*/*.wav'):
     path.write_text('no music')
   with pytest.raises(DataError, match='no track could be prepared: .*0.wav'):
@@ -78,7 +78,7 @@ def test_records_are_reused_and_never_stale(config, music_folder):
 
 
 @pytest.mark.parametrize('name', ['index.csv', 'genres.txt', 'left_out.csv'])
-def test_damaged_folder_is_named(config, name):
+def test_missing_file_of_the_records_raises(config, name):
   directory = prepare(config).index.directory
   (directory / name).unlink()
   with pytest.raises(DataError, match=f'{directory}: damaged.*delete this'):
@@ -86,7 +86,7 @@ def test_damaged_folder_is_named(config, name):
 
 
 @pytest.mark.parametrize('name', ['index.csv', 'band_sums.npy', 'genres.txt'])
-def test_a_flipped_byte_beside_the_records_is_named(config, name):
+def test_flipped_byte_beside_the_records_raises(config, name):
   directory = prepare(config).index.directory
   data = bytearray((directory / name).read_bytes())
   data[-2] ^= 1
@@ -95,21 +95,21 @@ def test_a_flipped_byte_beside_the_records_is_named(config, name):
     prepare(config)
 
 
-def test_what_a_killed_process_left_is_deleted(config, tmp_path):
+def test_incomplete_folder_of_a_killed_process_is_deleted(config, tmp_path):
   directory = prepare(config).index.directory
-  left = directory.parent / 'incomplete.ABC123_1.1.0'
-  directory.rename(left)
+  stale = directory.parent / 'incomplete.ABC123_1.1.0'
+  directory.rename(stale)
   assert prepare(config).index.directory == directory
-  assert not left.exists()
+  assert not stale.exists()
 
 
-def test_a_changed_mode_is_a_changed_file(config, music_folder):
+def test_changed_mode_is_a_changed_file(config, music_folder):
   first = _made(prepare(config))
   (music_folder / 'jazz' / '0.wav').chmod(0o600)
   assert _made(prepare(config))[0] != first[0]
 
 
-def test_unwritable_folder_is_named(config, tmp_path):
+def test_unwritable_folder_raises(config, tmp_path):
   (tmp_path / 'file').write_text('')
   config.data.prepared_dir = str(tmp_path / 'file' / 'below')
   with pytest.raises(DataError, match='below: cannot write records'):

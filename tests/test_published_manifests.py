@@ -26,7 +26,7 @@ def _counts(rows, *columns):
   return collections.Counter(tuple(row[c] for c in columns) for row in rows)
 
 
-def test_facts_give_the_manifests_byte_by_byte(data_dir, tmp_path):
+def test_manifests_are_reproduced_byte_by_byte(data_dir, tmp_path):
   subprocess.run(
     [
       sys.executable,
@@ -44,7 +44,7 @@ def test_facts_give_the_manifests_byte_by_byte(data_dir, tmp_path):
 
 
 @pytest.mark.parametrize('name', [n for n in NAMES if n != 'gtma_window'])
-def test_a_track_stands_once_and_is_of_its_source(name):
+def test_tracks_are_unique_and_named_after_their_source(name):
   rows = _rows(name)
   assert max(_counts(rows, 'track_id').values()) == 1
   for row in rows:
@@ -61,7 +61,7 @@ def test_a_track_stands_once_and_is_of_its_source(name):
     ('gtma_track', {'train': 200, 'valid': 25, 'test': 25}),
   ],
 )
-def test_genres_of_gtma_are_balanced_in_both_sources(name, sizes):
+def test_gtma_genres_are_balanced_in_both_sources(name, sizes):
   rows = _rows(name)
   counts = _counts(rows, 'genre', 'split')
   genres = {row['genre'] for row in rows}
@@ -77,7 +77,7 @@ def test_genres_of_gtma_are_balanced_in_both_sources(name, sizes):
         assert by_source[genre, split, source] >= 10
 
 
-def test_the_track_split_of_gtma_is_stratified_by_source():
+def test_gtma_track_split_is_stratified_by_source():
   counts = _counts(_rows('gtma_track'), 'genre', 'source', 'split')
   for genre in ('classical', 'country', 'hiphop', 'jazz', 'pop', 'rock'):
     for source, wanted in (('gtzan', (80, 10, 10)), ('fma', (120, 15, 15))):
@@ -87,19 +87,19 @@ def test_the_track_split_of_gtma_is_stratified_by_source():
       assert tuple(found) == wanted
 
 
-def test_the_filtered_lists_of_gtzan_are_whole():
+def test_filtered_gtzan_split_sizes():
   counts = _counts(_rows('gtzan_artist'), 'split')
   assert counts == {('train',): 443, ('valid',): 197, ('test',): 290, ('',): 70}
 
 
-def test_the_track_split_of_gtzan_is_eight_to_one_to_one():
+def test_gtzan_track_split_has_ten_tracks_per_genre():
   rows = _rows('gtzan_track')
   counts = _counts(rows, 'genre', 'split')
   for genre in {row['genre'] for row in rows}:
     assert counts[genre, 'valid'] == counts[genre, 'test'] == 10
-  # Exactly rock.00016, which is where it is.
-  left_out = [row['track_id'] for row in rows if not row['split']]
-  assert left_out == ['gtzan/metal.00058']
+  # It has the same audio as rock.00016.
+  unused = [row['track_id'] for row in rows if not row['split']]
+  assert unused == ['gtzan/metal.00058']
 
 
 @pytest.mark.parametrize('name', ['gtma_artist', 'gtzan_artist'])
@@ -113,7 +113,7 @@ def test_no_artist_is_in_two_splits(name):
 
 
 @pytest.mark.parametrize('name', ['gtma_track', 'gtzan_track', 'gtzan_artist'])
-def test_exact_replicas_are_on_one_side(name, data_dir):
+def test_exact_replicas_are_in_one_split(name, data_dir):
   facts = data_dir / 'gtma' / 'gtzan_index.csv'
   split = {row['track_id']: row['split'] for row in _rows(name)}
   groups = collections.defaultdict(set)
@@ -126,7 +126,7 @@ def test_exact_replicas_are_on_one_side(name, data_dir):
   assert all(len(splits) == 1 for splits in groups.values())
 
 
-def test_the_window_split_is_the_seed_s_with_its_faults():
+def test_window_split_is_the_baselines_with_its_faults():
   rows = _rows('gtma_window')
   assert max(_counts(rows, 'genre', 'track_id', 'window').values()) == 1
   counts = _counts(rows, 'split')

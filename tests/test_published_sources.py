@@ -16,7 +16,7 @@ from mgc_jax.system.errors import ConfigError, DataError
 def _write(path, seed):
   path.parent.mkdir(parents=True, exist_ok=True)
   rng = np.random.default_rng(seed)
-  # An .mp3 by name: what a file is its content says.
+  # Some are called .mp3; only the content of a file matters.
   soundfile.write(path, rng.normal(0, 0.1, 8000 * 3), 8000, format='WAV')
 
 
@@ -49,7 +49,7 @@ def _write_fma(root, rows):
     csv.writer(file).writerows([*with_names, *((*row, 211) for row in rows)])
 
 
-def test_gtzan_lists_the_filtered_tracks_present_or_not(gtzan_config):
+def test_gtzan_lists_the_filtered_tracks_even_if_missing(gtzan_config):
   tracks = list_tracks(gtzan_config.data)
   assert len(tracks) == 930 and {t.source for t in tracks} == {'gtzan'}
   present = [t for t in tracks if not t.problem]
@@ -73,18 +73,16 @@ def test_gtzan_is_read_from_its_archive(gtzan_config, tmp_path):
   )
 
 
-def test_a_folder_that_is_no_gtzan(tiny_config, tmp_path):
+def test_folder_that_is_not_gtzan_raises(tiny_config, tmp_path):
   tiny_config.data.source = 'gtzan'
   with pytest.raises(ConfigError, match='config.data.root: unset'):
     list_tracks(tiny_config.data)
   tiny_config.data.root = str(tmp_path)
-  with pytest.raises(DataError, match='no GTZAN; expected blues/blues.00000'):
+  with pytest.raises(DataError, match='not GTZAN; expected blues/blues.00000'):
     list_tracks(tiny_config.data)
 
 
-def test_real_gtzan_audio_is_found_and_what_is_missing_is_named(
-  data_dir, tiny_config
-):
+def test_real_gtzan_audio_is_found(data_dir, tiny_config):
   tiny_config.data.source = 'gtzan'
   tiny_config.data.root = str(data_dir / 'gtzan_audio')
   tracks = list_tracks(tiny_config.data)
@@ -110,7 +108,7 @@ def test_fma_follows_its_table(tiny_config, tmp_path):
   last = tracks['fma/3000']
   assert (last.problem, last.split, last.title) == ('', 'test', 'two')
   assert last.path == str(tmp_path / 'fma_medium' / '003' / '003000.mp3')
-  assert tracks['fma/2'].artist != last.artist  # of one name only
+  assert tracks['fma/2'].artist != last.artist  # only the name is the same
   data.subset = 'small'
   assert len(list_tracks(data)) == 2
   assert tracks['fma/2'].duration_s == 30
@@ -127,7 +125,7 @@ def test_fma_follows_its_table(tiny_config, tmp_path):
 @pytest.mark.parametrize(
   'text', ['', 'a,b\n', 'track_id,genre_top\n1,2\n3,4\n', '"\n', '\n\n\n']
 )
-def test_a_table_that_is_not_fma_s(text, tiny_config, tmp_path):
+def test_table_that_is_not_fmas_raises(text, tiny_config, tmp_path):
   data = tiny_config.data
   data.source, data.root = 'fma', str(tmp_path)
   with pytest.raises(DataError, match='fetch fma_metadata --to=DIR'):
@@ -139,7 +137,7 @@ def test_a_table_that_is_not_fma_s(text, tiny_config, tmp_path):
 
 @pytest.fixture
 def gtma_config(tiny_config, tmp_path):
-  """Copies with no track yet."""
+  """Local copies without any tracks yet."""
   data = tiny_config.data
   data.source = 'gtma'
   data.gtzan_root, data.fma_root = str(tmp_path / 'g'), str(tmp_path / 'f')
@@ -161,7 +159,7 @@ def _copy(config, track_id, seed):
   _write(pathlib.Path(path), seed)
 
 
-def test_gtma_has_both_sources_and_its_published_sides(gtma_config):
+def test_gtma_has_both_sources_and_its_published_splits(gtma_config):
   chosen = {}
   for row in _rows('gtma_artist'):
     key = row['genre'], row['source'], row['split']
@@ -174,7 +172,7 @@ def test_gtma_has_both_sources_and_its_published_sides(gtma_config):
   assert found == {track: key[2] for key, track in chosen.items()}
 
 
-def test_the_seed_s_list_has_its_windows_and_tracks_twice(gtma_config):
+def test_baseline_list_has_windows_and_repeated_tracks(gtma_config):
   gtma_config.data.protocol = 'window'
   tracks = list_tracks(gtma_config.data)
   assert len(tracks) == 2500
@@ -183,7 +181,7 @@ def test_the_seed_s_list_has_its_windows_and_tracks_twice(gtma_config):
   assert {len(t.window_splits) for t in tracks} == {9}
 
 
-def test_published_sides_are_used_and_folds_are_not_theirs(gtzan_config):
+def test_published_splits_are_used(gtzan_config):
   config = gtzan_config
   tracks = list_tracks(config.data)
   config.data.num_workers = 1
@@ -200,7 +198,7 @@ def test_published_sides_are_used_and_folds_are_not_theirs(gtzan_config):
       assert wanted[track] == split
 
 
-def test_the_seed_s_list_wants_the_seed_s_windows(gtma_config):
+def test_baseline_list_requires_the_baseline_windows(gtma_config):
   rows = _rows('gtma_window')
   for i, track_id in enumerate(dict.fromkeys(row['track_id'] for row in rows)):
     if i < 12:
@@ -209,17 +207,17 @@ def test_the_seed_s_list_wants_the_seed_s_windows(gtma_config):
   gtma_config.data.allow_missing = True
   prepared = prepare(gtma_config)
   with pytest.raises(
-    ConfigError, match='published list has 9; configs/baseline'
+    ConfigError, match='published list has 9; use the windows of configs/base'
   ):
     make_splits(prepared, gtma_config)
 
 
-def test_folds_of_a_list_without_artists_are_refused(gtma_config):
+def test_folds_of_a_list_without_artists_raise(gtma_config):
   for i, row in enumerate(_rows('gtma_artist')[:6]):
     _copy(gtma_config, row['track_id'], i)
   gtma_config.data.allow_missing = True
   gtma_config.data.num_folds = 2
   gtma_config.data.protocol = 'artist'
   prepared = prepare(gtma_config)
-  with pytest.raises(ConfigError, match='num_folds=2: the artists of FMA'):
+  with pytest.raises(ConfigError, match='num_folds=2: .* lacks the artists'):
     make_splits(prepared, gtma_config)

@@ -25,7 +25,7 @@ def _everything(index):
   return Examples(rows, np.zeros_like(rows), index.num_frames)
 
 
-def test_batches_follow_the_order_and_hold_the_frames(prepared, tiny_config):
+def test_batches_follow_the_order_and_contain_the_frames(prepared, tiny_config):
   index = prepared.index
   order = np.random.default_rng(0).permutation(13)
   batches = list(Reader(index).batches(_everything(index), order, 4))
@@ -48,7 +48,7 @@ def test_batches_follow_the_order_and_hold_the_frames(prepared, tiny_config):
       assert batch['weight'][b] == 1
 
 
-def test_an_example_may_be_a_window_of_an_excerpt(prepared):
+def test_example_may_be_a_window(prepared):
   index = prepared.index
   whole = next(Reader(index).batches(_everything(index), np.array([3]), 1))
   part = Examples(np.array([3]), np.array([10]), np.array([16]))
@@ -57,7 +57,7 @@ def test_an_example_may_be_a_window_of_an_excerpt(prepared):
   np.testing.assert_array_equal(batch['frames'], whole['frames'][:, 10:26])
 
 
-def test_genres_can_be_weighed(prepared):
+def test_genre_weights(prepared):
   index = prepared.index
   weights = np.array([2.0, 0.5])
   (batch,) = Reader(index).batches(
@@ -73,8 +73,8 @@ def test_no_examples_give_no_batches(prepared):
 
 
 @pytest.mark.parametrize('place', [3, 20, 2000, -3])
-def test_a_flipped_byte_is_detected_and_its_file_named(prepared, place):
-  """In the length of a record, its data, or its checksum."""
+def test_flipped_byte_raises_and_names_the_file(prepared, place):
+  """The byte is in the length of a record, its data, or its checksum."""
   index = prepared.index
   path = index.directory / index.shard[5]
   data = bytearray(path.read_bytes())
@@ -84,8 +84,8 @@ def test_a_flipped_byte_is_detected_and_its_file_named(prepared, place):
     list(Reader(index).batches(_everything(index), np.arange(13), 4))
 
 
-def test_a_part_of_each_batch_is_read(prepared):
-  """Two processes' parts, put together, are the whole."""
+def test_parts_of_batches_concatenate_to_batches(prepared):
+  """As two processes read them."""
   index, examples = prepared.index, _everything(prepared.index)
   order = np.random.default_rng(0).permutation(13)
   whole = Reader(index).batches(examples, order, 4)
@@ -100,7 +100,7 @@ def test_a_part_of_each_batch_is_read(prepared):
       )
 
 
-def test_a_cut_shard_is_detected(prepared):
+def test_truncated_shard_raises(prepared):
   index = prepared.index
   path = index.directory / index.shard[5]
   path.write_bytes(path.read_bytes()[: index.offset.max()])
@@ -108,7 +108,7 @@ def test_a_cut_shard_is_detected(prepared):
     list(Reader(index).batches(_everything(index), np.arange(13), 4))
 
 
-def test_a_missing_shard_is_named(prepared):
+def test_missing_shard_raises(prepared):
   index = dataclasses.replace(
     prepared.index, shard=np.full(13, 'gone.tfrecord')
   )

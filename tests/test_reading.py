@@ -1,4 +1,4 @@
-"""Every kind of file that plays gets an answer; each is made here.
+"""Every kind of file that plays can be read; the files are created here.
 
 The kinds are from public bug reports: files without a stated length, with a
 wrong one, with sound that starts late, joined, truncated and damaged.
@@ -37,7 +37,7 @@ def _needs(*tools):
 
 @pytest.fixture(scope='module')
 def wav(tmp_path_factory):
-  """Noise bursts and tones in stereo, so that a VBR encoder has to vary."""
+  """Noise bursts and tones in stereo, so that a VBR encoder varies the rate."""
   rng = np.random.default_rng(0)
   time_s = np.arange(int(SECONDS * RATE_HZ)) / RATE_HZ
   tone = 0.3 * np.sin(2 * np.pi * 440 * time_s)
@@ -62,7 +62,7 @@ def _lame(wav, path, *options):
 
 
 def _piped(wav, path, muxer, *options):
-  """Encodes to a pipe, where nobody can go back to write a length."""
+  """Encodes to a pipe, where the encoder cannot go back to write a length."""
   command = ['ffmpeg', '-v', 'error', '-nostdin', '-i', wav, *options]
   with path.open('wb') as file:
     done = subprocess.run(
@@ -83,7 +83,7 @@ def _with_wav_size(wav, path, size, riff_size=None):
 
 
 def _without_end(path):
-  """Clears the end-of-stream flag of the last Ogg page; ffmpeg checks sums."""
+  """Clears the last Ogg page's end-of-stream flag and updates its checksum."""
   data = bytearray(path.read_bytes())
   page = data.rfind(b'OggS')
   data[page + 5] &= ~4
@@ -126,7 +126,7 @@ def _grown(path, front=b'', behind=b''):
 
 
 def _late(wav, path, *codecs):
-  """A picture of ten seconds, and sound that starts after three."""
+  """Writes ten seconds of video with sound that starts after three."""
   sound = _encode(wav, path.with_name('sound.m4a'), '-c:a', 'aac')
   picture = ['-f', 'lavfi', '-i', 'color=d=10:s=64x64:r=5']
   command = ['ffmpeg', '-v', 'error', '-y', *picture, '-itsoffset', '3']
@@ -175,7 +175,7 @@ def _video(name, *codecs):
 
 
 _CBR, _VBR = ('-t', '-b', '128'), ('-t', '-V2')
-# Name, how a file is made, its length in units of SECONDS.
+# Name, function that creates a file, its length in units of SECONDS.
 WHOLE_BY_LAME = [
   ('MP3 with an Info header', _mp3(), 1),
   ('MP3 with a Xing header', _mp3(options=('-V2',)), 1),
@@ -265,19 +265,19 @@ def _check_length(make, wav, folder, length):
 
 @_needs('ffmpeg', 'lame')
 @pytest.mark.parametrize(('make', 'length'), **table(WHOLE_BY_LAME))
-def test_whole_mp3s_are_read_to_their_end(make, length, wav, tmp_path):
+def test_intact_mp3s_are_read_to_their_end(make, length, wav, tmp_path):
   _check_length(make, wav, tmp_path, length)
 
 
 @_needs('ffmpeg')
 @pytest.mark.parametrize(('make', 'length'), **table(WHOLE_BY_FFMPEG))
-def test_whole_files_are_read_to_their_end(make, length, wav, tmp_path):
+def test_intact_files_are_read_to_their_end(make, length, wav, tmp_path):
   _check_length(make, wav, tmp_path, length)
 
 
 @_needs('ffmpeg')
 def test_joined_flac_files_are_read_to_their_end(wav, tmp_path):
-  """Where only the middle is wanted, it is that of the first."""
+  """For the middle excerpt only the first of them is used."""
   path = _encode(wav, tmp_path / 'x.flac')
   _doubled(path)
   assert decoded(path).duration_s == pytest.approx(2 * SECONDS, abs=0.3)
@@ -308,7 +308,9 @@ TRUNCATED = [
 
 @_needs('ffmpeg')
 @pytest.mark.parametrize(('options', 'seconds'), **table(TRUNCATED))
-def test_what_plays_of_truncated_files_is_read(options, seconds, wav, tmp_path):
+def test_truncated_files_are_read_as_far_as_they_play(
+  options, seconds, wav, tmp_path
+):
   path = _encode(wav, tmp_path / options[0], *options[1:])
   _truncated(path)
   reader = ExcerptReader(path, 8000, 30.0, 'all')
@@ -317,7 +319,7 @@ def test_what_plays_of_truncated_files_is_read(options, seconds, wav, tmp_path):
   assert 'truncated' in reader.outcome.warning
   assert f'{len(samples) / 8000:.1f}' in reader.outcome.warning
   assert decoded(path).warning == reader.outcome.warning
-  # The middle of what there is, where the stated middle is beyond the damage.
+  # The middle of what can be decoded, as the stated one is past the damage.
   middle = ExcerptReader(path, 8000, 1.0)
   ((start_s, excerpt),) = middle
   assert len(excerpt) == 8000 and middle.outcome.warning
@@ -327,7 +329,7 @@ def test_what_plays_of_truncated_files_is_read(options, seconds, wav, tmp_path):
 
 @_needs('ffmpeg')
 @pytest.mark.parametrize('name', ['x.flac', 'x.mp3'])
-def test_noise_in_the_middle_costs_a_part_and_a_warning(name, wav, tmp_path):
+def test_noise_in_the_middle_loses_a_part_and_warns(name, wav, tmp_path):
   path = _encode(wav, tmp_path / name)
   _noise(path)
   found = decoded(path)
@@ -335,14 +337,14 @@ def test_noise_in_the_middle_costs_a_part_and_a_warning(name, wav, tmp_path):
   assert f'{found.duration_s:.1f} of 6.0 s decoded' in found.warning
 
 
-def test_samples_that_are_not_numbers_are_replaced(tmp_path):
+def test_non_finite_samples_are_replaced(tmp_path):
   samples = np.full(16000, 0.5, np.float32)
   samples[100], samples[200] = np.nan, np.inf
   soundfile.write(tmp_path / 'x.wav', samples, 8000, subtype='FLOAT')
   reader = ExcerptReader(tmp_path / 'x.wav', 8000, 30.0)
   ((_, found),) = reader
   assert found[100] == found[200] == 0 and found[300] == 0.5
-  assert 'not numbers' in reader.outcome.warning
+  assert 'not finite' in reader.outcome.warning
 
 
 def _stereo(path, left, right):
@@ -351,7 +353,7 @@ def _stereo(path, left, right):
   return samples
 
 
-def test_channels_that_cancel_each_other_are_heard(tmp_path):
+def test_cancelling_channels_are_not_silent(tmp_path):
   left = 0.5 * np.sin(np.arange(16000) / 9).astype(np.float32)
   for gain in (-1.0, -0.98):
     samples = _stereo(tmp_path / 'x.wav', left, np.float32(gain) * left)
@@ -361,23 +363,23 @@ def test_channels_that_cancel_each_other_are_heard(tmp_path):
     np.testing.assert_allclose(samples, left * (1 + gain) / 2, atol=1e-6)
 
 
-def test_silence_in_all_channels_is_refused(tmp_path):
+def test_silence_in_all_channels_raises(tmp_path):
   nothing = np.zeros(16000, np.float32)
   with pytest.raises(DataError, match='silent'):
     _stereo(tmp_path / 'x.wav', nothing, nothing)
 
 
 @_needs('ffmpeg')
-def test_what_libsndfile_opens_and_cannot_read_is_read_by_ffmpeg(wav, tmp_path):
-  """libsndfile loses a FLAC file at its first damaged frame."""
+def test_ffmpeg_continues_where_libsndfile_fails(wav, tmp_path):
+  """libsndfile stops reading a FLAC file at its first damaged frame."""
   path = _encode(wav, tmp_path / 'x.flac')
   _noise(path)
   assert probe(path).reader == 'sndfile'
   assert decoded(path).duration_s > 5
 
 
-def test_a_position_behind_the_end_is_no_crash(tmp_path):
-  """libsndfile seeks behind the last sample where frames are damaged."""
+def test_seeking_past_the_end_does_not_crash(tmp_path):
+  """libsndfile can seek past the last sample if frames are damaged."""
   path = write_tone(tmp_path / 'x.mp3', seconds=0.6)
   data = bytearray(path.read_bytes())
   for at, length in ((1313, 1), (427, 2), (125, 16)):
@@ -404,9 +406,7 @@ def test_only_an_exact_length_proves_truncation(wav, tmp_path):
 
 
 @_needs('lame')
-def test_without_ffmpeg_an_mp3_of_unknown_length_has_a_warning(
-  wav, tmp_path, monkeypatch
-):
+def test_mp3_of_unknown_length_without_ffmpeg_warns(wav, tmp_path, monkeypatch):
   path = _lame(wav, tmp_path / 'a.mp3', '-b', '128', '-t')
   monkeypatch.setenv('PATH', str(tmp_path))
   found = decoded(path)
@@ -415,7 +415,7 @@ def test_without_ffmpeg_an_mp3_of_unknown_length_has_a_warning(
 
 
 @_needs('ffmpeg')
-def test_a_format_off_the_whitelist_is_named_as_that(wav, tmp_path):
+def test_message_for_a_format_off_the_whitelist(wav, tmp_path):
   (tmp_path / 'list.m3u8').write_text(
     f'#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6,\n{wav}\n#EXT-X-ENDLIST\n'
   )
@@ -427,7 +427,7 @@ def test_a_format_off_the_whitelist_is_named_as_that(wav, tmp_path):
 
 @_needs('lame')
 def test_libmpg123_prints_nothing(wav, tmp_path):
-  """Its messages go to C's standard error, which only a process shows."""
+  """It prints to C's standard error, so the test needs a separate process."""
   for i in range(5):
     path = _lame(wav, tmp_path / f'{i}.mp3', '-b', '128')
     data = bytearray(path.read_bytes())
@@ -444,7 +444,7 @@ def test_libmpg123_prints_nothing(wav, tmp_path):
     '    print(decoded(path))\n'
     '  except ValueError as error:\n'
     '    print(error)\n'
-    'print("python speaks", file=sys.stderr)\n'
+    'print("from Python", file=sys.stderr)\n'
   )
   done = subprocess.run(
     [sys.executable, '-c', code, *sorted(tmp_path.glob('*.mp3'))],
@@ -453,4 +453,4 @@ def test_libmpg123_prints_nothing(wav, tmp_path):
     env=environment(),
     check=True,
   )
-  assert done.stderr == 'python speaks\n'
+  assert done.stderr == 'from Python\n'

@@ -1,4 +1,4 @@
-"""Tracks in a bucket, of a server that speaks S3; skips without those."""
+"""Tracks in a bucket on a local S3 server; skipped if moto is missing."""
 
 import csv
 import os
@@ -18,7 +18,7 @@ from tests.processes import ROOT
 
 @pytest.fixture
 def bucket(music_folder):
-  """The folder of music in a bucket; yields the environment to reach it."""
+  """Copies the music to a bucket; yields the environment to access it."""
   pytest.importorskip('moto')
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
@@ -85,9 +85,9 @@ def _prepare(env, tmp_path, root, manifest):
 def test_tracks_in_a_bucket_are_prepared(bucket, music_folder, tmp_path):
   manifest = tmp_path / 'tracks.csv'
   _manifest(music_folder, manifest, more=['rock/gone.wav'])
-  said = _prepare(bucket, tmp_path, 's3://music/tracks', manifest)
-  assert 'Left out: 1 tracks (1 no such file)' in said
-  assert 's3://music/tracks/rock/gone.wav: no such file' in said
+  output = _prepare(bucket, tmp_path, 's3://music/tracks', manifest)
+  assert 'Skipped: 1 tracks (1 no such file)' in output
+  assert 's3://music/tracks/rock/gone.wav: no such file' in output
   _manifest(music_folder, manifest)
   _prepare(bucket, tmp_path, music_folder, manifest)
   hashes = []
@@ -96,7 +96,7 @@ def test_tracks_in_a_bucket_are_prepared(bucket, music_folder, tmp_path):
       rows = [(row['track_id'], row['sha256']) for row in csv.DictReader(file)]
     hashes.append(sorted(rows))
   assert hashes[0] == hashes[1] and len(hashes[0]) == 12
-  # What is replaced in the bucket is prepared anew, and nothing else is.
+  # If a file in the bucket is replaced, and only then, prepare again.
   for _ in range(2):
     _prepare(bucket, tmp_path, 's3://music/tracks', manifest)
   assert len(list((tmp_path / 'prepared').glob('mgc_windows/*'))) == 3
@@ -107,15 +107,15 @@ def test_tracks_in_a_bucket_are_prepared(bucket, music_folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_server_that_is_not_there_is_said_of_each_track(
+def test_unreachable_server_is_reported_for_each_track(
   bucket, music_folder, tmp_path
 ):
   manifest = tmp_path / 'tracks.csv'
   _manifest(music_folder, manifest)
   header, first, *_, last = manifest.read_text().splitlines()  # two genres
   manifest.write_text('\n'.join([header, first, last]))
-  # Without it the client waits for half a minute before it gives up.
-  nobody = {
+  # With more attempts the client would wait for half a minute.
+  unreachable = {
     **bucket,
     'AWS_ENDPOINT_URL': 'http://127.0.0.1:9',
     'AWS_MAX_ATTEMPTS': '1',
@@ -124,7 +124,7 @@ def test_a_server_that_is_not_there_is_said_of_each_track(
   command += ['--config=configs/cnn.py', '--config.data.source=manifest']
   command += ['--config.data.root=s3://music/tracks']
   command += [f'--config.data.manifest={manifest}']
-  for env, code in ((bucket, 0), (nobody, 1)):
+  for env, code in ((bucket, 0), (unreachable, 1)):
     done = subprocess.run(
       command, env=env, cwd=ROOT, capture_output=True, text=True
     )
@@ -132,18 +132,18 @@ def test_a_server_that_is_not_there_is_said_of_each_track(
     assert 'Traceback' not in done.stderr
   assert done.stdout.count('unreadable: s3://music/tracks/') == 2
   assert 'cannot be fetched: ' in done.stdout
-  # Nothing is known of the tracks, so none is left out for good.
+  # The tracks may be fine, so none may be recorded as skipped.
   command[2] = 'mgc_jax.datasets.prepare'
   command.append(f'--config.data.prepared_dir={tmp_path}/prepared')
   done = subprocess.run(
-    command, env=nobody, cwd=ROOT, capture_output=True, text=True
+    command, env=unreachable, cwd=ROOT, capture_output=True, text=True
   )
   assert done.returncode == 1 and 'error: s3://' in done.stderr
   assert 'Traceback' not in done.stderr
   assert not list((tmp_path / 'prepared').glob('*/*/*/index.csv'))
 
 
-def test_a_manifest_may_not_leave_a_remote_root(tmp_path):
+def test_manifest_paths_may_not_leave_a_remote_root(tmp_path):
   path = tmp_path / 'tracks.csv'
   for cell in ('../x.wav', '/x.wav', 's3://other/x.wav', 'a/../../x.wav'):
     path.write_text(f'path,track_id,genre\n{cell},x,jazz\n')
@@ -154,7 +154,7 @@ def test_a_manifest_may_not_leave_a_remote_root(tmp_path):
   assert track.path == 'gs://b/music/jazz/x.wav'
 
 
-def test_what_is_remote():
+def test_is_remote():
   assert is_remote('gs://b/x') and is_remote('s3://b')
   assert not is_remote('/gs://b') and not is_remote('synthetic:v1:x')
   assert not is_remote('file:///etc/passwd') and not is_remote('')

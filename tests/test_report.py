@@ -19,17 +19,17 @@ def parts(folder_config, music_folder):
   return prepared, make_splits(prepared, folder_config)
 
 
-def test_preparation_report_counts_genres_sides_hours_and_losses(parts):
+def test_preparation_report_has_genres_splits_hours_and_skipped_tracks(parts):
   text = preparation_report(*parts)
   rows = [line.split() for line in text.splitlines()]
   assert ['genre', 'train', 'valid', 'test', 'hours'] in rows
   assert ['jazz', '4', '1', '1', '0.00'] in rows
   assert ['all', '8', '2', '2', '0.01'] in rows
-  assert 'Left out: 1 tracks (1 not audio)' in text
+  assert 'Skipped: 1 tracks (1 not audio)' in text
   assert 'rock/text.mp3: not audio' in text
 
 
-def test_counts_of_tracks_under_the_window_protocol(parts, folder_config):
+def test_genre_counts_under_the_window_protocol(parts, folder_config):
   folder_config.data.protocol = 'window'
   prepared, _ = parts
   split = make_splits(prepared, folder_config)
@@ -38,7 +38,7 @@ def test_counts_of_tracks_under_the_window_protocol(parts, folder_config):
   assert counts['train'].tolist() == [6, 6]
 
 
-def test_result_table_shows_what_a_person_wants_to_know():
+def test_result_table():
   row = {'precision': 0.5, 'recall': 0.25, 'f1': 1 / 3, 'support': 8}
   scores = {'expected_calibration_error': 0.01, 'negative_log_likelihood': 1.5}
   text = report.result_table(
@@ -84,7 +84,7 @@ def test_result_table_shows_what_a_person_wants_to_know():
   assert 'jazz        0.50    0.25  0.33       8' in text
 
 
-def test_json_is_whole_or_absent(tmp_path):
+def test_json_is_written_atomically(tmp_path):
   path = tmp_path / 'x.json'
   report.write_json(path, {'a': 1})
   with pytest.raises(TypeError):
@@ -92,5 +92,5 @@ def test_json_is_whole_or_absent(tmp_path):
   assert json.loads(path.read_text()) == {'a': 1}
 
 
-def test_versions_name_what_a_result_depends_on():
+def test_versions_include_dependencies():
   assert {'python', 'jax', 'flax', 'mgc_jax'} <= set(report.versions())

@@ -47,7 +47,7 @@ def test_folder_lists_audio_by_genre(music_folder):
   assert len({track.track_id for track in tracks}) == 13
 
 
-def test_folder_ignores_hidden_files_and_refuses_unknown_genres(
+def test_folder_ignores_hidden_files_and_rejects_unknown_genres(
   music_folder,
 ):
   write_tone(music_folder / 'jazz' / '._0.wav')
@@ -64,8 +64,8 @@ def _tag(path, artist):
   file.save()
 
 
-def test_folder_has_its_artists_from_the_tags(tmp_path):
-  """Their songs stay in one split of a split, wherever they lie."""
+def test_folder_reads_artists_from_tags(tmp_path):
+  """The form in which artists are compared keeps them in one split."""
   artists = ('Zoë', 'ZOE\u0308 ', '[Unknown]', 'Ann', '', 'Various Artists')
   for i, artist in enumerate(artists):
     path = write_tone(tmp_path / 'jazz' / f'{i}.flac')
@@ -82,14 +82,14 @@ def _listed(root, **fields):
   return [track.track_id for track in tracks]
 
 
-def test_folder_has_sub_folders_by_path(tmp_path):
+def test_folder_lists_sub_folders_sorted_by_path(tmp_path):
   names = ('jazz/b.wav', 'jazz/c/d e/f.wav', 'jazz/d.wav', 'rock/g.wav')
   for name in names:
     write_tone(tmp_path / name)
   assert _listed(tmp_path) == list(names)
 
 
-def test_what_a_folder_skips_is_said_in_one_line(tmp_path, caplog):
+def test_folder_logs_skipped_files_on_one_line(tmp_path, caplog):
   for name in (
     'a.wav',
     'jazz/b.wav',
@@ -106,13 +106,13 @@ def test_what_a_folder_skips_is_said_in_one_line(tmp_path, caplog):
     assert _listed(tmp_path) == ['jazz/b.wav', 'rock/c.wav']
   (line,) = caplog.messages
   assert line == (
-    f"{tmp_path}: skipped: 1 audio files that are in no genre's folder, "
+    f'{tmp_path}: skipped: 1 audio files outside the folders of genres, '
     '1 files that are not audio by name, 1 hidden files, '
     '3 hidden or trash folders, 1 links to folders that are read anyway'
   )
 
 
-def test_a_genre_may_be_a_link_to_a_folder(tmp_path):
+def test_genre_may_be_a_link_to_a_folder(tmp_path):
   write_tone(tmp_path / 'disk' / 'swing' / '0.wav')
   write_tone(tmp_path / 'music' / 'rock' / '0.wav')
   (tmp_path / 'music' / 'jazz').symlink_to(tmp_path / 'disk' / 'swing')
@@ -123,7 +123,7 @@ def test_a_genre_may_be_a_link_to_a_folder(tmp_path):
   assert os.path.exists(tracks[0].path)
 
 
-def test_a_link_to_a_file_outside_is_refused_except_in_a_linked_folder(
+def test_link_to_a_file_outside_has_a_problem_unless_its_folder_is_linked(
   tmp_path,
 ):
   for i in range(2):
@@ -139,12 +139,11 @@ def test_a_link_to_a_file_outside_is_refused_except_in_a_linked_folder(
   assert {track.track_id: track.problem for track in tracks} == {
     'jazz/b.wav': '',
     'rock/a.wav': '',
-    'rock/c.wav': f'a link out of {root}; copy the file, or link its whole '
-    'folder',
+    'rock/c.wav': f'a link out of {root}; copy the file, or link to its folder',
   }
 
 
-def test_a_folder_that_cannot_be_read_is_named(tmp_path):
+def test_unreadable_folder_is_named(tmp_path):
   for genre in ('jazz', 'rock'):
     _touch(tmp_path / genre / '0.wav')
   (tmp_path / 'rock').chmod(0)
@@ -162,12 +161,12 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path):
   assert f'DataError: {tmp_path}/rock: Permission denied' in process.said
 
 
-def test_two_files_of_one_name_are_refused(music_folder):
+def test_two_files_with_the_same_track_id_raise(music_folder):
   folder = os.fsencode(music_folder / 'jazz')
   for name in (b'/caf\xe9.wav', b'/caf\\xe9.wav'):
     with open(folder + name, 'wb'):
       pass
-  with pytest.raises(DataError, match='another track is called jazz/caf'):
+  with pytest.raises(DataError, match='another track is also called jazz/caf'):
     list_tracks(_data(source='folder', root=str(music_folder)))
 
 
@@ -180,7 +179,7 @@ def test_manifest_is_relative_to_root(music_folder):
   assert track.path == str((music_folder / 'jazz' / '0.wav').resolve())
 
 
-def test_manifest_alone_has_its_folder_as_root(music_folder):
+def test_manifest_folder_is_the_default_root(music_folder):
   path = music_folder / 'm.csv'
   path.write_text('path,track_id,genre\njazz/0.wav,a,jazz\n')
   (track,) = list_tracks(_data(source='manifest', manifest=str(path)))
@@ -196,7 +195,7 @@ def test_manifest_alone_has_its_folder_as_root(music_folder):
     ({'source': 'folder', 'root': '/none'}, DataError, '/none: no such folder'),
   ],
 )
-def test_unusable_source_is_named(fields, error, message):
+def test_unusable_source_raises(fields, error, message):
   with pytest.raises(error, match=message):
     list_tracks(_data(**fields))
 
@@ -208,7 +207,7 @@ def test_folder_without_audio_says_what_is_expected(tmp_path):
     list_tracks(_data(source='folder', root=str(tmp_path)))
 
 
-def test_fma_knows_artists_by_number_except_various_artists(tmp_path):
+def test_fma_identifies_artists_by_number_except_various_artists(tmp_path):
   rows = [
     ('', 'album', 'artist', 'artist', 'set', 'set', *['track'] * 3),
     ('', 'title', 'id', 'name', 'split', 'subset', 'genre_top', 'title')
@@ -229,8 +228,8 @@ def test_fma_knows_artists_by_number_except_various_artists(tmp_path):
 # --- one genre only
 
 
-def _refused(**fields):
-  """Returns why tracks are refused before anything is decoded."""
+def _rejection(**fields):
+  """Returns why tracks are rejected before anything is decoded."""
   config = base_config()
   config.data.update(fields)
   with pytest.raises(DataError) as found:
@@ -240,7 +239,7 @@ def _refused(**fields):
 
 
 def _kaggle(tmp_path):
-  """The archive of GTZAN as Kaggle has it."""
+  """Creates the layout of GTZAN's archive on Kaggle."""
   for genre in ('blues', 'jazz'):
     for i in range(3):
       _touch(tmp_path / 'Data' / 'genres_original' / genre / f'{i}.wav')
@@ -250,11 +249,9 @@ def _kaggle(tmp_path):
 
 
 @pytest.mark.parametrize('above', ['', '..', '../..'])
-def test_a_root_above_the_right_one_is_refused_and_the_right_one_named(
-  tmp_path, above
-):
+def test_root_above_the_right_one_raises_with_a_suggestion(tmp_path, above):
   root = _kaggle(tmp_path / 'archive') / above
-  said = _refused(source='folder', root=str(root))
+  said = _rejection(source='folder', root=str(root))
   meant = tmp_path / 'archive' / 'Data' / 'genres_original'
   assert said.endswith(f'; did you mean --config.data.root={meant}?')
   assert 'only one genre, ' in said
@@ -262,37 +259,37 @@ def test_a_root_above_the_right_one_is_refused_and_the_right_one_named(
 
 
 @pytest.mark.parametrize('album', ['', 'live'])
-def test_the_folder_of_one_genre_as_root_is_refused(tmp_path, album):
+def test_folder_of_one_genre_as_root_raises_with_a_suggestion(tmp_path, album):
   _touch(tmp_path / 'music' / 'rock' / '0.wav')
   _touch(tmp_path / 'music' / 'jazz' / '0.wav')
   _touch(tmp_path / 'music' / 'jazz' / album / '1.wav')
-  said = _refused(source='folder', root=str(tmp_path / 'music' / 'jazz'))
+  said = _rejection(source='folder', root=str(tmp_path / 'music' / 'jazz'))
   assert said.endswith(f'; did you mean --config.data.root={tmp_path}/music?')
 
 
-def test_one_genre_is_refused_without_guessing_another_folder(tmp_path):
+def test_one_genre_raises_without_a_suggestion(tmp_path):
   _touch(tmp_path / 'jazz' / '0.wav')
   _touch(tmp_path / 'jazz' / 'live' / '1.wav')
-  said = _refused(source='folder', root=str(tmp_path))
-  assert 'only one genre, jazz, and a classifier needs at least two' in said
+  said = _rejection(source='folder', root=str(tmp_path))
+  assert 'only one genre, jazz, but a classifier needs at least two' in said
   assert said.endswith(f'Expected {tmp_path}/<genre>/<track>')
 
 
-def test_a_manifest_of_one_genre_is_refused(tmp_path):
+def test_manifest_of_one_genre_raises(tmp_path):
   path = tmp_path / 'm.csv'
   path.write_text('path,track_id,genre\na,1,jazz\nb,2,Jazz\n')
-  said = _refused(source='manifest', manifest=str(path))
+  said = _rejection(source='manifest', manifest=str(path))
   assert said.startswith(f'{path}: only one genre, Jazz')
 
 
-def test_genres_that_are_one_are_refused_as_one(tmp_path):
+def test_spellings_of_one_genre_count_as_one(tmp_path):
   for genre in ('Rock', 'rock'):
     _touch(tmp_path / genre / '0.wav')
-  said = _refused(source='folder', root=str(tmp_path))
+  said = _rejection(source='folder', root=str(tmp_path))
   assert 'only one genre, Rock' in said and 'did you mean' not in said
 
 
-def test_a_model_may_be_evaluated_on_one_genre(tmp_path):
+def test_one_genre_is_enough_for_evaluation(tmp_path):
   _touch(tmp_path / 'Jazz' / '0.wav')
   data = _data(source='folder', root=str(tmp_path), genres=('jazz', 'rock'))
   tracks = list_tracks(data)
@@ -300,8 +297,8 @@ def test_a_model_may_be_evaluated_on_one_genre(tmp_path):
   assert [track.genre for track in tracks] == ['jazz']
 
 
-def test_evaluation_names_the_right_root_too(tmp_path):
-  said = _refused(
+def test_unknown_genre_in_evaluation_suggests_the_root(tmp_path):
+  said = _rejection(
     source='folder', root=str(_kaggle(tmp_path)), genres=('blues', 'jazz')
   )
   assert 'unknown genre genres_original; known: blues, jazz' in said
@@ -332,14 +329,14 @@ def _manifest(tmp_path, genres):
   return str(path)
 
 
-def test_genres_of_a_manifest_keep_their_names(tmp_path, caplog):
+def test_manifest_genres_keep_their_names(tmp_path, caplog):
   quoted = [genre.replace('"', '""') for genre in ODD_GENRES]
   data = _data(source='manifest', manifest=_manifest(tmp_path, quoted))
   assert tuple(track.genre for track in list_tracks(data)) == ODD_GENRES
   assert not caplog.text
 
 
-def test_genres_of_folders_keep_their_names(tmp_path, caplog):
+def test_folder_genres_keep_their_names(tmp_path, caplog):
   genres = {genre for genre in ODD_GENRES if '/' not in genre}
   for genre in genres:
     _touch(tmp_path / genre / '0.wav')
@@ -359,16 +356,16 @@ def test_genres_of_folders_keep_their_names(tmp_path, caplog):
     (['Ｊ－ＰＯＰ', 'j-pop', 'j-pop', 'jazz'], 'j-pop'),
   ],
 )
-def test_the_most_frequent_spelling_of_a_genre_wins(
+def test_most_frequent_spelling_of_a_genre_is_used(
   tmp_path, caplog, genres, wanted
 ):
   data = _data(source='manifest', manifest=_manifest(tmp_path, genres))
   found = {track.genre for track in list_tracks(data)}
   assert found == {wanted, 'jazz'}
-  (said,) = caplog.messages
-  assert f'taken as one, "{wanted}": ' in said
+  (message,) = caplog.messages
+  assert f'treated as one, "{wanted}": ' in message
   for genre, count in collections.Counter(genres).items():
-    assert (f'"{genre}" ({count} tracks)' in said) == (genre != 'jazz')
+    assert (f'"{genre}" ({count} tracks)' in message) == (genre != 'jazz')
 
 
 def test_folders_whose_names_differ_in_spaces_are_one_genre(tmp_path):
@@ -381,13 +378,13 @@ def test_folders_whose_names_differ_in_spaces_are_one_genre(tmp_path):
 
 
 @pytest.mark.parametrize('source', ['folder', 'manifest'])
-def test_known_genres_give_their_spelling(tmp_path, source, caplog):
+def test_genres_get_the_known_spelling(tmp_path, source, caplog):
   for i, genre in enumerate((NFD, 'JAZZ', 'jazz')):
     _touch(tmp_path / genre / f'{i}.wav')
   data = _data(source=source, root=str(tmp_path), genres=(NFC, 'Jazz', 'jazz'))
   data.manifest = _manifest(tmp_path, [NFD, 'JAZZ', 'jazz'])
   found = sorted(track.genre for track in list_tracks(data))
-  # What is spelled as it is known stays, though another would fit, too.
+  # An exact match takes precedence over another known spelling.
   assert found == sorted([NFC, 'Jazz', 'jazz'])
   assert not caplog.text
 
@@ -423,20 +420,20 @@ def test_synthetic_tracks_are_deterministic_and_distinct():
 
 
 @pytest.mark.slow
-def test_synthetic_genres_can_be_told_apart_but_not_trivially():
-  """A linear probe on artists that it has not heard: far from 10 and 100 %."""
+def test_synthetic_genres_are_learnable_but_not_trivial():
+  """Tests a linear probe on other artists: far from 10 and from 100 %."""
   config = base_config()
   config.data.synthetic.tracks_per_artist = 1
   config.data.synthetic.duration_s = 10.0
   tracks = list_tracks(config.data)
-  facts, genres, artists = [], [], []
+  features, genres, artists = [], [], []
   for track in tracks:
     (excerpt,) = excerpts_of(track, config.features, 1.0)
     frames = excerpt.frames.astype(np.float64)
-    facts.append(np.concatenate([frames.mean(0), frames.std(0)]))
+    features.append(np.concatenate([frames.mean(0), frames.std(0)]))
     genres.append(track.genre)
     artists.append(track.artist)
   probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
-  folds = GroupKFold(4).split(facts, genres, artists)
-  accuracy = cross_val_score(probe, facts, genres, cv=folds).mean()
+  folds = GroupKFold(4).split(features, genres, artists)
+  accuracy = cross_val_score(probe, features, genres, cv=folds).mean()
   assert 0.35 < accuracy < 0.95

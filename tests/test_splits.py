@@ -18,7 +18,7 @@ GENRES = ('blues', 'jazz', 'rock')
 
 @pytest.fixture
 def prepared(tmp_path):
-  """90 tracks of 30 artists; three tracks have a replica of their audio."""
+  """90 tracks of 30 artists; the audio of three tracks occurs twice."""
   return _prepared(tmp_path, num_tracks=90)
 
 
@@ -26,7 +26,7 @@ def _prepared(tmp_path, num_tracks, splits=None):
   number = np.arange(num_tracks)
   ids = np.array([f't{i:03d}' for i in number])
   sha = np.array([f'audio{i}' for i in number])
-  sha[[81, 82, 83]] = sha[[0, 1, 2]]  # of their genre, too
+  sha[[81, 82, 83]] = sha[[0, 1, 2]]  # these have the same genre
   artist = np.array([f'artist{i // 3}' if i % 10 else '' for i in number])
   label = number // 3 % 3
   index = ExcerptIndex(
@@ -70,7 +70,7 @@ def _shared(splits, index, column):
   return {v for v in set.union(*found) if v and sum(v in s for s in found) > 1}
 
 
-def test_artist_protocol_is_the_default_and_shares_nothing(prepared):
+def test_artist_protocol_is_the_default_and_does_not_leak(prepared):
   splits = make_splits(prepared, _config())
   assert splits.protocol == 'artist'
   for column in ('track_id', 'artist', 'sha256'):
@@ -82,14 +82,14 @@ def test_artist_protocol_is_the_default_and_shares_nothing(prepared):
     assert set(prepared.index.label[examples.rows]) == {0, 1, 2}
 
 
-def test_track_protocol_shares_no_audio_but_artists(prepared):
+def test_track_protocol_shares_only_artists(prepared):
   splits = make_splits(prepared, _config(protocol='track'))
   assert not _shared(splits, prepared.index, 'track_id')
   assert not _shared(splits, prepared.index, 'sha256')
   assert _shared(splits, prepared.index, 'artist')
 
 
-def test_window_protocol_leaks_and_says_so(prepared, caplog):
+def test_window_protocol_leaks_and_warns(prepared, caplog):
   splits = make_splits(prepared, _config(protocol='window'))
   assert 'LEAK' in caplog.text
   assert _shared(splits, prepared.index, 'track_id')
@@ -103,7 +103,7 @@ def test_window_protocol_leaks_and_says_so(prepared, caplog):
   assert all(set(e.num_frames) == {20} for e in splits.examples.values())
 
 
-def test_published_sides_of_windows_are_those_of_their_tracks(prepared):
+def test_published_splits_of_windows_are_used(prepared):
   splits = ('train', 'valid', 'test', *['train'] * 5, '')
   for name, track in prepared.tracks.items():
     prepared.tracks[name] = dataclasses.replace(track, window_splits=splits)
@@ -113,7 +113,7 @@ def test_published_sides_of_windows_are_those_of_their_tracks(prepared):
   assert set(splits.examples['test'].starts) == {20}
 
 
-def test_examples_may_be_the_windows_of_each_side(prepared):
+def test_examples_may_be_windows(prepared):
   whole = make_splits(prepared, _config())
   splits = make_splits(prepared, _config(examples='window'))
   for split, examples in splits.examples.items():
@@ -124,11 +124,11 @@ def test_examples_may_be_the_windows_of_each_side(prepared):
   assert not _shared(splits, prepared.index, 'artist')
 
 
-def test_an_excerpt_shorter_than_a_window_is_one_example(prepared):
+def test_excerpt_shorter_than_a_window_is_one_example(prepared):
   prepared.index.num_frames[3] = 7
   splits = make_splits(prepared, _config(examples='window', valid_fraction=0.0))
-  pooled = splits.eval_examples('train,test')[1]
-  short = pooled.take(pooled.rows == 3)
+  both = splits.eval_examples('train,test')[1]
+  short = both.take(both.rows == 3)
   assert (short.starts.tolist(), short.num_frames.tolist()) == ([0], [7])
 
 
@@ -143,7 +143,7 @@ def test_split_is_a_function_of_its_seed_alone(prepared, protocol):
 
 
 @pytest.mark.parametrize('protocol', ['artist', 'track'])
-def test_folds_test_every_track_once_and_share_nothing(prepared, protocol):
+def test_folds_test_every_track_once_and_do_not_leak(prepared, protocol):
   tested = []
   for fold in range(5):
     config = _config(protocol=protocol, num_folds=5, fold=fold)
@@ -156,26 +156,26 @@ def test_folds_test_every_track_once_and_share_nothing(prepared, protocol):
   assert sorted(tested) == list(range(90))
 
 
-def test_folds_without_validation_train_on_all_the_rest(prepared):
+def test_folds_without_validation_train_on_all_other_folds(prepared):
   config = _config(num_folds=3, valid_fraction=0.0)
   sizes = _sizes(make_splits(prepared, config))
   assert sizes['valid'] == 0 and sizes['train'] + sizes['test'] == 90
 
 
-def test_more_folds_than_groups(prepared):
+def test_more_folds_than_groups_raises(prepared):
   with pytest.raises(ConfigError, match='config.data.num_folds=89: more than'):
     make_splits(prepared, _config(num_folds=89))
 
 
 def _given(tmp_path, **changes):
-  # Artists have three successive tracks, and replicas are 80 tracks apart.
+  # Artists have three consecutive tracks, and replicas are 80 tracks apart.
   splits = ['train'] * 30 + ['test'] * 30 + [''] * 30
   for i, split in changes.items():
     splits[int(i[1:])] = split
   return _prepared(tmp_path, 90, splits)
 
 
-def test_given_splits_are_the_default_where_there_are_any(tmp_path):
+def test_given_splits_are_the_default_if_present(tmp_path):
   splits = make_splits(_given(tmp_path), _config())
   assert splits.protocol == 'given'
   assert _sizes(splits) == {'train': 30, 'valid': 0, 'test': 30}
@@ -186,14 +186,14 @@ def test_explicit_protocol_overrides_given_splits(tmp_path):
   assert sum(_sizes(splits).values()) == 90
 
 
-def test_given_split_with_an_artist_in_two_splits_stops(tmp_path):
+def test_given_split_with_an_artist_in_two_splits_raises(tmp_path):
   prepared = _given(tmp_path, t31='train')
   message = r'1 artist in two splits:\n  artist10: t031 .* = t032 '
   with pytest.raises(DataError, match=message):
     make_splits(prepared, _config())
 
 
-def test_given_split_with_audio_in_two_splits_stops(tmp_path):
+def test_given_split_with_audio_in_two_splits_raises(tmp_path):
   prepared = _given(tmp_path, t81='test')
   message = r'1 exact audio in two splits:\n  t000 .* = t081 '
   with pytest.raises(DataError, match=message):
@@ -201,7 +201,7 @@ def test_given_split_with_audio_in_two_splits_stops(tmp_path):
 
 
 @pytest.mark.parametrize('protocol', ['artist', 'track', 'given'])
-def test_audio_under_two_genres_stops(tmp_path, protocol):
+def test_audio_under_two_genres_raises(tmp_path, protocol):
   prepared = _given(tmp_path)
   prepared.index.label[0] = 2
   prepared.tracks['t081'] = dataclasses.replace(
@@ -211,7 +211,7 @@ def test_audio_under_two_genres_stops(tmp_path, protocol):
     make_splits(prepared, _config(protocol=protocol))
 
 
-def test_what_leaks_is_dropped_away_from_the_test(tmp_path):
+def test_dropping_leaks_keeps_the_test_split(tmp_path):
   prepared = _given(tmp_path, t31='train', t81='test')
   splits = make_splits(prepared, _config(on_leak='drop'))
   rows = {split: set(e.rows) for split, e in splits.examples.items()}
@@ -219,32 +219,34 @@ def test_what_leaks_is_dropped_away_from_the_test(tmp_path):
   assert rows['test'] == {*range(30, 60), 81} - {31}
 
 
-def test_what_leaks_can_be_only_said(tmp_path, caplog):
+def test_leaks_can_be_only_logged(tmp_path, caplog):
   prepared = _given(tmp_path, t31='train')
   splits = make_splits(prepared, _config(on_leak='warn'))
   assert _sizes(splits) == {'train': 31, 'valid': 0, 'test': 29}
   assert 'LEAK' in caplog.text and 'artist10' in caplog.text
 
 
-def test_given_protocol_without_given_splits(prepared):
+def test_given_protocol_without_given_splits_raises(prepared):
   with pytest.raises(ConfigError, match='protocol=given: the source gives no'):
     make_splits(prepared, _config(protocol='given'))
 
 
-def test_eval_split_defaults_to_test_else_valid_and_pools(tmp_path, prepared):
+def test_eval_split_defaults_to_test_or_valid_and_combines_several(
+  tmp_path, prepared
+):
   splits = make_splits(prepared, _config())
   assert splits.eval_examples(None)[0] == 'test'
-  name, pooled = splits.eval_examples('valid,test')
+  name, both = splits.eval_examples('valid,test')
   sizes = _sizes(splits)
   assert name == 'valid,test'
-  assert len(pooled) == sizes['valid'] + sizes['test']
+  assert len(both) == sizes['valid'] + sizes['test']
   given = make_splits(_given(tmp_path), _config())
-  with pytest.raises(DataError, match='eval_split=valid: no track there'):
+  with pytest.raises(DataError, match='eval_split=valid: has no tracks'):
     given.eval_examples('valid')
 
 
 def _few(tmp_path, artists):
-  """Tracks of two genres; `artists` names the artist of each, by genre."""
+  """Returns tracks of two genres; `artists` has their artists, by genre."""
   number = np.arange(sum(map(len, artists)))
   ids = np.array([f't{i}' for i in number])
   label = np.repeat([0, 1], [len(names) for names in artists])
@@ -267,26 +269,24 @@ def _few(tmp_path, artists):
   return Prepared(index, tracks, [], [])
 
 
-def test_one_artist_per_genre_leaves_sides_empty_and_it_is_said(
-  tmp_path, caplog
-):
+def test_one_artist_per_genre_leaves_splits_empty_and_warns(tmp_path, caplog):
   prepared = _few(tmp_path, (['Miles'] * 6, ['Queen'] * 6))
   splits = make_splits(prepared, _config())
   assert _sizes(splits) == {'train': 12, 'valid': 0, 'test': 0}
   assert (
     'no tracks in valid or test: tracks of one artist stay in one split, and '
-    'there are too few such groups, 2 in all and at most 1 in a genre. Add '
+    'there are too few such groups: 2 in total and at most 1 in a genre. Add '
     'tracks by other artists, or set config.data.protocol=track'
   ) in caplog.text
 
 
-def test_sides_that_nobody_asked_for_may_be_empty(tmp_path, caplog):
+def test_splits_with_fraction_zero_may_be_empty(tmp_path, caplog):
   prepared = _few(tmp_path, (['Miles'] * 6, ['Queen'] * 6))
   make_splits(prepared, _config(valid_fraction=0.0, test_fraction=0.0))
   assert 'no tracks in' not in caplog.text
 
 
-def test_enough_artists_leave_no_side_empty(prepared, caplog):
+def test_enough_artists_fill_all_splits(prepared, caplog):
   make_splits(prepared, _config())
   assert 'no tracks in' not in caplog.text
 
@@ -295,7 +295,7 @@ SPELLINGS = ('Björk', 'BJÖRK', 'Bjo\u0308rk ', 'björk')
 
 
 def _spelled(config, music_folder, artists, splits=()):
-  """Prepares a manifest of the twelve tracks with these artists."""
+  """Prepares a manifest of the twelve tracks with the given artists."""
   path = music_folder / 'm.csv'
   with path.open('w', newline='', encoding='utf-8') as file:
     writer = csv.writer(file)
@@ -308,7 +308,7 @@ def _spelled(config, music_folder, artists, splits=()):
   return prepare(config)
 
 
-def test_spellings_of_one_artist_stay_on_one_side(folder_config, music_folder):
+def test_spellings_of_one_artist_stay_in_one_split(folder_config, music_folder):
   others = [f'a{i}' for i in range(8)]
   prepared = _spelled(folder_config, music_folder, [*SPELLINGS, *others])
   assert set(prepared.index.artist) == {'björk', *others}
@@ -321,7 +321,7 @@ def test_spellings_of_one_artist_stay_on_one_side(folder_config, music_folder):
     assert sum(bool({'t0', 't1', 't2', 't3'} & split) for split in tracks) == 1
 
 
-def test_spellings_of_one_artist_on_two_given_sides_stop(
+def test_spellings_of_one_artist_in_two_given_splits_raise(
   folder_config, music_folder
 ):
   splits = ['train', 'valid', 'test'] * 4
@@ -331,7 +331,7 @@ def test_spellings_of_one_artist_on_two_given_sides_stop(
     make_splits(prepared, folder_config)
 
 
-def test_various_artists_are_nobody_and_fill_all_sides(
+def test_various_artists_are_unknown_and_fill_all_splits(
   folder_config, music_folder, caplog
 ):
   artists = ['Various Artists', 'various artists', 'VA', '<unknown>'] * 3
@@ -341,7 +341,7 @@ def test_various_artists_are_nobody_and_fill_all_sides(
   assert 'the artist of 12 tracks is unknown' in caplog.text
 
 
-def test_under_protocol_track_too_few_tracks_are_said(tmp_path, caplog):
+def test_too_few_tracks_under_track_protocol_warns(tmp_path, caplog):
   prepared = _few(tmp_path, (['a'], ['b']))
   make_splits(prepared, _config(protocol='track'))
   assert 'tracks with the same audio stay in one split' in caplog.text

@@ -1,4 +1,4 @@
-"""Tags of real files, and of files that somebody made on purpose."""
+"""Tags of ordinary files, and of malformed ones."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ from tests.conftest import tone, write_tone
 
 
 @pytest.mark.parametrize('version', [3, 4])
-def test_an_mp3_keeps_the_version_and_the_frames_of_its_tag(tmp_path, version):
+def test_mp3_keeps_the_version_and_frames_of_its_tag(tmp_path, version):
   path = write_tone(tmp_path / 'a.mp3', rate_hz=22050)
   old = id3.ID3()
   old.add(id3.TPE1(encoding=1, text=['Zoë']))
@@ -40,7 +40,7 @@ def test_an_mp3_keeps_the_version_and_the_frames_of_its_tag(tmp_path, version):
   assert audio_tags.read(str(path)) == ('Zoë', '')
 
 
-def test_a_format_without_tags_is_named(tmp_path):
+def test_format_without_tags_raises(tmp_path):
   path = write_tone(tmp_path / 'a.au')
   before = path.read_bytes()
   with pytest.raises(DataError, match='tags cannot be'):
@@ -50,7 +50,7 @@ def test_a_format_without_tags_is_named(tmp_path):
   assert audio_tags.read(str(path)) == ('', '')
 
 
-def test_a_link_is_tagged_where_it_leads_to(tmp_path):
+def test_writing_through_a_link_tags_its_target(tmp_path):
   path = write_tone(tmp_path / 'a.flac')
   (tmp_path / 'link.flac').symlink_to(path)
   tags.write_genre(str(tmp_path / 'link.flac'), 'jazz')
@@ -58,7 +58,7 @@ def test_a_link_is_tagged_where_it_leads_to(tmp_path):
   assert mutagen.File(path)['genre'] == ['jazz']
 
 
-def test_endless_nesting_is_no_tag(tmp_path):
+def test_deeply_nested_atoms_raise(tmp_path):
   atoms = b''
   for _ in range(3000):
     atoms = struct.pack('>I', len(atoms) + 8) + b'moov' + atoms
@@ -69,7 +69,7 @@ def test_endless_nesting_is_no_tag(tmp_path):
     audio_tags.genre(str(path))
 
 
-def test_a_time_that_no_database_holds(tmp_path):
+def test_time_beyond_the_range_of_the_database_is_clipped(tmp_path):
   path = write_tone(tmp_path / 'a.wav')
   entry = Entry(str(path), '/m', 9, 2**70, '', '', 'no', None)
   with Index(tmp_path / 'index', create=True) as index:
@@ -77,7 +77,7 @@ def test_a_time_that_no_database_holds(tmp_path):
     assert index.find(str(path)).mtime_ns == 2**63 - 1
 
 
-def test_a_name_keeps_its_letters_and_comes_on_one_line(tmp_path):
+def test_names_keep_their_letters_and_are_on_one_line(tmp_path):
   path = write_tone(tmp_path / 'a.flac')
   file = mutagen.File(path)
   file['artist'] = ['宇多田\u3000ヒカル', 'other']
@@ -95,7 +95,7 @@ def _wav_with_info(path, **info):
   return path
 
 
-def test_a_wav_is_read_from_its_info_chunk(tmp_path):
+def test_wav_is_read_from_its_info_chunk(tmp_path):
   path = _wav_with_info(
     tmp_path / 'a.wav', artist='Zoë', title='Ça va', genre='Polka'
   )
@@ -103,7 +103,7 @@ def test_a_wav_is_read_from_its_info_chunk(tmp_path):
   assert audio_tags.genres(str(path)) == ['Polka']
 
 
-def test_an_info_chunk_of_windows_programs_is_cp1252(tmp_path):
+def test_info_chunk_may_be_cp1252(tmp_path):
   path = _wav_with_info(tmp_path / 'a.wav', artist='Zoe-')
   content = path.read_bytes()
   assert content.count(b'Zoe-') == 1
@@ -111,7 +111,7 @@ def test_an_info_chunk_of_windows_programs_is_cp1252(tmp_path):
   assert audio_tags.read(str(path)) == ('Zoë™', '')
 
 
-def test_id3_in_a_wav_is_preferred_field_by_field(tmp_path):
+def test_id3_in_a_wav_takes_precedence_per_field(tmp_path):
   path = _wav_with_info(tmp_path / 'a.wav', artist='Info', title='Info')
   file = mutagen.File(path)
   file.add_tags()
@@ -121,7 +121,7 @@ def test_id3_in_a_wav_is_preferred_field_by_field(tmp_path):
 
 
 @pytest.mark.parametrize(
-  'spoilt',
+  'damaged',
   [
     b'LIST\xff\xff\xff\xffINFOIART\xff\xff\xff\xffAnn',
     b'LIST\x03\x00\x00\x00INF',
@@ -129,9 +129,9 @@ def test_id3_in_a_wav_is_preferred_field_by_field(tmp_path):
     struct.pack('<4sI', b'none', 0) * 100_000,
   ],
 )
-def test_a_damaged_info_chunk_is_read_as_far_as_it_goes(spoilt, tmp_path):
+def test_damaged_info_chunk_is_read_as_far_as_possible(damaged, tmp_path):
   path = write_tone(tmp_path / 'a.wav')
-  path.write_bytes(path.read_bytes() + spoilt)
+  path.write_bytes(path.read_bytes() + damaged)
   assert audio_tags.read(str(path)) in (('', ''), ('Ann', ''))
 
 
@@ -143,7 +143,7 @@ def _mp3_with_ape(path, **values):
   return path
 
 
-def test_an_mp3_is_read_from_its_apev2_tag(tmp_path):
+def test_mp3_is_read_from_its_apev2_tag(tmp_path):
   path = _mp3_with_ape(
     tmp_path / 'a.mp3', Artist='Ann', Title='One', Genre=['Polka', 'Folk']
   )
@@ -151,7 +151,7 @@ def test_an_mp3_is_read_from_its_apev2_tag(tmp_path):
   assert audio_tags.genres(str(path)) == ['Polka', 'Folk']
 
 
-def test_id3_is_preferred_to_apev2_field_by_field(tmp_path):
+def test_id3_takes_precedence_over_apev2_per_field(tmp_path):
   path = _mp3_with_ape(tmp_path / 'a.mp3', Artist='Ape', Title='One')
   old = id3.ID3()
   old.add(id3.TPE1(encoding=3, text=['ID3']))
@@ -159,7 +159,7 @@ def test_id3_is_preferred_to_apev2_field_by_field(tmp_path):
   assert audio_tags.read(str(path)) == ('ID3', 'One')
 
 
-def test_a_written_genre_is_preferred_to_that_of_apev2(tmp_path):
+def test_written_genre_takes_precedence_over_apev2(tmp_path):
   path = _mp3_with_ape(tmp_path / 'a.mp3', Genre='Polka', Album='Best')
   tags.write_genre(str(path), 'rock')
   assert audio_tags.genres(str(path)) == ['rock']
@@ -201,7 +201,7 @@ def test_the_old_genre_tag_is_restored_exactly(ending, tmp_path):
 
 
 @pytest.mark.parametrize('ending', ['wav', 'mp3'])
-def test_a_file_without_tags_has_none_again(ending, tmp_path):
+def test_file_without_tags_is_restored_exactly(ending, tmp_path):
   path = write_tone(tmp_path / f'a.{ending}', rate_hz=24000)
   before = path.read_bytes()
   tags.write_genre(str(path), 'jazz')
@@ -210,7 +210,7 @@ def test_a_file_without_tags_has_none_again(ending, tmp_path):
   assert path.read_bytes() == before
 
 
-def test_several_values_of_version_2_3_stay_several(tmp_path):
+def test_multiple_values_of_version_2_3_are_kept(tmp_path):
   path = write_tone(tmp_path / 'a.mp3', rate_hz=22050)
   old = id3.ID3()
   old.add(id3.TPE1(encoding=1, text=['Ann', 'Bob/Cid']))
@@ -232,7 +232,7 @@ def _id3v1(genre):
   return b'TAG' + fields + bytes([genre])
 
 
-def test_the_genre_number_of_an_id3v1_tag_is_restored(tmp_path):
+def test_genre_number_of_an_id3v1_tag_is_restored(tmp_path):
   path = write_tone(tmp_path / 'a.mp3', rate_hz=22050)
   with path.open('ab') as file:
     file.write(_id3v1(80))
@@ -241,7 +241,7 @@ def test_the_genre_number_of_an_id3v1_tag_is_restored(tmp_path):
   assert audio_tags.genres(str(path)) == ['Folk']
   tags.write_genre(str(path), 'jazz')
   assert audio_tags.genres(str(path)) == ['jazz']
-  assert path.read_bytes()[-128:] == _id3v1(255)  # none of its numbers
+  assert path.read_bytes()[-128:] == _id3v1(255)  # no genre
   tags.write(str(path), old)
   assert tags.read(str(path)) == old
   assert path.read_bytes()[-128:] == _id3v1(80)
@@ -260,10 +260,10 @@ def _attributes(path):
 
 
 def _with_attributes(path):
-  """Gives a file attributes that no new file has, as far as permitted."""
+  """Sets attributes that a new file would not have, as far as permitted."""
   if not os.geteuid():
     os.chown(path, 4321, 5432)
-  with contextlib.suppress(OSError):  # a file system without them
+  with contextlib.suppress(OSError):  # not supported by all file systems
     os.setxattr(path, 'user.rating', b'5')
   path.chmod(0o640)
   os.utime(path, ns=(10**18 + 1, 10**18 + 3))
@@ -271,7 +271,7 @@ def _with_attributes(path):
 
 
 @pytest.mark.parametrize('ending', ['mp3', 'flac', 'wav'])
-def test_a_tagged_file_keeps_its_attributes(ending, tmp_path):
+def test_tagged_file_keeps_its_attributes(ending, tmp_path):
   path = write_tone(tmp_path / f'a.{ending}', rate_hz=22050)
   before, found = _with_attributes(path), path.stat()
   tags.write_genre(str(path), 'rock', found)
@@ -280,17 +280,17 @@ def test_a_tagged_file_keeps_its_attributes(ending, tmp_path):
   assert _attributes(path) == before
 
 
-def test_the_time_of_access_is_that_before_the_file_was_read(tmp_path):
+def test_access_time_from_before_reading_is_kept(tmp_path):
   path = write_tone(tmp_path / 'a.flac')
   _with_attributes(path)
   found = path.stat()
   path.read_bytes()
-  os.utime(path, ns=(10**18 + 10**15, found.st_mtime_ns))  # as reading does
+  os.utime(path, ns=(10**18 + 10**15, found.st_mtime_ns))  # like reading
   tags.write_genre(str(path), 'rock', found)
   assert path.stat().st_atime_ns == 10**18 + 1
 
 
-def test_a_copy_keeps_the_attributes_of_its_file(tmp_path):
+def test_copy_keeps_attributes(tmp_path):
   path = write_tone(tmp_path / 'a.wav')
   before = _with_attributes(path)
   placing.copy(str(path), str(tmp_path / 'to' / 'a.wav'))
@@ -298,9 +298,7 @@ def test_a_copy_keeps_the_attributes_of_its_file(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['chown', 'utime', 'chmod', 'setxattr'])
-def test_attributes_that_may_not_be_set_stop_nothing(
-  name, tmp_path, monkeypatch
-):
+def test_attributes_that_cannot_be_set_are_ignored(name, tmp_path, monkeypatch):
   path = write_tone(tmp_path / 'a.flac')
   _with_attributes(path)
 
@@ -315,7 +313,7 @@ def test_attributes_that_may_not_be_set_stop_nothing(
   assert {x.name for x in tmp_path.iterdir()} == {'a.flac', 'b.flac'}
 
 
-def test_an_artist_of_a_damaged_file_is_empty(tmp_path):
+def test_artist_of_a_damaged_file_is_empty(tmp_path):
   path = tmp_path / 'a.mp3'
   path.write_bytes(os.urandom(1000))
   assert audio_tags.read(str(path)) == ('', '')

@@ -1,7 +1,7 @@
 from mgc_jax.datasets.track import Track
 
 
-def test_a_track_has_its_artist_as_artists_are_compared():
+def test_artist_is_normalised():
   one = Track('t', 'p', 'jazz', artist='Bjo\u0308rk ')
   assert one == Track('t', 'p', 'jazz', artist='BJÖRK')
   assert one.artist == 'björk'

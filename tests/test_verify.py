@@ -14,7 +14,7 @@ from tests.conftest import write_tone
 
 @pytest.fixture
 def manifest(tmp_path):
-  """Three whole tracks, and one of each fault."""
+  """Three intact tracks, and one with each fault."""
   names = ('a', 'b', 'c', 'missing', 'text', 'short', 'changed', 'frames')
   rows = []
   for i, name in enumerate(names):
@@ -49,7 +49,7 @@ def _run(*args):
   )
 
 
-def test_every_fault_is_named_and_counted(manifest):
+def test_every_fault_is_listed_and_counted(manifest):
   done = _run(
     '--config.data.source=manifest', f'--config.data.manifest={manifest}'
   )
@@ -58,7 +58,7 @@ def test_every_fault_is_named_and_counted(manifest):
   for line in (
     f'missing: {folder}/jazz/missing.wav: no such file',
     f'unreadable: {folder}/jazz/text.wav: not audio',
-    f'unreadable: {folder}/jazz/frames.npy: no whole .npy array',
+    f'unreadable: {folder}/jazz/frames.npy: not a complete .npy array',
     f'other length: {folder}/jazz/short.wav: 2.0 s, not 3.5 s',
     f'other bytes: {folder}/jazz/changed.wav: md5:',
     f'extra: {folder}/rock/extra.flac',
@@ -70,7 +70,7 @@ def test_every_fault_is_named_and_counted(manifest):
   assert 'Traceback' not in done.stderr
 
 
-def test_a_whole_copy_passes_whatever_else_lies_there(manifest):
+def test_intact_copy_passes_despite_extra_files(manifest):
   with manifest.open() as file:
     rows = list(csv.reader(file))
   with manifest.open('w', newline='') as file:
@@ -85,7 +85,7 @@ def test_a_whole_copy_passes_whatever_else_lies_there(manifest):
 @pytest.mark.parametrize(
   ('column', 'value'), [('digest', 'crc:1'), ('duration_s', 'nan')]
 )
-def test_a_manifest_with_odd_facts(manifest, column, value):
+def test_manifest_with_invalid_facts_raises(manifest, column, value):
   text = f'path,track_id,genre,{column}\njazz/a.wav,a,jazz,{value}\n'
   manifest.write_text(text)
   done = _run(
@@ -95,8 +95,8 @@ def test_a_manifest_with_odd_facts(manifest, column, value):
   assert f'tracks.csv, line 2: {column} {value}' in done.stderr
 
 
-def test_real_gtzan_clips_are_known_by_length_and_bytes(data_dir):
-  """Of the copy at hand the .au are whole; the .wav are cut to 15 to 20 s."""
+def test_real_gtzan_clips_are_checked_by_length_and_digest(data_dir):
+  """In the local copy the .au are intact; the .wav are cut to 15 to 20 s."""
   done = _run(
     '--config.data.source=gtzan', f'--config.data.root={data_dir}/gtzan_audio'
   )
@@ -106,15 +106,15 @@ def test_real_gtzan_clips_are_known_by_length_and_bytes(data_dir):
   assert 'blues.00001.wav: ' in done.stdout
 
 
-def test_digests_are_those_of_the_facts(data_dir):
+def test_digests_equal_the_published_facts(data_dir):
   with (data_dir / 'gtma' / 'gtzan_index.csv').open() as file:
     rows = list(csv.DictReader(file))
   digests = {f'gtzan/{row["track"]}': row['md5_wav'] for row in rows}
   assert facts.gtzan_digests() == digests
 
 
-def test_extra_files_are_those_that_a_source_could_read(tmp_path):
-  """Behind links, too, and not those in hidden folders or in the trash."""
+def test_extra_files_are_found_like_tracks(tmp_path):
+  """Links are followed; hidden folders and trash folders are skipped."""
   for name in (
     'music/jazz/a.wav',
     'music/jazz/extra.MP3',
@@ -149,5 +149,5 @@ def test_one_genre_is_enough_to_verify(tmp_path):
   assert re.search(r'^whole +1$', done.stdout, re.MULTILINE)
 
 
-def test_made_up_tracks_have_no_files():
+def test_synthetic_tracks_have_no_files():
   assert _run().returncode == 2

@@ -22,15 +22,17 @@ def die_at(track, path):
 
 
 @pytest.mark.parametrize('num_workers', [1, 2])
-def test_results_come_in_order(num_workers):
+def test_results_are_in_order(num_workers):
   found = list(map_tracks(length_of, TRACKS, (1,), num_workers, 'test'))
   assert found == [(track, len(track.path) + 1) for track in TRACKS]
 
 
 @pytest.mark.parametrize('pause_s', [0.0, 0.5])
-def test_a_killed_process_is_said_with_whose_decoding_it_may_have_been(pause_s):
-  """Whether it dies while it is waited for, or before more is submitted."""
-  with pytest.raises(DataError, match=r'was killed, by one of: .*/music/6.wav'):
+def test_message_for_a_killed_worker_names_the_suspects(pause_s):
+  """It dies while its result is awaited, or before more is submitted."""
+  with pytest.raises(
+    DataError, match='was killed while decoding one of: .*/music/6.wav'
+  ):
     for _ in map_tracks(die_at, TRACKS, ('/music/6.wav',), 2, 'test'):
       time.sleep(pause_s)
 
@@ -39,10 +41,10 @@ def process_of(track):
   return os.getpid()
 
 
-def test_where_python_cannot_be_started_again_this_process_decodes(
+def test_without_permission_to_start_python_this_process_decodes(
   monkeypatch, tmp_path
 ):
-  """As for a user who may not enter the folder that it was started from."""
+  """For example, the user may not enter the folder of the interpreter."""
   path = tmp_path / 'python'
   path.touch(mode=0o600)
   monkeypatch.setattr(multiprocessing.spawn, '_python_exe', str(path))
