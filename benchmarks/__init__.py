@@ -1,1 +1,1 @@
-"""Side-by-side timings; each prints a ratio and how to repeat it."""
+"""Comparative benchmarks; each prints ratios and how to reproduce them."""

@@ -1,13 +1,13 @@
-"""The benchmarks that make their own data, each in a process of its own.
+"""Runs the benchmarks that generate their own data, each in its own process.
 
   python -m benchmarks --toy
   python -m benchmarks --to=figures
 
-Text goes to standard output, and with --to each benchmark's figures to a JSON
-file. The peers need the extra: pip install torch==2.13.0 (PyTorch's CPU build),
-then pip install -e '.[bench]'. On an accelerator: --only=accelerator. On music
-of your own, with --root=DIR: benchmarks.preparation, benchmarks.collection_cost
-and benchmarks.similarity.
+Results are printed, and with --to also written to a JSON file per benchmark.
+Comparisons with other frameworks need an extra: pip install torch==2.13.0
+(PyTorch's CPU build), then pip install -e '.[bench]'. On an accelerator:
+--only=accelerator. For your own music, with --root=DIR: benchmarks.preparation,
+benchmarks.collection_cost and benchmarks.similarity.
 """
 
 import argparse
@@ -33,16 +33,19 @@ ON_ACCELERATORS = ('accelerator',)
 
 
 def main() -> int:
-  """Runs them; returns 1 if one failed."""
+  """Runs the benchmarks; returns 1 if one failed."""
   parser = argparse.ArgumentParser(
     prog='python -m benchmarks',
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  parser.add_argument('--toy', action='store_true', help='tiny: no meaning')
-  parser.add_argument('--to', type=pathlib.Path, help='folder of the figures')
   parser.add_argument(
-    '--only', help='some of ' + ', '.join(ALL + ON_ACCELERATORS)
+    '--toy', action='store_true', help='tiny sizes, with meaningless results'
+  )
+  parser.add_argument('--to', type=pathlib.Path, help='folder for the results')
+  parser.add_argument(
+    '--only',
+    help='comma-separated list, from ' + ', '.join(ALL + ON_ACCELERATORS),
   )
   args = parser.parse_args()
   names = ALL + ON_ACCELERATORS if args.toy else ALL

@@ -1,10 +1,10 @@
-"""The networks on an accelerator, against its ceilings and against PyTorch.
+"""Compares the networks on an accelerator with its limits and with PyTorch.
 
-Needs jax, flax, optax and ml_collections; PyTorch where it is installed; no
-tensorflow. First the device's own ceilings, measured: a large matrix product,
-a copy. Then the six networks by precision and batch; then an epoch of the
-published size (18,225 windows, of its C-RNN) that lies on the device. Runs on
-CPU as well, where only --toy is of use.
+Needs jax, flax, optax and ml_collections, optionally PyTorch, and no
+tensorflow. First it measures the limits of the device with a large matrix
+product and a copy; then the six networks by precision and batch size; then an
+epoch of the published C-RNN (18,225 windows) with its data on the device. Also
+runs on CPU, where only --toy is useful.
 
   python -m benchmarks.accelerator
 """
@@ -22,7 +22,14 @@ import numpy as np
 from ml_collections import FrozenConfigDict
 
 from benchmarks.device_epoch import time_epochs
-from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
+from benchmarks.measure import (
+  format_ratio,
+  in_turn,
+  parser,
+  ratio,
+  spread,
+  write_results,
+)
 from benchmarks.networks import NAMES, batch_shape, network_config
 from benchmarks.peers.jax_peer import JaxPeer
 from mgc_jax.system import jax_runtime
@@ -33,12 +40,12 @@ _DTYPES = ('float32', 'bfloat16')
 def seconds_of(
   call: Callable[[], Any], wait: Callable[[], Any], at_least_s: float
 ) -> float:
-  """Returns the seconds of a call; many are begun before the last is awaited.
+  """Returns the seconds per call; starts many calls before it waits.
 
   Args:
-    call: begins the work.
-    wait: waits for what the last call began.
-    at_least_s: of the calls together.
+    call: starts the work.
+    wait: waits until the work of the last call is done.
+    at_least_s: the minimum duration of all calls together.
   """
   count = 1
   while True:
@@ -53,7 +60,7 @@ def seconds_of(
 
 
 def ceilings(toy: bool) -> dict[str, float]:
-  """Measures the device: FLOP/s of a product by dtype, bytes/s of a copy."""
+  """Measures FLOP/s of a matrix product by dtype, and bytes/s of a copy."""
   size = 256 if toy else 8192
   at_least_s = 0.01 if toy else 1.0
   found = {}
@@ -78,7 +85,7 @@ def ceilings(toy: bool) -> dict[str, float]:
 def peers(
   config: FrozenConfigDict, shape: tuple, compiled: bool
 ) -> dict[str, Any]:
-  """Makes ours, and PyTorch's where it is installed and has the device."""
+  """Creates our network, and PyTorch's if it is installed for the device."""
   made: dict[str, Any] = {'jax': JaxPeer(config, shape, 'default')}
   if importlib.util.find_spec('torch'):
     import torch
@@ -95,7 +102,7 @@ def peers(
 def compare(
   network: str, dtype: str, batch_size: int, limits: dict, args: Any
 ) -> dict:
-  """Times one network at one precision and batch, all frameworks in turn."""
+  """Times a network at one precision and batch size, alternating frameworks."""
   config = network_config(network, args.toy)
   config.model.dtype, config.train.batch_size = dtype, batch_size
   shape = batch_shape(config)
@@ -113,7 +120,7 @@ def compare(
       return shape[0] * shape[1] / seconds
 
     calls = {name: functools.partial(measure, name) for name in made}
-    in_turn(calls, 1)  # compiles
+    in_turn(calls, 1)  # compile
     speeds = in_turn(calls, 1 if args.toy else args.rounds)
     flops, touched = made['jax'].flops_and_bytes(placed['jax'], what)
     steps_per_s = np.median(speeds['jax']) / (shape[0] * shape[1])
@@ -129,12 +136,14 @@ def compare(
       'bytes_per_s': touched * steps_per_s,
       'of_bytes_ceiling': touched * steps_per_s / limits['bytes'],
     }
-    ratios = [f'{told(x)} {name}' for name, x in found[what]['ratio'].items()]
+    ratios = [
+      f'{format_ratio(x)} {name}' for name, x in found[what]['ratio'].items()
+    ]
     print(
       f'{network} {what} {dtype} batch {batch_size}: '
       f'{np.median(speeds["jax"]):.0f} windows/s, '
-      f"{found[what]['of_flops_ceiling']:.0%} of the product's FLOP/s, "
-      f"{found[what]['of_bytes_ceiling']:.0%} of the copy's bytes/s; "
+      f"{found[what]['of_flops_ceiling']:.0%} of a matrix product's FLOP/s, "
+      f"{found[what]['of_bytes_ceiling']:.0%} of a copy's bytes/s; "
       + ', '.join(ratios),
       flush=True,
     )
@@ -142,13 +151,19 @@ def compare(
 
 
 def main() -> None:
-  """Prints ceilings, then a line for each measurement."""
+  """Prints the limits of the device, then a line for each measurement."""
   flags = parser(__doc__)
-  flags.add_argument('--networks', help='by default all; in toys crnn')
-  flags.add_argument('--batch_sizes', default='32,128,512', help='excerpts')
+  flags.add_argument(
+    '--networks', help='comma-separated; default: all, with --toy crnn'
+  )
+  flags.add_argument(
+    '--batch_sizes', default='32,128,512', help='in excerpts, comma-separated'
+  )
   flags.add_argument('--rounds', type=int, default=3)
   flags.add_argument('--epochs', type=int, default=5)
-  flags.add_argument('--no_compile', action='store_true', help='of PyTorch')
+  flags.add_argument(
+    '--no_compile', action='store_true', help='skip torch.compile'
+  )
   args = flags.parse_args()
   # PyTorch needs memory of the same device.
   os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
@@ -167,7 +182,7 @@ def main() -> None:
         results[f'{network} {dtype} {size}'] = found
   num_epochs = 1 if args.toy else args.epochs
   epochs = {x: time_epochs(x, args.toy, num_epochs) for x in _DTYPES}
-  tell(
+  write_results(
     {
       'device': device,
       'ceilings': limits,

@@ -1,8 +1,8 @@
-"""How soon a song is answered for, and how fast a folder is.
+"""Times the classification of a song and of a folder.
 
-The start of `python -m mgc_jax.predict SONG` in a fresh process, stage by
-stage, as on any but the first call on a machine; and a folder in a warm process
-on one core, beside the floor: decoding the same files and nothing else.
+Times `python -m mgc_jax.predict SONG` in a new process, stage by stage, after
+a first call on the machine; and a folder in a warm process on one core,
+compared with only decoding the same files.
 
   python -m benchmarks.answering --root=$DATA/emotify_mp3
 """
@@ -17,7 +17,14 @@ import sys
 import tempfile
 import time
 
-from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
+from benchmarks.measure import (
+  format_ratio,
+  in_turn,
+  parser,
+  ratio,
+  spread,
+  write_results,
+)
 from benchmarks.preparation import write_music
 from mgc_jax.inference.pretrained import BEST
 
@@ -25,7 +32,7 @@ _STAGES = ('python', 'imports', 'model', 'decode', 'answer')
 
 
 def _stages(path: str, model: str) -> dict[str, float]:
-  """Answers once in a fresh process; returns seconds by stage and in all."""
+  """Classifies a song in a new process; returns seconds by stage."""
   command = [sys.executable, '-m', 'benchmarks.answering', f'--model={model}']
   start_s = time.time()
   done = subprocess.run(
@@ -35,8 +42,8 @@ def _stages(path: str, model: str) -> dict[str, float]:
   return {name: times[i + 1] - times[i] for i, name in enumerate(_STAGES)}
 
 
-def _answer_once(path: str, model: str) -> None:
-  """The child: does as `predict` does, and says when each stage ended."""
+def _predict_once(path: str, model: str) -> None:
+  """Runs in the child process: prints when each stage of `predict` ended."""
   times = [time.time()]
   from mgc_jax import predict  # noqa: F401
   from mgc_jax.inference import loading
@@ -54,7 +61,7 @@ def _answer_once(path: str, model: str) -> None:
 
 
 def _command_s(path: str, model: str) -> float:
-  """Returns how long the whole command takes."""
+  """Returns the duration of the whole command."""
   command = [sys.executable, '-m', 'mgc_jax.predict', f'--model={model}', path]
   start_s = time.perf_counter()
   subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
@@ -62,7 +69,7 @@ def _command_s(path: str, model: str) -> float:
 
 
 def _folder(paths: list[str], model: str, rounds: int) -> None:
-  """The child: answers for a folder, and decodes it, on one core, warm."""
+  """Runs in the child process: times predicting and decoding on one core."""
   if hasattr(os, 'sched_setaffinity'):
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
   from mgc_jax.audio.decode import decoded
@@ -72,10 +79,10 @@ def _folder(paths: list[str], model: str, rounds: int) -> None:
   loaded = loading.load(model, owns_process=True)
   audio_s = sum(probe(path).duration_s for path in paths)
 
-  def answer() -> float:
+  def predict() -> float:
     start_s = time.perf_counter()
-    with prefetch.ahead(loaded, paths) as answers:
-      for path, found in answers:
+    with prefetch.ahead(loaded, paths) as predictions:
+      for path, found in predictions:
         if isinstance(found, Exception):
           raise RuntimeError(f'{path}: {found}')
     return audio_s / (time.perf_counter() - start_s)
@@ -87,7 +94,7 @@ def _folder(paths: list[str], model: str, rounds: int) -> None:
     return audio_s / (time.perf_counter() - start_s)
 
   loaded.predict(paths[0])
-  print(json.dumps(in_turn({'answer': answer, 'decode': decode}, rounds)))
+  print(json.dumps(in_turn({'predict': predict, 'decode': decode}, rounds)))
 
 
 def _speeds(
@@ -108,17 +115,17 @@ def measure(paths: list[str], models: dict[str, str], rounds: int) -> dict:
   """Measures each model.
 
   Args:
-    paths: of songs; the first is answered for alone.
-    models: names and what --model takes.
-    rounds: how often.
+    paths: audio files; the first one is also classified alone.
+    models: values of --model, by name.
+    rounds: the number of repetitions.
 
   Returns:
-    By name `command_s`, `stages_s`, `real_time_factor`, `of_decoding`; and the
-    ratios `command` and `speed` of each model to the first.
+    For each name `command_s`, `stages_s`, `real_time_factor`, `of_decoding`,
+    and the ratios `command` and `speed` to the first model.
   """
   song, results = paths[0], {}
   for model in models.values():
-    _command_s(song, model)  # the first on a machine makes the program
+    _command_s(song, model)  # the first call compiles the program
   commands = in_turn(
     {n: functools.partial(_command_s, song, m) for n, m in models.items()},
     rounds,
@@ -131,29 +138,31 @@ def measure(paths: list[str], models: dict[str, str], rounds: int) -> dict:
     results[name] = {
       'command_s': spread(commands[name]),
       'stages_s': {s: spread([row[s] for row in rows]) for s in _STAGES},
-      'real_time_factor': spread(speeds[name]['answer']),
-      'of_decoding': ratio(speeds[name]['answer'], speeds[name]['decode']),
+      'real_time_factor': spread(speeds[name]['predict']),
+      'of_decoding': ratio(speeds[name]['predict'], speeds[name]['decode']),
       'command': ratio(commands[name], commands[first]),
-      'speed': ratio(speeds[name]['answer'], speeds[first]['answer']),
+      'speed': ratio(speeds[name]['predict'], speeds[first]['predict']),
     }
   return results
 
 
 def main() -> None:
-  """Prints stages and ratios."""
+  """Prints the stages and ratios."""
   flags = parser(__doc__)
-  flags.add_argument('--root', type=pathlib.Path, help='<root>/*/*.mp3')
+  flags.add_argument(
+    '--root', type=pathlib.Path, help='folder with <root>/*/*.mp3'
+  )
   flags.add_argument('--model', default=BEST)
   flags.add_argument('--rounds', type=int, default=5)
-  flags.add_argument('--song', help='a file: answer for it, say when')
+  flags.add_argument('--song', help='internal: classify this file once')
   flags.add_argument(
     '--folder',
     action='store_true',
-    help='answer for a JSON list on standard input',
+    help='internal: classify the JSON list of files on standard input',
   )
   args = flags.parse_args()
   if args.song:
-    _answer_once(args.song, args.model)
+    _predict_once(args.song, args.model)
     return
   if args.folder:
     _folder(json.load(sys.stdin), args.model, args.rounds)
@@ -176,20 +185,20 @@ def main() -> None:
       subprocess.run([*export, *names], check=True)
     found = measure(paths, models, 1 if args.toy else args.rounds)
   for name, its in found.items():
-    _tell(name, its, len(paths))
-  tell({'models': found}, args.json)
+    _print_results(name, its, len(paths))
+  write_results({'models': found}, args.json)
 
 
-def _tell(name: str, its: dict, num_tracks: int) -> None:
+def _print_results(name: str, its: dict, num_tracks: int) -> None:
   stages = [f'{s} {x["median"]:.2f}' for s, x in its['stages_s'].items()]
   command, speed = its['command_s'], its['real_time_factor']
   print(
-    f'{name}: one song in a fresh process {command["median"]:.2f} s '
+    f'{name}: one song in a new process {command["median"]:.2f} s '
     f'({", ".join(stages)})\n'
     f'  {num_tracks} tracks on one core, warm: {speed["median"]:.0f} x real '
-    f'time, {told(its["of_decoding"])} the speed of decoding alone\n'
-    f'  against JAX: the command takes {told(its["command"])}, a folder goes '
-    f'{told(its["speed"])} as fast'
+    f'time, {format_ratio(its["of_decoding"])} the speed of decoding alone\n'
+    f'  compared with JAX: the command takes {format_ratio(its["command"])}, '
+    f'the speed of a folder is {format_ratio(its["speed"])}'
   )
 
 

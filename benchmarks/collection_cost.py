@@ -1,7 +1,7 @@
-"""What preparing a large collection costs: tracks per second of one core.
+"""Estimates the cost of preparing a large collection on one core.
 
-Whole tracks are clips joined to 270 s, FMA's mean. Each file is decoded once
-before it is timed, so the disk is not in the figure.
+Whole tracks are clips joined to 270 s, the mean length in FMA. Files are read
+once before they are timed, so that the disk is not measured.
 
   python -m benchmarks.collection_cost --root=$DATA/emotify_mp3
 """
@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 from ml_collections import ConfigDict
 
-from benchmarks.measure import parser, tell
+from benchmarks.measure import parser, write_results
 from benchmarks.preparation import write_music
 from mgc_jax.config.recipes import recipe_config
 from mgc_jax.datasets.builder import WINDOW_FRAMES
@@ -28,7 +28,7 @@ _CLIPS_PER_WHOLE = 9
 def join_clips(
   clips: list[pathlib.Path], folder: pathlib.Path, num: int
 ) -> list[pathlib.Path]:
-  """Writes whole tracks, MP3, of nine clips each; returns their paths."""
+  """Writes MP3s that consist of nine clips each; returns their paths."""
   found = []
   for i in range(num):
     chosen = [clips[(i + j) % len(clips)] for j in range(_CLIPS_PER_WHOLE)]
@@ -43,7 +43,7 @@ def join_clips(
 
 
 def cost(paths: list[pathlib.Path], features: ConfigDict) -> dict[str, float]:
-  """Returns tracks per second, and mean bytes of a track's records."""
+  """Returns tracks per second and the mean size of a track's records."""
   tracks = [Track(p.name, str(p), p.parent.name) for p in paths]
   num_bytes = 0
   excerpts_of(tracks[0], features, 1.0)  # imports
@@ -62,7 +62,7 @@ def cost(paths: list[pathlib.Path], features: ConfigDict) -> dict[str, float]:
 
 
 def main() -> None:
-  """Prints a line for each way, with what FMA-full would cost by it."""
+  """Prints a line for each kind of excerpt, with the cost for FMA-full."""
   flags = parser(__doc__)
   flags.add_argument('--root', type=pathlib.Path, help='<root>/*/*.mp3')
   args = flags.parse_args()
@@ -88,7 +88,7 @@ def main() -> None:
       f'{name:28}{row["tracks_per_s"]:8.1f}'
       f'{row["fma_full_core_hours"]:22.1f}{row["fma_full_gib"]:16.1f}'
     )
-  tell({'ways': found}, args.json)
+  write_results({'ways': found}, args.json)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,8 @@
-"""Ways to convolve and pool on CPU, layer by layer; the first way is ours.
+"""Compares implementations of convolution and pooling on CPU, by layer.
 
-Forward, and both gradients with it, of the published CNN's five layers; values
-are checked to be equal.
+Times the forward pass, and the forward pass with both gradients, for the five
+layers of the published CNN. The first implementation is ours; all must give
+equal results.
 
   python -m benchmarks.convolution
 """
@@ -14,7 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
+from benchmarks.measure import (
+  format_ratio,
+  in_turn,
+  parser,
+  ratio,
+  spread,
+  write_results,
+)
 from mgc_jax.models.cpu.convolution import (
   max_pool,
   native_conv,
@@ -35,7 +43,7 @@ _KERNEL = 3
 
 
 def _patches_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """Convolves by one product of whole patches; gradients are JAX's."""
+  """Convolves as one product of whole patches, with JAX's gradients."""
   times, bands = (n - _KERNEL + 1 for n in x.shape[1:3])
   patches = jnp.concatenate(
     [
@@ -49,7 +57,7 @@ def _patches_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _channels_last(x: jax.Array, kernel: jax.Array, pool: int) -> jax.Array:
-  """As plain Flax: f[B, T, F, C], XLA's convolution and pooling."""
+  """Uses XLA's convolution and pooling on f[B, T, F, C], like plain Flax."""
   x = lax.conv_general_dilated(
     x.transpose(3, 1, 2, 0),
     kernel,
@@ -78,15 +86,16 @@ WAYS: dict[str, Callable[[jax.Array, jax.Array, int], jax.Array]] = {
 
 
 def time_layer(layer: tuple, batch_size: int, rounds: int) -> dict:
-  """Times every way for one layer.
+  """Times every implementation of one layer.
 
   Args:
-    layer: channels, frames, bands, filters and pool.
-    batch_size: windows.
-    rounds: how often each is called, in turn.
+    layer: channels, frames, bands, filters and pool size.
+    batch_size: the number of windows.
+    rounds: how often each one is called, alternating.
 
   Returns:
-    `forward` and `both`: milliseconds by way, and the ratio of each to ours.
+    For `forward` and for `both` (with gradients) the milliseconds of each
+    implementation, and its ratio to ours.
   """
   channels, frames, bands, filters, pool = layer
   rng = np.random.default_rng(0)
@@ -126,7 +135,7 @@ def _milliseconds(function: Callable, *args: jax.Array) -> float:
 
 
 def main() -> None:
-  """Prints, for each layer, how much longer the other ways take."""
+  """Prints for each layer how much longer the other implementations take."""
   flags = parser(__doc__)
   flags.add_argument('--batch_size', type=int, default=32)
   flags.add_argument('--rounds', type=int, default=9)
@@ -142,9 +151,9 @@ def main() -> None:
     results[name] = found
     print(f'{name}: ours {_ms(found, "ours")}')
     for way in list(WAYS)[1:]:
-      times = told(found['both']['ratio'][way])
+      times = format_ratio(found['both']['ratio'][way])
       print(f'    {way:26} {_ms(found, way)}; both {times} as long', flush=True)
-  tell({'layers': results}, args.json)
+  write_results({'layers': results}, args.json)
 
 
 def _ms(found: dict, way: str) -> str:

@@ -1,4 +1,4 @@
-"""An epoch of the published size, its data on the device; no tensorflow."""
+"""Times an epoch of the published size with its data on the device."""
 
 import dataclasses
 import functools
@@ -18,13 +18,13 @@ from mgc_jax.training.optimizer import create_optimizer
 from mgc_jax.training.step import create_state, train_step
 from mgc_jax.training.window_sums import WindowSums
 
-_EPOCH_WINDOWS = 18_225  # of the published run
+_EPOCH_WINDOWS = 18_225  # in the published experiment
 _EPOCHS = 100
 
 
 @dataclasses.dataclass
 class _Examples:
-  """As `datasets.splits.Examples`, as far as `feed` asks."""
+  """The part of `datasets.splits.Examples` that `feed` needs."""
 
   num_frames: np.ndarray
 
@@ -33,7 +33,7 @@ class _Examples:
 
 
 class _Arrays:
-  """A reader of made-up excerpts, with what `feed` asks of one."""
+  """A reader of generated excerpts, with the methods that `feed` needs."""
 
   def __init__(self, frames: np.ndarray):
     self._frames = frames
@@ -41,7 +41,7 @@ class _Arrays:
   def batches(
     self, examples: Any, order: np.ndarray, size: int, *_: Any
   ) -> Iterator[dict[str, np.ndarray]]:
-    """As `input_pipeline.Reader.batches`."""
+    """Yields batches like `datasets.reader.Reader.batches`."""
     for start in range(0, len(order), size):
       at = np.resize(order[start : start + size], size)
       yield {
@@ -53,16 +53,16 @@ class _Arrays:
 
 
 def time_epochs(dtype: str, toy: bool, num_epochs: int) -> dict[str, float]:
-  """Times epochs of the published C-RNN that lie on the device.
+  """Times epochs of the published C-RNN with the data on the device.
 
   Args:
-    dtype: of the arithmetic.
-    toy: a tiny network and epoch.
-    num_epochs: timed, after one that compiles.
+    dtype: the type of the activations.
+    toy: whether to use a tiny network and epoch.
+    num_epochs: the number of timed epochs, after one that compiles.
 
   Returns:
-    `epoch_s`, `whole_run_s` of 100 of them, `windows_per_s`, and `host_share`:
-    the part of an epoch in which the host is busy passing on work.
+    `epoch_s`, `whole_run_s` for 100 epochs, `windows_per_s`, and `host_share`,
+    the fraction of an epoch in which the host is busy dispatching work.
   """
   config = network_config('baseline/crnn', toy)
   config.model.dtype = dtype

@@ -1,4 +1,4 @@
-"""Counts the arithmetic of a function, loops by their length."""
+"""Counts the floating-point operations of a function."""
 
 import math
 from collections.abc import Callable
@@ -11,14 +11,16 @@ from jax.extend.core import jaxprs_in_params
 def count_flops(function: Callable, *args: Any) -> int:
   """Counts multiplications and additions of products and convolutions.
 
-  XLA's own count has a loop's body once, and is not there on accelerators.
+  XLA's own count includes the body of a loop once, and is not available on
+  accelerators.
 
   Args:
-    function: that JAX can trace; a loop of unknown length counts once.
+    function: a function that JAX can trace; the body of a loop of unknown
+      length counts once.
     *args: its arguments, or their shapes.
 
   Returns:
-    Two for each multiplication; elementwise operations are left out.
+    Two for each multiplication; elementwise operations do not count.
   """
   return _of(jax.make_jaxpr(function)(*args).jaxpr)
 
@@ -35,7 +37,7 @@ def _of(jaxpr: Any) -> int:
     elif name == 'conv_general_dilated':
       kernel = equation.invars[1].aval
       filters = kernel.shape[params['dimension_numbers'].rhs_spec[0]]
-      # Not kernel.size: each result sees one filter.
+      # Not kernel.size: each output depends on one filter.
       total += 2 * kernel.size // filters * equation.outvars[0].aval.size
     times = params.get('length', 1) if name == 'scan' else 1
     total += times * sum(map(_of, jaxprs_in_params(params)))

@@ -1,8 +1,8 @@
-"""What more tracks cost: time and peak memory at 1, 2, 4 and 8 times as many.
+"""Measures how time and peak memory grow with the number of tracks.
 
-Each step is a command of its own, in a fresh process, on music made for it.
-What a command takes for 24 tracks is subtracted before the exponent is
-fitted: 1 is linear time. Memory is to stay flat.
+Each step is a command in a new process, on generated music with 1, 2, 4 and 8
+times as many tracks. The time for 24 tracks is subtracted before fitting an
+exponent; 1 means linear time. Memory should not grow.
 
   python -m benchmarks.growth --plot=growth.png
 """
@@ -17,26 +17,26 @@ import time
 import matplotlib
 import numpy as np
 
-from benchmarks.measure import parser, tell
+from benchmarks.measure import parser, write_results
 from benchmarks.preparation import write_music
 
 matplotlib.use('Agg')  # files only; before pyplot
 import matplotlib.pyplot as plt  # noqa: E402
 
 _TIMES = (1, 2, 4, 8)
-_TRACKS_PER_ARTIST = 4  # of two genres with two tracks each
-_START_TRACKS = 24  # the least that a split can be made of
+_TRACKS_PER_ARTIST = 4  # two genres with two tracks each
+_START_TRACKS = 24  # the minimum for a split
 
 
 def commands(
   music: pathlib.Path, scratch: pathlib.Path, toy: bool
 ) -> dict[str, list]:
-  """Returns what is measured, in an order in which each finds what it needs.
+  """Returns the commands to measure; each one uses the output of those before.
 
   Args:
-    music: `<genre>/<track>.mp3`.
-    scratch: an empty folder for what they make.
-    toy: train a tiny model.
+    music: a folder with `<genre>/<track>.mp3`.
+    scratch: an empty folder for their output.
+    toy: whether to train a tiny model.
   """
   network = 'smoke' if toy else 'cnn'
   data = [
@@ -70,34 +70,36 @@ def measure(command: list[str]) -> tuple[float, float]:
     text=True,
   )
   with process.stderr:
-    said = process.stderr.read()
+    stderr = process.stderr.read()
   _, status, usage = os.wait4(process.pid, 0)
   process.returncode = os.waitstatus_to_exitcode(status)
   if process.returncode:
-    raise RuntimeError(f'{" ".join(command)}: {said}')
-  unit = 2**20 if sys.platform == 'darwin' else 2**10  # bytes there, kB here
+    raise RuntimeError(f'{" ".join(command)}: {stderr}')
+  unit = 2**20 if sys.platform == 'darwin' else 2**10  # macOS reports bytes
   return time.perf_counter() - start_s, usage.ru_maxrss / unit
 
 
 def exponent(sizes: list[int], seconds: list[float], start_s: float) -> float:
-  """Fits p of seconds - start_s = c * more tracks ** p."""
+  """Fits p in `seconds - start_s = c * (sizes - _START_TRACKS) ** p`."""
   more = np.array(sizes) - _START_TRACKS
   net_s = np.maximum(np.array(seconds) - start_s, 1e-3)
   return float(np.polyfit(np.log(more), np.log(net_s), 1)[0])
 
 
 def main() -> None:
-  """Prints a line for each command; draws them."""
+  """Prints a line for each command and plots the results."""
   flags = parser(__doc__)
-  flags.add_argument('--tracks', type=int, default=40, help='at size 1')
-  flags.add_argument('--plot', type=pathlib.Path, help='PNG')
+  flags.add_argument(
+    '--tracks', type=int, default=40, help='tracks in the smallest collection'
+  )
+  flags.add_argument('--plot', type=pathlib.Path, help='PNG for the plot')
   args = flags.parse_args()
   sizes = [args.tracks * factor for factor in _TIMES]
   if args.toy:
     sizes = [_START_TRACKS + 4, _START_TRACKS + 8]
   seconds: dict[str, list[float]] = {}
   peaks: dict[str, list[float]] = {}
-  # All but the last of these fill the caches of compiled code.
+  # All but the last of these only fill the caches of compiled code.
   starts = [_START_TRACKS] * (1 if args.toy else 2)
   for size in [*starts, *sizes]:
     with tempfile.TemporaryDirectory() as folder:
@@ -127,11 +129,11 @@ def main() -> None:
     )
   if args.plot:
     draw(results, args.plot)
-  tell({'commands': results}, args.json)
+  write_results({'commands': results}, args.json)
 
 
 def draw(results: dict, path: pathlib.Path) -> None:
-  """Draws time without the start, and peak memory, by tracks."""
+  """Plots time without the start, and peak memory, by number of tracks."""
   figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
   for name, its in results.items():
     net_s = np.maximum(np.array(its['seconds']) - its['start_s'], 1e-3)
@@ -140,8 +142,8 @@ def draw(results: dict, path: pathlib.Path) -> None:
     left.loglog(more, net_s, marker='o', label=title)
     right.plot(its['tracks'], its['peak_mib'], marker='o', label=name)
   left.set(
-    xlabel=f'tracks of 30 s more than {_START_TRACKS}',
-    ylabel=f's more than {_START_TRACKS} take',
+    xlabel=f'tracks of 30 s in addition to {_START_TRACKS}',
+    ylabel=f'additional time over {_START_TRACKS} tracks, s',
   )
   right.set(xlabel='tracks of 30 s', ylabel='peak memory, MiB', ylim=(0, None))
   left.legend(fontsize='small')

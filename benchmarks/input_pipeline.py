@@ -1,8 +1,8 @@
-"""The input pipeline: windows a second, and what an epoch loses by it.
+"""Measures the input pipeline's speed and its cost in an epoch.
 
-tf.data alone against the training step; then whole epochs, the training split
-streamed from disk and resident on the device, in turn. The host's share is the
-part of an epoch in which no step runs.
+Compares tf.data alone with the training step; then whole epochs with the
+training split streamed from disk or resident on the device, alternating. The
+host's share is the fraction of an epoch in which no step runs.
 
   python -m benchmarks.input_pipeline
 """
@@ -17,7 +17,14 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
+from benchmarks.measure import (
+  format_ratio,
+  in_turn,
+  parser,
+  ratio,
+  spread,
+  write_results,
+)
 from mgc_jax.config.schema import base_config
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.reader import Reader
@@ -32,7 +39,7 @@ from mgc_jax.training.window_sums import WindowSums
 
 
 def pipeline_windows_per_s(batches: Iterator, windows: int) -> float:
-  """Drains the pipeline; the first batch, which starts it, is not timed."""
+  """Times the pipeline, without the first batch, which starts it."""
   next(batches)
   start_s, count = time.perf_counter(), 0
   for batch in batches:
@@ -41,7 +48,7 @@ def pipeline_windows_per_s(batches: Iterator, windows: int) -> float:
 
 
 class Epochs:
-  """Trains epoch after epoch by one feed."""
+  """Trains epochs with one kind of feed."""
 
   def __init__(
     self, feed: type, config: ConfigDict, reader: Reader, train: Any
@@ -49,17 +56,17 @@ class Epochs:
     """Compiles the step.
 
     Args:
-      feed: Streamed or Resident.
-      config: whole and valid.
-      reader: of the records.
-      train: the examples.
+      feed: the class, Streamed or Resident.
+      config: a complete, valid configuration.
+      reader: reads the records of the examples.
+      train: the examples of the training split.
     """
     self._size, self._num = config.train.batch_size, len(train)
     model, tx = create_model(config), create_optimizer(config.train, 10)
     frozen, mesh = FrozenConfigDict(config), data_mesh()
     step = functools.partial(train_step, model=model, tx=tx, config=frozen)
     self._feed = feed(step, reader, train, None, mesh)
-    if jax.default_backend() == 'cpu':  # steps run inside the call
+    if jax.default_backend() == 'cpu':  # the call returns after the step
       self._feed._step = self._timed(self._feed._step)
     mean, std = reader.index.band_stats(train.rows)
     self._state, self._sums, self._key = replicate(
@@ -75,16 +82,16 @@ class Epochs:
     self.host_shares.clear()
 
   def run(self) -> float:
-    """Trains for an epoch; returns the examples a second."""
+    """Trains for an epoch; returns the examples per second."""
     order = epoch_order(self._num, self._size, 0, len(self.host_shares))
     order = order.reshape(-1, self._size)
     self._step_s, start_s = 0.0, time.perf_counter()
     sums = replicate(self._sums, data_mesh())
     steps = self._feed.run(self._state, sums, order, self._key)
     *_, (self._state, sums, _) = steps
-    sums.compute()  # waits
+    sums.compute()  # waits for the device
     seconds = time.perf_counter() - start_s
-    # Elsewhere steps run on while the call has returned.
+    # On other devices the step still runs after the call has returned.
     on_cpu = jax.default_backend() == 'cpu'
     share = 1 - self._step_s / seconds if on_cpu else float('nan')
     self.host_shares.append(share)
@@ -142,13 +149,13 @@ def main() -> None:
       results[name] = result
       shares = {k: x['median'] for k, x in result['host_share'].items()}
       print(
-        f'{name}: resident {told(result["resident_to_streamed"])} streamed; '
-        f'host {shares["resident"]:.1%} of an epoch resident, '
+        f'{name}: resident {format_ratio(result["resident_to_streamed"])} '
+        f'streamed; host {shares["resident"]:.1%} of an epoch resident, '
         f'{shares["streamed"]:.1%} streamed; the pipeline could deliver '
-        f'{result["pipeline_to_epoch"]:.0f} x what training takes',
+        f'{result["pipeline_to_epoch"]:.0f} x what training consumes',
         flush=True,
       )
-  tell({'pipeline_windows_per_s': alone, 'models': results}, args.json)
+  write_results({'pipeline_windows_per_s': alone, 'models': results}, args.json)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""What the benchmarks share: flags, rounds, ratios, and how they are told."""
+"""Shared by the benchmarks: flags, repetitions, ratios and their output."""
 
 import argparse
 import importlib.metadata
@@ -25,36 +25,36 @@ _PACKAGES = (
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-  """Returns the flags that every benchmark has.
+  """Returns a parser with the flags that all benchmarks have.
 
   Args:
-    description: the module's docstring.
+    description: the docstring of the benchmark.
   """
   made = argparse.ArgumentParser(
     description=description,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   made.add_argument(
-    '--toy', action='store_true', help='tiny sizes: seconds, and no meaning'
+    '--toy', action='store_true', help='tiny sizes, with meaningless results'
   )
   made.add_argument(
-    '--json', type=pathlib.Path, help='file for the figures, as JSON'
+    '--json', type=pathlib.Path, help='JSON file for the results'
   )
   return made
 
 
-def tell(result: dict, json_path: pathlib.Path | None) -> None:
-  """Prints where it ran; writes the figures.
+def write_results(result: dict, json_path: pathlib.Path | None) -> None:
+  """Prints the environment and writes the results.
 
   Args:
-    result: figures; `environment` is added.
-    json_path: a file for all of it, or None.
+    result: the results, to which `environment` is added.
+    json_path: the file to write, or None.
   """
   result = {**result, 'environment': environment()}
-  where = result['environment']
-  versions = ', '.join(f'{k} {v}' for k, v in where['versions'].items())
+  found = result['environment']
+  versions = ', '.join(f'{k} {v}' for k, v in found['versions'].items())
   print(
-    f'{where["processor"]}, {where["cores"]} cores, Python {where["python"]}; '
+    f'{found["processor"]}, {found["cores"]} cores, Python {found["python"]}; '
     f'{versions}',
     flush=True,
   )
@@ -94,14 +94,14 @@ def _processor() -> str:
 def in_turn(
   measured: dict[str, Callable[[], float]], num_rounds: int
 ) -> dict[str, list[float]]:
-  """Calls each in turn, A B A B, so that all share the machine's bad moments.
+  """Calls functions alternately (A B A B), so that noise affects all equally.
 
   Args:
-    measured: functions that return a figure, by name.
-    num_rounds: how often each is called.
+    measured: functions that return a measurement, by name.
+    num_rounds: how often each one is called.
 
   Returns:
-    The figures of each, in order.
+    The measurements of each function, in order.
   """
   found: dict[str, list[float]] = {name: [] for name in measured}
   for _ in range(num_rounds):
@@ -111,14 +111,14 @@ def in_turn(
 
 
 def ratio(figures: Sequence[float], against: Sequence[float]) -> dict:
-  """Divides figures by those of the same round.
+  """Divides measurements by others of the same round.
 
   Args:
-    figures: of ours, a value a round.
-    against: of the other.
+    figures: the numerators, one per round.
+    against: the denominators, one per round.
 
   Returns:
-    `median`, `min` and `max` of the rounds' ratios.
+    `median`, `min` and `max` of the ratios.
   """
   return spread(np.divide(figures, against))
 
@@ -132,6 +132,6 @@ def spread(values: Sequence[float]) -> dict[str, float]:
   }
 
 
-def told(found: dict[str, float]) -> str:
-  """Writes a ratio's median and range: `1.20 x (1.15 to 1.31)`."""
+def format_ratio(found: dict[str, float]) -> str:
+  """Formats the median and range of a ratio: `1.20 x (1.15 to 1.31)`."""
   return '{median:.2f} x ({min:.2f} to {max:.2f})'.format(**found)

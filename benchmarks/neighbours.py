@@ -1,8 +1,8 @@
-"""Exact search for similar songs against an approximate index (usearch).
+"""Compares exact search for similar songs with an approximate index (usearch).
 
-Random unit vectors in clusters, as songs are. A question is a command of its
-own, so what counts is reading what is kept and then searching it: exact search
-reads the index, usearch its graph, which has to be built once.
+Uses random vectors in clusters, similar to embeddings of songs. Each query is a
+separate command, so it is timed with reading the stored data: exact search
+reads the index, usearch its graph, which must be built once.
 
   python -m benchmarks.neighbours
 """
@@ -14,19 +14,26 @@ import time
 
 import numpy as np
 
-from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
+from benchmarks.measure import (
+  format_ratio,
+  in_turn,
+  parser,
+  ratio,
+  spread,
+  write_results,
+)
 from mgc_jax.collection import neighbours
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
 
-_NUM_ANSWERS = 10
+_NUM_NEIGHBOURS = 10
 _NUM_CLUSTERS = 200
-_SIZE = 224  # of the LSTM; those of CNN and CRNN are of 56
+_SIZE = 224  # of the LSTM's embeddings; CNN and CRNN have 56
 _CHUNK = 10_000
 
 
 def fill(path: pathlib.Path, num_tracks: int, size: int) -> np.ndarray:
-  """Makes an index of vectors; returns f32[5, size] questions."""
+  """Creates an index of vectors; returns f32[5, size] queries."""
   rng = np.random.default_rng(0)
   centres = rng.normal(size=(_NUM_CLUSTERS, size)).astype(np.float32)
 
@@ -44,11 +51,11 @@ def fill(path: pathlib.Path, num_tracks: int, size: int) -> np.ndarray:
 
 
 def compare(num_tracks: int, size: int, rounds: int) -> dict:
-  """Measures both ways for a collection of a size.
+  """Measures both methods for a collection of a given size.
 
   Returns:
-    `seconds` of a question by way, `build_s` of the graph, `bytes` by file,
-    `recall` of the approximate answers, `ratio` of exact to usearch.
+    `seconds` per query by method, `build_s` of the graph, `bytes` by file,
+    `recall` of the approximate search, `ratio` of exact to approximate.
   """
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder) / 'index'
@@ -57,23 +64,23 @@ def compare(num_tracks: int, size: int, rounds: int) -> dict:
     with Index(path) as index:
       neighbours.kept_graph(index)
     build_s = time.perf_counter() - start_s
-    answers: dict[str, list] = {}
+    ids: dict[str, list] = {}
 
-    def ask(way: str) -> float:
+    def query(method: str) -> float:
       start_s = time.perf_counter()
       with Index(path) as index:
-        search = getattr(neighbours, way)
-        answers[way] = [next_ids(search(index, queries[0]))]
+        search = getattr(neighbours, method)
+        ids[method] = [ids_of(search(index, queries[0]))]
         seconds = time.perf_counter() - start_s
-        answers[way] += [next_ids(search(index, q)) for q in queries[1:]]
+        ids[method] += [ids_of(search(index, q)) for q in queries[1:]]
       return seconds
 
-    ways = ('exact', 'approximate')
-    found = in_turn({w: functools.partial(ask, w) for w in ways}, rounds)
-    pairs = zip(answers['exact'], answers['approximate'], strict=True)
-    shared = [len(set(a) & set(b)) / _NUM_ANSWERS for a, b in pairs]
+    methods = ('exact', 'approximate')
+    found = in_turn({m: functools.partial(query, m) for m in methods}, rounds)
+    pairs = zip(ids['exact'], ids['approximate'], strict=True)
+    shared = [len(set(a) & set(b)) / _NUM_NEIGHBOURS for a, b in pairs]
     return {
-      'seconds': {way: spread(x) for way, x in found.items()},
+      'seconds': {method: spread(x) for method, x in found.items()},
       'ratio': ratio(found['exact'], found['approximate']),
       'recall': float(np.mean(shared)),
       'build_s': build_s,
@@ -83,17 +90,19 @@ def compare(num_tracks: int, size: int, rounds: int) -> dict:
     }
 
 
-def next_ids(found: list[tuple[int, float]]) -> list[int]:
-  """Returns the ids of an answer."""
+def ids_of(found: list[tuple[int, float]]) -> list[int]:
+  """Returns the ids in the result of a search."""
   return [key for key, _ in found]
 
 
 def main() -> None:
-  """Prints a line for each size."""
+  """Prints a line for each collection size."""
   flags = parser(__doc__)
   flags.add_argument('--rounds', type=int, default=3)
   flags.add_argument(
-    '--sizes', default='10000,100000,300000', help='numbers of tracks'
+    '--sizes',
+    default='10000,100000,300000',
+    help='numbers of tracks, comma-separated',
   )
   args = flags.parse_args()
   sizes = [300] if args.toy else [int(x) for x in args.sizes.split(',')]
@@ -101,15 +110,15 @@ def main() -> None:
   for num_tracks in sizes:
     found = compare(num_tracks, 16 if args.toy else _SIZE, args.rounds)
     results[num_tracks] = found
-    seconds = {way: x['median'] for way, x in found['seconds'].items()}
+    seconds = {name: x['median'] for name, x in found['seconds'].items()}
     print(
       f'{num_tracks} tracks: exact {seconds["exact"]:.2f} s, '
-      f"{told(found['ratio'])} usearch's {seconds['approximate']:.2f} s, which "
-      f'finds {found["recall"]:.0%} of the nearest and is built in '
+      f"{format_ratio(found['ratio'])} usearch's {seconds['approximate']:.2f} "
+      f's, which finds {found["recall"]:.0%} of the nearest and is built in '
       f'{found["build_s"]:.0f} s',
       flush=True,
     )
-  tell({'sizes': results}, args.json)
+  write_results({'sizes': results}, args.json)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""The six networks that are timed: the seed's three and ours."""
+"""The six networks that are timed: the baseline's three and ours."""
 
 import importlib
 
@@ -15,17 +15,16 @@ NAMES = (
 
 
 def network_config(name: str, toy: bool = False) -> ConfigDict:
-  """Returns a network's configuration, with nothing random before the network.
+  """Returns a configuration of a network without augmentation.
 
   Args:
-    name: of `NAMES`; `configs/<name>.py`.
-    toy: a small network of the same kind.
+    name: one of `NAMES`; the configuration is `configs/<name>.py`.
+    toy: whether to make the network tiny.
 
   Returns:
-    The configuration. Excerpts are as long as their windows, which are cut one
-    after another; no augmentation; a constant learning rate. Of several members
-    it is one, and what an LSTM has before its first step is left out, for the
-    peers have neither. Where it is toy the networks are tiny.
+    The configuration, with consecutive windows, no augmentation and a constant
+    learning rate. Ensembles and preprocessing of the LSTM's input are disabled,
+    because the networks in other frameworks have neither.
   """
   config = importlib.import_module(f'configs.{name.replace("/", ".")}')
   config = config.get_config()

@@ -1,9 +1,9 @@
-"""Preparing real music against a plain librosa loop; peak memory.
+"""Compares the preparation of music with a plain librosa loop.
 
-Both do the same work: load at one rate, the middle 30 s, log-mels, float16 on
-disk. The time of the first tracks is subtracted on both sides, which leaves
-out process start and compilation. With no --root, made-up music is written as
-MP3s first.
+Both do the same work: decode and resample, compute log-mels of the middle 30 s,
+and write float16. The time for the first tracks is subtracted from both, which
+excludes process start and compilation. Also measures peak memory. Without
+--root, generated music is first written as MP3s.
 
   python -m benchmarks.preparation --root=$DATA/emotify_mp3
 """
@@ -20,7 +20,14 @@ import librosa
 import numpy as np
 import soundfile
 
-from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
+from benchmarks.measure import (
+  format_ratio,
+  in_turn,
+  parser,
+  ratio,
+  spread,
+  write_results,
+)
 from mgc_jax.config.schema import base_config
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.sources import synthetic
@@ -30,7 +37,7 @@ _WINDOW_FRAMES = 128
 
 
 def librosa_loop(paths: list[pathlib.Path], out: pathlib.Path) -> None:
-  """What a user would write: one process, mel windows, one file a track."""
+  """Prepares tracks as a user might: one process, one file per track."""
   for number, path in enumerate(paths):
     waveform, rate = librosa.load(path, sr=22050)
     start = max(0, len(waveform) - 30 * rate) // 2
@@ -52,7 +59,7 @@ def librosa_loop(paths: list[pathlib.Path], out: pathlib.Path) -> None:
 
 
 def seconds_of(method: str, paths: list[pathlib.Path]) -> float:
-  """Times one method over the tracks, in a fresh folder."""
+  """Times one method on the tracks, in a new folder."""
   with tempfile.TemporaryDirectory() as folder:
     out = pathlib.Path(folder)
     config = base_config()
@@ -60,7 +67,7 @@ def seconds_of(method: str, paths: list[pathlib.Path]) -> float:
     config.data.root = '/'
     config.data.prepared_dir = folder
     config.data.num_workers = 2
-    # Two genres, however few the tracks; what they are costs nothing.
+    # Preparation requires two genres; which track has which does not matter.
     rows = [f'{path},{i},genre {i % 2}' for i, path in enumerate(paths)]
     text = 'path,track_id,genre\n' + '\n'.join(rows) + '\n'
     (out / 'm.csv').write_text(text)
@@ -73,7 +80,7 @@ def seconds_of(method: str, paths: list[pathlib.Path]) -> float:
 
 
 def peak_gib(root: pathlib.Path) -> float:
-  """Runs the command line and samples the memory of all its processes."""
+  """Runs the command and samples the memory of all its processes."""
   with tempfile.TemporaryDirectory() as folder:
     process = subprocess.Popen(
       [
@@ -94,7 +101,7 @@ def peak_gib(root: pathlib.Path) -> float:
 
 
 def _tree_bytes(pid: int) -> int:
-  """Sums proportional set sizes (Linux), so that sharing counts once."""
+  """Sums proportional set sizes (Linux), which count shared pages once."""
   total = 0
   try:
     for line in pathlib.Path(f'/proc/{pid}/smaps_rollup').open():
@@ -109,12 +116,13 @@ def _tree_bytes(pid: int) -> int:
 
 
 def write_music(root: pathlib.Path, seconds: float, num_artists: int) -> None:
-  """Writes some of the synthetic corpus as `<root>/<genre>/<name>.mp3`.
+  """Writes part of the synthetic corpus as `<root>/<genre>/<name>.mp3`.
 
   Args:
     root: an empty folder.
-    seconds: of each track.
-    num_artists: of each of two genres, with two tracks each.
+    seconds: the length of each track.
+    num_artists: the number of artists, with two tracks each, in each of two
+      genres.
   """
   config = base_config()
   sizes = config.data.synthetic
@@ -129,7 +137,7 @@ def write_music(root: pathlib.Path, seconds: float, num_artists: int) -> None:
 
 
 def main() -> None:
-  """Prints the ratio, then the peak."""
+  """Prints the ratio, then the peak memory."""
   flags = parser(__doc__)
   flags.add_argument('--root', type=pathlib.Path, help='<root>/*/*.mp3')
   flags.add_argument('--rounds', type=int, default=3)
@@ -168,11 +176,11 @@ def _compare(
     'peak_gib': peak_gib(root),
   }
   print(
-    f'{len(paths)} tracks: mgc_jax with 2 processes {told(result["ratio"])} a '
-    'one-process librosa loop doing the same work'
+    f'{len(paths)} tracks: mgc_jax with 2 processes '
+    f'{format_ratio(result["ratio"])} as fast as a librosa loop in one process'
   )
   print(f'peak memory of the whole preparation: {result["peak_gib"]:.2f} GiB')
-  tell(result, json_path)
+  write_results(result, json_path)
 
 
 if __name__ == '__main__':

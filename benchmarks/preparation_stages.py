@@ -1,8 +1,8 @@
-"""Where the time of preparing goes, on one core, and what one more core gives.
+"""Times the stages of preparation on one core, and the gain of a second core.
 
-The stages of a track one after another: decoding, resampling, log-mel frames.
-Against a librosa loop and a PyTorch `stft` loop that make frames of
-the same definition, which is checked; and against the floor, decoding alone.
+Times decoding, resampling and log-mel frames, and compares them with a librosa
+loop and a PyTorch `stft` loop that compute the same frames (which is checked),
+and with the lower bound, decoding alone.
 
   python -m benchmarks.preparation_stages --root=$DATA/emotify_mp3
 """
@@ -22,7 +22,14 @@ import soundfile
 import soxr
 from ml_collections import ConfigDict
 
-from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
+from benchmarks.measure import (
+  format_ratio,
+  in_turn,
+  parser,
+  ratio,
+  spread,
+  write_results,
+)
 from benchmarks.preparation import write_music
 from mgc_jax.audio.decode import ExcerptReader
 from mgc_jax.audio.log_mel import log_mel
@@ -33,14 +40,14 @@ _MAX_ERROR_DB = 0.01
 
 
 def ours(path: pathlib.Path, features: ConfigDict) -> np.ndarray:
-  """Returns f32[N, F] by this package."""
+  """Returns f32[N, F] computed by this package."""
   rate_hz, excerpt_s = features.sample_rate_hz, features.excerpt_s
   ((_, samples),) = ExcerptReader(path, rate_hz, excerpt_s)
   return log_mel(samples, features)
 
 
 def decoded(path: pathlib.Path, features: ConfigDict) -> np.ndarray:
-  """Returns f32[L], mono at the file's own rate: the floor."""
+  """Returns f32[L], mono at the file's own rate: the lower bound."""
   samples, _ = soundfile.read(path, dtype='float32', always_2d=True)
   return samples.mean(axis=1)
 
@@ -53,7 +60,7 @@ def resampled(path: pathlib.Path, features: ConfigDict) -> np.ndarray:
 
 
 def _samples(path: pathlib.Path, features: ConfigDict) -> np.ndarray:
-  """What the peers do before their frames: the same libraries, by hand."""
+  """Returns f32[L] as the other loops need it, with the same libraries."""
   samples, rate_hz = soundfile.read(path, dtype='float32', always_2d=True)
   length = round(features.excerpt_s * rate_hz)
   start = max(0, round((len(samples) - length) / 2))
@@ -62,7 +69,7 @@ def _samples(path: pathlib.Path, features: ConfigDict) -> np.ndarray:
 
 
 def by_librosa(path: pathlib.Path, features: ConfigDict) -> np.ndarray:
-  """Returns f32[N, F] by librosa."""
+  """Returns f32[N, F] computed by librosa."""
   power = librosa.feature.melspectrogram(
     y=_samples(path, features),
     sr=features.sample_rate_hz,
@@ -92,7 +99,7 @@ def _torch_filters(features: tuple) -> object:
 
 
 def by_torch(path: pathlib.Path, features: ConfigDict) -> np.ndarray:
-  """Returns f32[N, F] by torch.stft."""
+  """Returns f32[N, F] computed with torch.stft."""
   import torch
 
   filters = _torch_filters(tuple(features.items()))
@@ -113,7 +120,7 @@ def by_torch(path: pathlib.Path, features: ConfigDict) -> np.ndarray:
 def seconds_of(
   function, paths: list[pathlib.Path], features: ConfigDict
 ) -> float:
-  """Returns what a loop over files takes."""
+  """Returns the duration of a loop over files."""
   start_s = time.perf_counter()
   for path in paths:
     function(path, features)
@@ -121,7 +128,7 @@ def seconds_of(
 
 
 def prepare_s(root: pathlib.Path, num_workers: int) -> float:
-  """Returns what the whole command takes, by so many processes."""
+  """Returns the duration of the whole command with some number of workers."""
   with tempfile.TemporaryDirectory() as folder:
     command = [
       *(sys.executable, '-m', 'mgc_jax.datasets.prepare'),
@@ -136,7 +143,7 @@ def prepare_s(root: pathlib.Path, num_workers: int) -> float:
 
 
 def main() -> None:
-  """Prints stages, ratios and scaling."""
+  """Prints the stages, ratios and scaling."""
   flags = parser(__doc__)
   flags.add_argument('--root', type=pathlib.Path, help='<root>/*/*.mp3')
   flags.add_argument('--rounds', type=int, default=3)
@@ -152,18 +159,18 @@ def main() -> None:
     scaling = {n: functools.partial(prepare_s, root, n) for n in ('1', '2')}
     few = _few(root, pathlib.Path(folder))
     start = {n: functools.partial(prepare_s, few, n) for n in ('1', '2')}
-    whole, begun = in_turn(scaling, rounds), in_turn(start, rounds)
+    whole, started = in_turn(scaling, rounds), in_turn(start, rounds)
     net = {
-      n: np.maximum(np.subtract(whole[n], np.median(begun[n])), 1e-3)
+      n: np.maximum(np.subtract(whole[n], np.median(started[n])), 1e-3)
       for n in whole
     }
     result['two_processes'] = ratio(net['1'], net['2'])
-  _tell(result)
-  tell(result, args.json)
+  _print_results(result)
+  write_results(result, args.json)
 
 
 def _few(root: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-  """Four tracks of two genres each, to time the start by."""
+  """Copies four tracks of each of two genres, to time the start."""
   for genre in sorted(path for path in root.iterdir() if path.is_dir())[:2]:
     to = folder / 'few' / genre.name
     to.mkdir(parents=True)
@@ -193,7 +200,7 @@ def _on_one_core(
     found = ways[name](paths[0], features)[: len(wanted)]
     errors_db[name] = float(np.abs(found - wanted[: len(found)]).mean())
     if errors_db[name] > _MAX_ERROR_DB:
-      raise RuntimeError(f'{name}: other frames, by {errors_db[name]} dB')
+      raise RuntimeError(f'{name}: frames differ by {errors_db[name]} dB')
   calls = {
     name: functools.partial(seconds_of, way, paths, features)
     for name, way in ways.items()
@@ -210,15 +217,15 @@ def _on_one_core(
   }
 
 
-def _tell(result: dict) -> None:
+def _print_results(result: dict) -> None:
   for name, speed in result['tracks_per_s'].items():
     print(
-      f'{name:20} {speed:6.1f} tracks/s of one core; takes '
-      f"{told(result['ratio'][name])} of mgc_jax's time"
+      f'{name:20} {speed:6.1f} tracks/s on one core; takes '
+      f"{format_ratio(result['ratio'][name])} of mgc_jax's time"
     )
   for name, error in result['mean_error_db'].items():
-    print(f'{name}: frames differ by {error:.4f} dB in the mean')
-  print(f'two processes: {told(result["two_processes"])} one')
+    print(f'{name}: frames differ by {error:.4f} dB on average')
+  print(f'two processes: {format_ratio(result["two_processes"])} one')
 
 
 if __name__ == '__main__':

@@ -1,8 +1,8 @@
-"""Where a step's time goes: the compiled operations by their share.
+"""Profiles a step: the time of each compiled operation.
 
-XLA says when each operation of its compiled program (HLO) ran; the sum may pass
-the step's time, since some run side by side, and falls short of it where an
-operation goes on in other threads.
+XLA records when each operation of the compiled program (HLO) ran. Their sum may
+exceed the time of the step, because some run in parallel, or be less than it,
+if an operation continues in other threads.
 
   python -m benchmarks.profile --network=baseline/cnn --what=train
 """
@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.measure import parser, tell
+from benchmarks.measure import parser, write_results
 from benchmarks.networks import batch_shape, network_config
 from benchmarks.peers.jax_peer import JaxPeer
 
@@ -27,16 +27,17 @@ _WARM_UP_CALLS, _CALLS = 4, 8
 
 
 def profile(peer: JaxPeer, placed: Any, what: str) -> dict:
-  """Records some calls.
+  """Profiles several calls.
 
   Args:
-    peer: ours.
-    placed: of `peer.place`.
+    peer: the network to profile.
+    placed: what `peer.place` returned.
     what: train or infer.
 
   Returns:
-    `step_ms`, and `operations`: rows of `ms`, `share` of the step, the
-    `operation`'s name, its `shape`, and its `origin` in the model, by time.
+    `step_ms`, and `operations`, sorted by time: rows with `ms`, `share` of the
+    step, the name of the `operation`, its `shape`, and its `origin` in the
+    model.
   """
   function = {'train': peer.train_step, 'infer': peer.infer}[what]
   for _ in range(_WARM_UP_CALLS):
@@ -74,7 +75,7 @@ def profile(peer: JaxPeer, placed: Any, what: str) -> dict:
 
 
 def _operations(program: str) -> dict[str, tuple[str, str]]:
-  """Returns shape and origin of each operation of a program's text."""
+  """Returns the shape and origin of each operation in a program's HLO text."""
   found = {}
   for line in program.splitlines():
     if operation := _OPERATION.match(line):
@@ -108,7 +109,9 @@ def main() -> None:
       f'{row["ms"]:8.2f}{row["share"]:8.1%}  {row["operation"]} '
       f'{row["shape"]} {row["origin"]}'
     )
-  tell({'network': args.network, 'what': args.what, **found}, args.json)
+  write_results(
+    {'network': args.network, 'what': args.what, **found}, args.json
+  )
 
 
 if __name__ == '__main__':

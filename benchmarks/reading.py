@@ -1,9 +1,9 @@
-r"""Which files are read, how long they turn out to be, and what that costs.
+r"""Tests which audio files can be read, with which length, and how fast.
 
-Makes a corpus with ffmpeg: every container and codec that it can write here,
-whole, tagged, joined, written to a pipe, truncated and damaged. Each file is
+Creates a corpus with ffmpeg: every container and codec that it can write here,
+intact, tagged, joined, written to a pipe, truncated and damaged. Each file is
 decoded by ffmpeg, by libsndfile and by this package, and the table says how
-many are answered and how many lengths agree with ffmpeg's within 0.1 s. Needs
+many were read and how many lengths agree with ffmpeg's within 0.1 s. Needs
 ffmpeg and lame.
 
   python -m benchmarks.reading
@@ -27,17 +27,24 @@ import soundfile
 from mutagen import apev2, id3
 from tqdm import tqdm
 
-from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
+from benchmarks.measure import (
+  format_ratio,
+  in_turn,
+  parser,
+  ratio,
+  spread,
+  write_results,
+)
 from mgc_jax.audio.decode import TOLERANCE_S, ExcerptReader
 from mgc_jax.datasets.sources import synthetic
 from mgc_jax.inference.classifier import MIN_DURATION_S
 from mgc_jax.system.errors import DataError
 
 _RATE_HZ = 44100
-_FRACTION = 0.6  # of a truncated file that is left
+_FRACTION = 0.6  # what remains of a truncated file
 _NOISE_BYTES = 4096
 
-# Extension and what ffmpeg is told; the extension says the container.
+# Extension, which determines the container, and ffmpeg's options.
 _FORMATS = (
   ('wav', '-c:a pcm_s16le'),
   ('wav', '-c:a pcm_s24le'),
@@ -91,12 +98,13 @@ _FORMATS = (
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-  """What became of a file.
+  """The result of decoding a file.
 
   Attributes:
+    path: the file.
     kind: what was done to it.
     seconds: how much each of ffmpeg, libsndfile and ours decoded; 0: nothing.
-    warning: what ours says of it.
+    warning: the warning or error of our decoder.
   """
 
   path: pathlib.Path
@@ -127,8 +135,8 @@ def _cut_short(data: bytes, path: pathlib.Path) -> bytes:
   return data[:-100]
 
 
-# What is done to the bytes of a whole file.
-_DONE_TO_BYTES: dict[str, Callable[[bytes, pathlib.Path], bytes]] = {
+# Changes to the bytes of an intact file.
+_CHANGES: dict[str, Callable[[bytes, pathlib.Path], bytes]] = {
   'truncated': _truncate,
   'noise in the middle': _damage,
   'last 100 bytes missing': _cut_short,
@@ -149,7 +157,7 @@ def _tags() -> bytes:
 
 
 def _variants(path: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
-  """Writes the variants of a file beside it; returns them with their kind."""
+  """Writes variants of a file beside it; returns their kinds and paths."""
   data, found = path.read_bytes(), [('whole', path)]
 
   def write(kind: str, content: bytes, suffix: str = path.suffix) -> None:
@@ -157,7 +165,7 @@ def _variants(path: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
     path.with_name(name).write_bytes(content)
     found.append((kind, path.with_name(name)))
 
-  for kind, change in _DONE_TO_BYTES.items():
+  for kind, change in _CHANGES.items():
     write(kind, change(data, path))
   write('wrong extension', data, '.wav' if path.suffix == '.mp3' else '.mp3')
   if path.suffix in ('.mp3', '.mp2', '.aac'):
@@ -172,7 +180,7 @@ def _variants(path: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
 
 
 def _piped(wav: pathlib.Path, path: pathlib.Path, options: str) -> bool:
-  """Encodes as a program does that cannot go back to fill in a length."""
+  """Encodes to a pipe, where the encoder cannot go back to write a length."""
   muxers = {
     '.wav': 'wav',
     '.w64': 'w64',
@@ -205,12 +213,12 @@ def _piped(wav: pathlib.Path, path: pathlib.Path, options: str) -> bool:
 def make_corpus(
   folder: pathlib.Path, seconds: float, num_formats: int | None = None
 ) -> list[tuple[str, pathlib.Path]]:
-  """Makes the files.
+  """Creates the files.
 
   Args:
-    folder: an empty one.
-    seconds: length of each whole file.
-    num_formats: only so many; None for all.
+    folder: an empty folder.
+    seconds: the length of each intact file.
+    num_formats: the number of formats; None for all.
 
   Returns:
     What was done to each file, and its path.
@@ -222,7 +230,7 @@ def make_corpus(
   soundfile.write(wav, stereo, _RATE_HZ)
 
   def make(number: int) -> list[tuple[str, pathlib.Path]]:
-    """Makes one format's files; none where ffmpeg lacks the encoder."""
+    """Creates the files of one format; none if ffmpeg lacks the encoder."""
     extension, options = _FORMATS[number]
     path = folder / f'{number:02}.{extension}'
     if not _encode(wav, path, options):
@@ -267,11 +275,11 @@ def _by_us(path: pathlib.Path) -> tuple[float, str]:
 
 
 def read(kind: str, path: pathlib.Path) -> Outcome:
-  """Decodes a file in three ways.
+  """Decodes a file with ffmpeg, libsndfile and this package.
 
   Args:
     kind: what was done to the file.
-    path: of the file.
+    path: the file to decode.
   """
   ours, warning = _by_us(path)
   seconds = {
@@ -291,8 +299,8 @@ def summary(outcomes: list[Outcome]) -> list[str]:
   """Returns the lines of the Markdown table.
 
   Args:
-    outcomes: of all files; those from which ffmpeg gets under a second do not
-      count.
+    outcomes: the results for all files; those from which ffmpeg decodes less
+      than a second do not count.
   """
   playing = [x for x in outcomes if x.seconds['ffmpeg'] >= MIN_DURATION_S]
   by_kind: dict[str, list[Outcome]] = collections.defaultdict(list)
@@ -317,7 +325,7 @@ def summary(outcomes: list[Outcome]) -> list[str]:
 def _costs(
   corpus: list[tuple[str, pathlib.Path]], seconds: float, rounds: int
 ) -> dict[str, list[float]]:
-  """Returns seconds per hour of audio of whole files, by who decodes them."""
+  """Returns the seconds that each decoder takes per hour of intact audio."""
   whole = [path for kind, path in corpus if kind == 'whole']
   native = [path for path in whole if _by_libsndfile(path) > 0]
   others = [path for path in whole if path not in native]
@@ -344,11 +352,13 @@ def _costs(
 
 
 def main() -> None:
-  """Makes the corpus, reads it, and prints the table."""
+  """Creates the corpus, reads it, and prints the table."""
   flags = parser(__doc__)
   flags.add_argument('--seconds', type=float, default=12.0)
   flags.add_argument('--rounds', type=int, default=5)
-  flags.add_argument('--keep', type=pathlib.Path, help='folder for the files')
+  flags.add_argument(
+    '--keep', type=pathlib.Path, help='folder in which to keep the files'
+  )
   args = flags.parse_args()
   if not shutil.which('ffmpeg'):
     sys.exit('ffmpeg is not installed')
@@ -365,20 +375,20 @@ def _run(args: argparse.Namespace, folder: pathlib.Path) -> None:
     outcomes = list(tqdm(reading, 'read', len(corpus), disable=None))
   print('\n'.join(summary(outcomes)))
   for outcome in outcomes:
-    heard = outcome.seconds['ffmpeg'] >= MIN_DURATION_S
-    if heard and not (outcome.seconds['ours'] and _agrees(outcome, 'ours')):
-      told_s = ', '.join(f'{k} {v:.2f} s' for k, v in outcome.seconds.items())
+    plays = outcome.seconds['ffmpeg'] >= MIN_DURATION_S
+    if plays and not (outcome.seconds['ours'] and _agrees(outcome, 'ours')):
+      lengths = ', '.join(f'{k} {v:.2f} s' for k, v in outcome.seconds.items())
       print(
-        f'{outcome.path.name} ({outcome.kind}): {told_s}; {outcome.warning}'
+        f'{outcome.path.name} ({outcome.kind}): {lengths}; {outcome.warning}'
       )
   costs = _costs(corpus, args.seconds, 1 if args.toy else args.rounds)
   for name, its in costs.items():
     print(f'{name}: {spread(its)["median"]:.1f} s per hour of audio')
   names = list(costs)
   for ours, alone in ((names[1], names[0]), (names[3], names[2])):
-    print(f'{ours} / {alone}: {told(ratio(costs[ours], costs[alone]))}')
+    print(f'{ours} / {alone}: {format_ratio(ratio(costs[ours], costs[alone]))}')
   rows = [{**dataclasses.asdict(x), 'path': x.path.name} for x in outcomes]
-  tell({'files': rows, 'costs': costs}, args.json)
+  write_results({'files': rows, 'costs': costs}, args.json)
 
 
 if __name__ == '__main__':

@@ -1,8 +1,9 @@
-"""Whether similar songs are of one genre: precision at 10, against chance.
+"""Measures how often similar songs have the same genre: precision at 10.
 
-Each track of a manifest is a question; of the ten others whose embeddings are
-nearest, how many are of its genre? Once among all others, once among those of
-other artists. Chance is the share of its genre among the same others.
+Each track of a manifest is a query. Precision is the share of its genre among
+the ten other tracks with the nearest embeddings, either among all tracks or
+among those of other artists; chance is the share of its genre among the same
+candidates.
 
   python -m benchmarks.similarity --root=$DATA/emotify_mp3
 """
@@ -13,7 +14,7 @@ import tempfile
 import numpy as np
 
 import mgc_jax
-from benchmarks.measure import parser, tell
+from benchmarks.measure import parser, write_results
 from benchmarks.preparation import write_music
 from mgc_jax.collection.neighbours import cosines, nearest_rows
 from mgc_jax.datasets.manifest import read_manifest
@@ -21,41 +22,42 @@ from mgc_jax.datasets.track import Track
 from mgc_jax.evaluation.metrics import mean_ci95
 from mgc_jax.inference import prefetch
 
-_NUM_ANSWERS = 10
+_NUM_NEIGHBOURS = 10
 
 
 def embeddings(tracks: list[Track], model: str) -> np.ndarray:
-  """Returns f32[n, D].
+  """Returns f32[n, D], the embedding of each track.
 
   Args:
-    tracks: n files.
-    model: as `mgc_jax.load` takes it.
+    tracks: the n tracks.
+    model: a model, as in `mgc_jax.load`.
 
   Raises:
     RuntimeError: a file cannot be read.
   """
   loaded, found = mgc_jax.load(model), []
-  with prefetch.ahead(loaded, [track.path for track in tracks]) as answers:
-    for path, answer in answers:
-      if isinstance(answer, Exception):
-        raise RuntimeError(f'{path}: {answer}')
-      found.append(answer.embedding)
+  with prefetch.ahead(loaded, [track.path for track in tracks]) as predictions:
+    for path, prediction in predictions:
+      if isinstance(prediction, Exception):
+        raise RuntimeError(f'{path}: {prediction}')
+      found.append(prediction.embedding)
   return np.stack(found)
 
 
 def precision(
   vectors: np.ndarray, genre: np.ndarray, artist: np.ndarray, is_other: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Asks for each track.
+  """Computes the precision of each track.
 
   Args:
-    vectors: f32[n, D].
-    genre: str[n].
-    artist: str[n].
-    is_other: whether answers are of other artists.
+    vectors: f32[n, D], the embeddings.
+    genre: str[n], the genre of each track.
+    artist: str[n], the artist of each track.
+    is_other: whether only tracks of other artists are candidates.
 
   Returns:
-    f64[n] share of its genre among the answers, f64[n] that of chance.
+    f64[n] share of the track's genre among its nearest neighbours, f64[n] share
+    of its genre among all candidates.
   """
   hits, chances = [], []
   for i, vector in enumerate(vectors):
@@ -63,16 +65,18 @@ def precision(
     if is_other:
       rows &= artist != artist[i]
     same = genre[rows] == genre[i]
-    nearest = nearest_rows(cosines(vectors[rows], vector), _NUM_ANSWERS)
+    nearest = nearest_rows(cosines(vectors[rows], vector), _NUM_NEIGHBOURS)
     hits.append(same[nearest].mean())
     chances.append(same.mean())
   return np.array(hits), np.array(chances)
 
 
 def main() -> None:
-  """Prints a line for each model and each question."""
+  """Prints a line for each model and each set of candidates."""
   flags = parser(__doc__)
-  flags.add_argument('--root', type=pathlib.Path, help='with a manifest.csv')
+  flags.add_argument(
+    '--root', type=pathlib.Path, help='folder with a manifest.csv'
+  )
   flags.add_argument('--models', default='cnn,lstm,crnn')
   args = flags.parse_args()
   with tempfile.TemporaryDirectory() as folder:
@@ -99,7 +103,7 @@ def main() -> None:
           f'chance {chance.mean():.1%}',
           flush=True,
         )
-  tell({'num_tracks': len(tracks), 'models': results}, args.json)
+  write_results({'num_tracks': len(tracks), 'models': results}, args.json)
 
 
 def _tracks(root: pathlib.Path | None, folder: pathlib.Path) -> list[Track]:

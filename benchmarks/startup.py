@@ -1,11 +1,11 @@
-"""Times how long commands take to start, and training to make its first step.
+"""Times the start of commands, and of training up to its first step.
 
-`--help` shows what every use of a command pays before it does anything; it is
+`--help` shows what every use of a command costs before it does anything; it is
 compared with the start of Python alone.
 
-The first step is timed in fresh processes: without JAX's cache of compiled
-code, with an empty one, and with one that an earlier process filled. Each
-function is compiled once, which is checked.
+The first step is timed in new processes: without JAX's compilation cache, with
+an empty one, and with one that an earlier process filled. Each function must be
+compiled only once.
 
   python -m benchmarks.startup
 """
@@ -21,7 +21,14 @@ import time
 import jax
 import numpy as np
 
-from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
+from benchmarks.measure import (
+  format_ratio,
+  in_turn,
+  parser,
+  ratio,
+  spread,
+  write_results,
+)
 from benchmarks.networks import NAMES, batch_shape, network_config
 
 COMMANDS = (
@@ -29,8 +36,8 @@ COMMANDS = (
   'predict',
   'collection',
   'datasets.prepare',
-  'sweep',
-  'ladder',
+  'experiments.sweep',
+  'experiments.leakage',
 )
 
 
@@ -38,11 +45,11 @@ def help_seconds(rounds: int) -> dict[str, dict]:
   """Times `python -m mgc_jax.<command> --help`.
 
   Args:
-    rounds: how often each command is started, in turn with the others.
+    rounds: how often each command is started, alternating with the others.
 
   Returns:
-    By command, its `seconds` and the `ratio` to the start of Python alone,
-    whose entry is called python.
+    The `seconds` of each command and their `ratio` to the start of Python
+    alone, which has the key `python`.
 
   Raises:
     RuntimeError: a command printed no help.
@@ -72,12 +79,12 @@ def help_seconds(rounds: int) -> dict[str, dict]:
 def seconds_to_first_step(
   network: str, toy: bool, **env: str
 ) -> tuple[float, int]:
-  """Runs a process; returns seconds to the step's end, and hits of the cache.
+  """Runs a process; returns the seconds to the end of its step, and cache hits.
 
   Args:
-    network: of `networks.NAMES`.
-    toy: a tiny network.
-    **env: of the process.
+    network: one of `networks.NAMES`.
+    toy: whether to make the network tiny.
+    **env: environment variables of the process.
 
   Raises:
     subprocess.CalledProcessError: it failed, or a function compiled twice.
@@ -96,7 +103,7 @@ def seconds_to_first_step(
 
 
 def _child(network: str, toy: bool) -> None:
-  """Takes two steps, and says when the first was done."""
+  """Runs in the child process: takes two steps, prints when the first ended."""
   from mgc_jax.system import jax_runtime
 
   jax_runtime.set_up()
@@ -124,12 +131,12 @@ def _child(network: str, toy: bool) -> None:
 
 
 def compare(network: str, rounds: int, toy: bool) -> dict:
-  """Times processes without the cache, with an empty and with a filled one.
+  """Times processes without a cache, with an empty one and with a filled one.
 
   Args:
-    network: of `networks.NAMES`.
-    rounds: processes of each kind.
-    toy: a tiny network.
+    network: one of `networks.NAMES`.
+    rounds: the number of processes of each kind.
+    toy: whether to make the network tiny.
 
   Returns:
     `seconds` by kind, `cache_hits` by kind, and the `ratio` of no cache to a
@@ -161,10 +168,10 @@ def compare(network: str, rounds: int, toy: bool) -> dict:
 
 
 def main() -> None:
-  """Prints what `--help` takes by command, and what the cache gives."""
+  """Prints the time of `--help` by command, and the gain of the cache."""
   flags = parser(__doc__)
   flags.add_argument('--rounds', type=int, default=3)
-  flags.add_argument('--child', help='a network: take its steps, say when')
+  flags.add_argument('--child', help='internal: take steps of this network')
   args = flags.parse_args()
   if args.child:
     _child(args.child, args.toy)
@@ -173,7 +180,7 @@ def main() -> None:
   print(f'Python alone: {helps["python"]["seconds"]["median"]:.2f} s')
   for command in COMMANDS:
     found = helps[command]
-    seconds, times = found['seconds']['median'], told(found['ratio'])
+    seconds, times = found['seconds']['median'], format_ratio(found['ratio'])
     print(
       f'{command} --help: {seconds:.2f} s, {times} Python alone', flush=True
     )
@@ -183,11 +190,12 @@ def main() -> None:
     results[network] = found
     times = [f'{k} {x["median"]:.1f} s' for k, x in found['seconds'].items()]
     print(
-      f'{network}: the first step {told(found["ratio"])} sooner from the cache '
+      f'{network}: with the cache the first step is '
+      f'{format_ratio(found["ratio"])} as fast '
       f'({", ".join(times)})',
       flush=True,
     )
-  tell({'help': helps, 'networks': results}, args.json)
+  write_results({'help': helps, 'networks': results}, args.json)
 
 
 if __name__ == '__main__':

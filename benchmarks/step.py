@@ -1,10 +1,10 @@
-"""A training step and inference, against PyTorch and Keras on TensorFlow.
+"""Compares a training step and inference with PyTorch and Keras on TensorFlow.
 
-Six networks: those of the published description in configs/baseline/, and ours.
-All frameworks get the same windows, batch and number of cores; networks are
-checked to have the same number of parameters and, with the same weights, the
-same logits. Ours is the whole step of training, which cuts and standardises
-the windows besides; the others are given them.
+Times six networks: those of the published description in configs/baseline/, and
+ours. All frameworks get the same windows, batch size and number of cores, and
+must have the same number of parameters and, with the same weights, the same
+logits. Ours is the whole training step, which also cuts and standardises the
+windows; the others get them ready.
 
   python -m benchmarks.step
   python -m benchmarks.step --networks=baseline/cnn --ablation
@@ -17,10 +17,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
+from benchmarks.measure import (
+  format_ratio,
+  in_turn,
+  parser,
+  ratio,
+  spread,
+  write_results,
+)
 from benchmarks.networks import NAMES
 from benchmarks.peers import jax_variants
-from benchmarks.worker import Asked, Worker
+from benchmarks.worker import LocalWorker, Worker
 
 _OURS = 'jax/default'
 _PEERS = (
@@ -29,13 +36,13 @@ _PEERS = (
   'torch/compile',
   'keras/default',
 )
-# One allocator for all. It keeps what is freed, as glibc does for ours.
+# One allocator for all. It keeps freed memory, as glibc does in our step.
 _JEMALLOC = (
   '/usr/lib/x86_64-linux-gnu/libjemalloc.so.2',
   '/usr/lib/aarch64-linux-gnu/libjemalloc.so.2',
 )
 _KEEPS = 'dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always'
-_LOGIT_TOLERANCE = 2e-3  # of logits up to some 1; sums in another order
+_LOGIT_TOLERANCE = 2e-3  # for logits up to about 1; the order of sums differs
 
 
 def compare(
@@ -47,22 +54,22 @@ def compare(
   seconds: float,
   toy: bool,
 ) -> dict:
-  """Times ours and the others, in turn.
+  """Times several implementations of a network, alternating.
 
   Args:
-    network: of `networks.NAMES`.
-    peers: framework and variant; the first is compared with the others.
-    env: of their processes.
-    rounds: how often each is timed.
-    seconds: how long each time, at least.
-    toy: tiny networks.
+    network: one of `networks.NAMES`.
+    peers: frameworks with variants; the first is compared with the others.
+    env: environment variables of their processes.
+    rounds: how often each one is timed.
+    seconds: the minimum duration of each round.
+    toy: whether to make the networks tiny.
 
   Returns:
-    `train` and `infer`, each with windows a second by peer, and the ratio of
-    the first to every other; `peak_mib` by peer.
+    `train` and `infer`, each with windows per second by peer and the ratio of
+    the first peer to every other; `peak_mib` by peer.
 
   Raises:
-    RuntimeError: two do not compute the same.
+    RuntimeError: the implementations do not compute the same.
   """
   with contextlib.ExitStack() as stack:
     workers = {}
@@ -74,9 +81,9 @@ def compare(
     for what in ('train', 'infer'):
 
       def measure(peer: str, what: str = what) -> float:
-        answer = workers[peer].ask(what, seconds=seconds)
-        found['peak_mib'][peer] = answer['peak_mib']
-        return answer['windows_per_s']
+        reply = workers[peer].call(what, seconds=seconds)
+        found['peak_mib'][peer] = reply['peak_mib']
+        return reply['windows_per_s']
 
       figures = in_turn({p: lambda p=p: measure(p) for p in peers}, rounds)
       ours = figures[peers[0]]
@@ -87,28 +94,33 @@ def compare(
   return found
 
 
-def check_same(network: str, workers: Mapping[str, Worker | Asked]) -> None:
-  """Raises where the number of parameters or logits differ.
+def check_same(
+  network: str, workers: Mapping[str, Worker | LocalWorker]
+) -> None:
+  """Checks that parameter counts and logits are equal.
 
   Args:
-    network: for the message.
-    workers: by framework and variant; the first one's weights are given to all.
+    network: its name, for the message.
+    workers: by framework and variant; all get the weights of the first one.
+
+  Raises:
+    RuntimeError: they differ.
   """
   first, *others = workers.values()
   with tempfile.TemporaryDirectory() as folder:
     path = str(pathlib.Path(folder) / 'weights.npz')
-    first.ask('save', path=path)
-    wanted = np.array(first.ask('logits', path=None)['logits'])
+    first.call('save', path=path)
+    wanted = np.array(first.call('logits', path=None)['logits'])
     for name, worker in zip(list(workers)[1:], others, strict=True):
       if worker.num_params != first.num_params:
         raise RuntimeError(
           f'{network}: {name} has {worker.num_params} parameters, ours '
           f'{first.num_params}'
         )
-      found = np.array(worker.ask('logits', path=path)['logits'])
+      found = np.array(worker.call('logits', path=path)['logits'])
       error = np.abs(found - wanted).max()
       if not error <= _LOGIT_TOLERANCE * max(1.0, np.abs(wanted).max()):
-        raise RuntimeError(f'{network}: logits of {name} are {error} away')
+        raise RuntimeError(f'{network}: logits of {name} differ by {error}')
 
 
 def _report(network: str, allocator: str, found: dict) -> None:
@@ -119,29 +131,33 @@ def _report(network: str, allocator: str, found: dict) -> None:
     fastest = max(rest, key=lambda x: speeds[x]['median'])
     found[what]['fastest'] = fastest
     ratios = found[what]['ratio']
-    best = f'{told(ratios[fastest])} {fastest}, the fastest peer'
+    best = f'{format_ratio(ratios[fastest])} {fastest}, the fastest peer'
     alone = all(peer.startswith('jax/') for peer in speeds)
     print(
       f'{network} {what}, '
       + ('ours, and without' if alone else f'{allocator}: {best}')
     )
     for peer in speeds:
-      times = '' if peer == ours else told(ratios[peer])
+      times = '' if peer == ours else format_ratio(ratios[peer])
       peak = found['peak_mib'][peer]
       speed = speeds[peer]['median']
       print(f'    {peer:26}{speed:9.0f} windows/s {peak:7.0f} MiB  {times}')
 
 
 def main() -> None:
-  """Prints a ratio to the fastest peer, then to each."""
+  """Prints the ratio to the fastest peer, then to each one."""
   flags = parser(__doc__)
-  flags.add_argument('--networks', help='by default all; in toys baseline/crnn')
+  flags.add_argument(
+    '--networks', help='comma-separated; default: all, with --toy baseline/crnn'
+  )
   flags.add_argument('--rounds', type=int, default=3)
-  flags.add_argument('--seconds', type=float, default=1.5, help='of a round')
+  flags.add_argument(
+    '--seconds', type=float, default=1.5, help='minimum duration of a round'
+  )
   flags.add_argument(
     '--ablation',
     action='store_true',
-    help='instead of the others, ours without each of its means',
+    help='compare with our step without each of its optimisations instead',
   )
   args = flags.parse_args()
   rounds, seconds = (1, 0.1) if args.toy else (args.rounds, args.seconds)
@@ -162,13 +178,13 @@ def main() -> None:
     for allocator, env in allocators.items():
       peers = (_OURS, *_PEERS)
       if args.ablation:
-        peers = (_OURS, *(f'jax/{x}' for x in jax_variants.LEFT_OUT))
+        peers = (_OURS, *(f'jax/{x}' for x in jax_variants.ABLATIONS))
       found = compare(
         network, peers, env=env, rounds=rounds, seconds=seconds, toy=args.toy
       )
       _report(network, allocator, found)
       results.setdefault(network, {})[allocator] = found
-  tell({'networks': results}, args.json)
+  write_results({'networks': results}, args.json)
 
 
 if __name__ == '__main__':

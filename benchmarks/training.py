@@ -1,11 +1,11 @@
-"""Training to an accuracy: the whole wall time, against Keras.
+"""Compares the wall time of training to a given accuracy with Keras.
 
-The original's CNN on the synthetic corpus, the same windows, batches and
-optimiser settings, each in a fresh process: imports, compilation and all, until
-the windows of artists that were not trained on are known as often as asked.
-Keras trains by `fit`, as a user has it; here it is the same step as
-`mgc_jax.main`'s, compiled code from the user's cache where it is there, as by
-default. Both compute the other artists' logits after each epoch.
+Trains the baseline's CNN on the synthetic corpus with the same windows, batches
+and optimiser settings, each in a new process, including imports and
+compilation, until the accuracy on windows of other artists is reached. Keras
+trains with `fit`, as users do; ours uses the step of `mgc_jax.main` with the
+user's compilation cache, as by default. Both evaluate on the other artists
+after each epoch.
 
   python -m benchmarks.training
 """
@@ -22,7 +22,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from benchmarks.measure import in_turn, parser, ratio, spread, tell, told
+from benchmarks.measure import (
+  format_ratio,
+  in_turn,
+  parser,
+  ratio,
+  spread,
+  write_results,
+)
 from benchmarks.networks import network_config
 from mgc_jax.audio.log_mel import log_mel
 from mgc_jax.datasets.sources import synthetic
@@ -32,12 +39,12 @@ _NETWORK = 'baseline/cnn'
 
 
 def write_windows(path: pathlib.Path, toy: bool) -> None:
-  """Writes windows and genres of artists to train on, and of others.
+  """Writes windows and genres of training artists and of other artists.
 
   Args:
-    path: of the `.npz`: `train_x` f32[n, T, F], standardised, `train_y` i64[n],
-      `valid_x` and `valid_y`.
-    toy: fewer and shorter tracks, and tiny windows.
+    path: the `.npz` to write: standardised `train_x` f32[n, T, F], `train_y`
+      i64[n], `valid_x` and `valid_y`.
+    toy: whether to use fewer and shorter tracks, and tiny windows.
   """
   config = network_config(_NETWORK, toy)
   sizes = config.data.synthetic
@@ -65,7 +72,7 @@ def write_windows(path: pathlib.Path, toy: bool) -> None:
 
 
 def _by_jax(config, data, seed: int) -> Iterator[np.ndarray]:
-  """Yields i64[n] answers for the other artists' windows after each epoch."""
+  """Yields i64[n] predictions for other artists' windows after each epoch."""
   from benchmarks.peers.jax_peer import JaxPeer
   from mgc_jax.system import jax_runtime
 
@@ -79,11 +86,11 @@ def _by_jax(config, data, seed: int) -> Iterator[np.ndarray]:
     for start in range(0, len(x) - size + 1, size):
       rows = order[start : start + size]
       peer.train_step(peer.place(x[rows], y[rows]))
-    yield _answers(peer.logits, data['valid_x'], size)
+    yield _predictions(peer.logits, data['valid_x'], size)
 
 
 def _by_keras(config, data, seed: int) -> Iterator[np.ndarray]:
-  """As `_by_jax`."""
+  """Yields predictions like `_by_jax`."""
   from benchmarks.peers.keras_peer import KerasPeer, keras
 
   keras.utils.set_random_seed(seed)
@@ -95,13 +102,13 @@ def _by_keras(config, data, seed: int) -> Iterator[np.ndarray]:
     peer.network.fit(
       x[:count], targets[:count], batch_size=size, epochs=1, verbose=0
     )
-    yield _answers(peer.logits, data['valid_x'], size)
+    yield _predictions(peer.logits, data['valid_x'], size)
 
 
 _WAYS = {'mgc_jax': _by_jax, 'keras': _by_keras}
 
 
-def _answers(logits: Callable, x: np.ndarray, size: int) -> np.ndarray:
+def _predictions(logits: Callable, x: np.ndarray, size: int) -> np.ndarray:
   found = []
   for start in range(0, len(x), size):
     part = x[start : start + size]
@@ -112,7 +119,7 @@ def _answers(logits: Callable, x: np.ndarray, size: int) -> np.ndarray:
 
 
 def _child(way: str, path: str, wanted: float, seed: int, toy: bool) -> None:
-  """Trains until the accuracy is there; prints epochs and accuracy."""
+  """Trains until the accuracy is reached; prints epochs and accuracy."""
   data = dict(np.load(path))
   config = network_config(_NETWORK, toy)
   config.model.num_genres = len(synthetic.GENRES)
@@ -120,24 +127,24 @@ def _child(way: str, path: str, wanted: float, seed: int, toy: bool) -> None:
     data[f'{split}_x'] = data[f'{split}_x'][:, None]  # one window an example
   epochs = itertools.islice(_WAYS[way](config, data, seed), _MAX_EPOCHS)
   accuracies = []
-  for answers in epochs:
-    accuracies.append(float((answers == data['valid_y']).mean()))
+  for predictions in epochs:
+    accuracies.append(float((predictions == data['valid_y']).mean()))
     if accuracies[-1] >= wanted:
       break
   else:
-    raise SystemExit(
-      f'{accuracies[-1]:.0%} after {_MAX_EPOCHS} epochs, no more'
-    )
+    raise SystemExit(f'only {accuracies[-1]:.0%} after {_MAX_EPOCHS} epochs')
   print(json.dumps({'epochs': len(accuracies), 'accuracy': accuracies[-1]}))
 
 
 def main() -> None:
-  """Prints the ratio of wall times, and each way's epochs."""
+  """Prints the ratio of wall times, and the epochs of each framework."""
   flags = parser(__doc__)
-  flags.add_argument('--rounds', type=int, default=3, help='seeds')
-  flags.add_argument('--accuracy', type=float, default=0.7, help='of windows')
-  flags.add_argument('--child', choices=_WAYS, help='train, say how it went')
-  flags.add_argument('--windows', help='the file for a child')
+  flags.add_argument('--rounds', type=int, default=3, help='number of seeds')
+  flags.add_argument(
+    '--accuracy', type=float, default=0.7, help='window accuracy to reach'
+  )
+  flags.add_argument('--child', choices=_WAYS, help='internal: train once')
+  flags.add_argument('--windows', help='internal: the file of windows')
   flags.add_argument('--seed', type=int, default=0)
   args = flags.parse_args()
   if args.child:
@@ -167,9 +174,12 @@ def main() -> None:
   for way, its in ends.items():
     epochs = ', '.join(str(end['epochs']) for end in its)
     print(f'{way}: {spread(seconds[way])["median"]:.0f} s, epochs {epochs}')
-  print(f'to {wanted:.0%} of windows: Keras takes {told(against)} our time')
+  print(
+    f'to {wanted:.0%} window accuracy Keras takes {format_ratio(against)} '
+    'our time'
+  )
   result = {'ratio': against, 'ends': ends, 'accuracy': wanted}
-  tell(
+  write_results(
     {**result, 'seconds': {w: spread(x) for w, x in seconds.items()}}, args.json
   )
 

@@ -1,7 +1,7 @@
-"""One network in one framework, in a process of its own; asked by lines.
+"""Runs one network in one framework, in a separate process.
 
-Frameworks share no process, because an allocator and its settings belong to
-a process. A line of JSON comes in, one goes out.
+Frameworks do not share a process, because an allocator and its settings apply
+to a whole process. Requests and replies are lines of JSON.
 """
 
 import importlib
@@ -26,19 +26,19 @@ _WARM_UP_CALLS = 4
 
 
 class Worker:
-  """The other end: starts the process and asks it."""
+  """Starts the process and sends requests to it."""
 
   def __init__(self, network: str, peer: str, toy: bool, **env: str):
-    """Starts the process and waits until the network stands.
+    """Starts the process and waits until the network is built.
 
     Args:
-      network: of `networks.NAMES`.
-      peer: framework and variant, as in torch/compile.
-      toy: a tiny network.
-      **env: of the process, an allocator's settings for example.
+      network: one of `networks.NAMES`.
+      peer: framework and variant, such as torch/compile.
+      toy: whether to make the network tiny.
+      **env: environment variables of the process, such as an allocator's.
 
     Raises:
-      RuntimeError: the process ended; what it said is on standard error.
+      RuntimeError: the process ended; its messages are on standard error.
     """
     self._name = f'{peer} of {network}'
     command = [sys.executable, '-m', 'benchmarks.worker', network, peer]
@@ -49,14 +49,14 @@ class Worker:
       env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2', **env},
       text=True,
     )
-    self.num_params = self._answer()['num_params']
+    self.num_params = self._reply()['num_params']
 
-  def ask(self, what: str, **kwargs: Any) -> Any:
-    """Returns the answer to `train`, `infer`, `save` or `logits`."""
-    line = json.dumps({'what': what, **kwargs})
+  def call(self, method: str, **kwargs: Any) -> Any:
+    """Calls `train`, `infer`, `save` or `logits` of a `LocalWorker`."""
+    line = json.dumps({'method': method, **kwargs})
     self._process.stdin.write(line + '\n')
     self._process.stdin.flush()
-    return self._answer()
+    return self._reply()
 
   def close(self) -> None:
     """Ends the process."""
@@ -64,7 +64,7 @@ class Worker:
     self._process.wait(60)
     self._process.stdout.close()
 
-  def _answer(self) -> Any:
+  def _reply(self) -> Any:
     line = self._process.stdout.readline()
     if not line:
       code = self._process.wait(60)
@@ -72,8 +72,8 @@ class Worker:
     return json.loads(line)
 
 
-class Asked:
-  """What is asked, done in this process."""
+class LocalWorker:
+  """Has the interface of `Worker`, in this process."""
 
   def __init__(self, network: str, peer: str, toy: bool):
     """Builds the network; the arguments are those of `Worker`."""
@@ -91,19 +91,19 @@ class Asked:
 
   @property
   def num_params(self) -> int:
-    """The number of the network's parameters."""
+    """The number of parameters of the network."""
     return self.peer.num_params
 
-  def ask(self, what: str, **kwargs: Any) -> Any:
-    """Does as `Worker.ask`."""
-    return getattr(self, what)(**kwargs)
+  def call(self, method: str, **kwargs: Any) -> Any:
+    """Calls a method by name, like `Worker.call`."""
+    return getattr(self, method)(**kwargs)
 
   def train(self, seconds: float) -> dict[str, Any]:
-    """Times steps for so long; `windows_per_s` by the median step."""
+    """Times training steps; `windows_per_s` is that of the median step."""
     return self._time('train', self.peer.train_step, seconds)
 
   def infer(self, seconds: float) -> dict[str, Any]:
-    """Likewise, of inference."""
+    """Times inference; `windows_per_s` is that of the median call."""
     return self._time('infer', self.peer.infer, seconds)
 
   def _time(self, name: str, function: Any, seconds: float) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class Asked:
     }
 
   def save(self, path: str) -> dict[str, Any]:
-    """Writes JAX's weights for the others to load."""
+    """Writes JAX's weights, for the other frameworks to load."""
     params, batch_stats = self.peer.weights()
     params = {f'params:{name}': x for name, x in params.items()}
     stats = {f'batch_stats:{name}': x for name, x in batch_stats.items()}
@@ -133,7 +133,7 @@ class Asked:
     return {}
 
   def logits(self, path: str | None) -> dict[str, Any]:
-    """Returns the logits, by the weights of a file where one is named."""
+    """Returns the logits, with weights from a file if `path` is given."""
     if path:
       found: dict[str, dict] = {'params': {}, 'batch_stats': {}}
       with np.load(path) as file:
@@ -145,7 +145,7 @@ class Asked:
 
 
 def _peak_mib() -> float:
-  """Returns the largest resident size so far; Linux, elsewhere 0."""
+  """Returns the peak resident size so far; 0 if not on Linux."""
   try:
     with open('/proc/self/status') as file:
       line = next(x for x in file if x.startswith('VmHWM:'))
@@ -155,18 +155,17 @@ def _peak_mib() -> float:
 
 
 def main() -> None:
-  """Answers until standard input ends."""
+  """Handles requests until standard input ends."""
   network, peer, *toy = sys.argv[1:]
-  # Answers go to the real standard output; what libraries print does not.
-  answers = os.fdopen(os.dup(1), 'w')
+  # Replies go to standard output, what libraries print to standard error.
+  replies = os.fdopen(os.dup(1), 'w')
   os.dup2(2, 1)
-  asked = Asked(network, peer, bool(toy))
-  print(json.dumps({'num_params': asked.num_params}), file=answers)
-  answers.flush()
+  worker = LocalWorker(network, peer, bool(toy))
+  print(json.dumps({'num_params': worker.num_params}), file=replies)
+  replies.flush()
   for line in sys.stdin:
-    question = json.loads(line)
-    answer = asked.ask(**question)
-    print(json.dumps(answer), file=answers, flush=True)
+    request = json.loads(line)
+    print(json.dumps(worker.call(**request)), file=replies, flush=True)
 
 
 if __name__ == '__main__':

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from benchmarks.peers.jax_variants import LEFT_OUT
+from benchmarks.peers.jax_variants import ABLATIONS
 from tests.commands import run_command
 from tests.conftest import write_tone
 from tests.processes import ROOT, environment, run_python
@@ -64,12 +64,14 @@ def test_peers_compute_the_same():
   code = (
     'import sys\n'
     'from benchmarks.step import check_same\n'
-    'from benchmarks.worker import Asked\n'
+    'from benchmarks.worker import LocalWorker\n'
     "peers = 'jax/default', 'torch/eager', 'keras/default'\n"
     'for network in sys.argv[1:]:\n'
-    '  check_same(network, {x: Asked(network, x, True) for x in peers})\n'
-    "others = {'jax/default': Asked('crnn', 'jax/default', True)}\n"
-    "others['torch/eager'] = Asked('baseline/crnn', 'torch/eager', True)\n"
+    '  workers = {x: LocalWorker(network, x, True) for x in peers}\n'
+    '  check_same(network, workers)\n'
+    "others = {'jax/default': LocalWorker('crnn', 'jax/default', True)}\n"
+    "other = LocalWorker('baseline/crnn', 'torch/eager', True)\n"
+    "others['torch/eager'] = other\n"
     'try:\n'
     "  check_same('crnn', others)\n"
     'except RuntimeError as error:\n'
@@ -86,7 +88,7 @@ def test_ablation(tmp_path):
   args = ('--toy', '--ablation', '--networks=lstm')
   found = _figures(tmp_path, 'step', *args)['networks']['lstm']
   assert set(found['as they come']['train']['ratio']) == {
-    f'jax/{name}' for name in LEFT_OUT
+    f'jax/{name}' for name in ABLATIONS
   }
 
 
@@ -106,7 +108,7 @@ def test_what_is_left_out_changes_the_program():
     "print(*(text.count(f' {kind}(') for kind in kinds))"
   )
   programs = {}
-  for variant in ('default', *LEFT_OUT):
+  for variant in ('default', *ABLATIONS):
     programs[variant] = tuple(map(int, run_python(code, variant).split()))
   default = programs.pop('default')
   assert default[0] == 0 < programs['matrix_products'][0]

@@ -1,1 +1,1 @@
-"""The same networks in PyTorch and in Keras, to be timed against JAX's."""
+"""The same networks in JAX, PyTorch and Keras, with a common interface."""

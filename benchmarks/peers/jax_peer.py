@@ -1,4 +1,4 @@
-"""Our own networks and training step, with the calls that the peers have."""
+"""Our networks and training step, with the interface of the peers."""
 
 import functools
 from typing import Any
@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from benchmarks.flops import count_flops
-from benchmarks.peers.jax_variants import leave_out
+from benchmarks.peers.jax_variants import apply_variant
 from mgc_jax.models import create_model
 from mgc_jax.training.optimizer import create_optimizer
 from mgc_jax.training.step import create_state, train_step
@@ -20,18 +20,18 @@ class JaxPeer:
   """A network, its optimiser, and the calls that are timed."""
 
   def __init__(self, config: ConfigDict, batch_shape: tuple, variant: str):
-    """Builds the network, with random weights.
+    """Builds the network with random weights.
 
     Args:
-      config: the whole configuration, of `network_config`.
+      config: the whole configuration, from `network_config`.
       batch_shape: (B, W, T, F) of the windows.
-      variant: of `jax_variants.leave_out`.
+      variant: the argument of `jax_variants.apply_variant`.
     """
-    leave_out(variant)
+    apply_variant(variant)
     self._config = frozen = FrozenConfigDict(config)
     model, tx = create_model(config), create_optimizer(config.train, 1)
     bands = np.zeros(batch_shape[-1], np.float32)
-    # Standardising by mean 0 and deviation 1 changes nothing.
+    # Mean 0 and standard deviation 1 make standardising the identity.
     self._state = create_state(model, tx, frozen, bands, bands + 1)
     self.num_params = sum(x.size for x in jax.tree.leaves(self._state.params))
     step = functools.partial(train_step, model=model, tx=tx, config=frozen)
@@ -49,7 +49,7 @@ class JaxPeer:
   def load(
     self, params: dict[str, np.ndarray], batch_stats: dict[str, np.ndarray]
   ) -> None:
-    """Takes over what `weights` returned."""
+    """Loads the weights that `weights` returned."""
     params, batch_stats = (
       unflatten_dict(jax.tree.map(jnp.asarray, flat), sep='/')
       for flat in (params, batch_stats)
@@ -81,25 +81,25 @@ class JaxPeer:
     self._last = self._forward(self._state.variables(), placed[1])
 
   def wait(self) -> None:
-    """Waits for the device; calls before return at once but on CPU."""
+    """Waits for the device; on CPU the calls themselves wait."""
     jax.block_until_ready(self._last)
 
   def num_compilations(self) -> dict[str, int]:
-    """Returns how often step and inference were compiled."""
+    """Returns how often the step and inference were compiled."""
     return {
       'the step': self._step._cache_size(),
       'inference': self._forward._cache_size(),
     }
 
   def flops_and_bytes(self, placed: Any, what: str) -> tuple[float, float]:
-    """Returns the arithmetic of `train` or `infer`, and the bytes it touches.
+    """Returns the FLOPs of `train` or `infer`, and the bytes accessed.
 
-    Bytes are XLA's count for the compiled program, a loop's body once; 0 where
-    a backend does not count.
+    The bytes are XLA's count for the compiled program, with the body of a loop
+    counted once; 0 if the backend does not count them.
     """
     function, args = self._program(placed, what)
     cost = function.lower(*args).compile().cost_analysis() or {}
-    if isinstance(cost, list):  # of one program, in some versions
+    if isinstance(cost, list):  # in some versions, with one entry
       cost = cost[0]
     flops = count_flops(function, *args)
     return float(flops), float(cost.get('bytes accessed', 0.0))

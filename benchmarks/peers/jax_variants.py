@@ -1,6 +1,6 @@
-"""Our step without each of the means that make it fast, to see what they give.
+"""Variants of our step, each without one of the optimisations.
 
-Each changes the imported modules, so a process has one variant for good.
+A variant changes the imported modules, so a process can apply only one.
 """
 
 from collections.abc import Callable
@@ -24,11 +24,11 @@ def _jax_dropout() -> None:
   dropout.is_native = lambda: True
 
 
-def _products_in_the_loop() -> None:
+def _products_in_loop() -> None:
   lstm_vjp._MANY_EXCERPTS = 0
 
 
-def _inputs_computed_often() -> None:
+def _inputs_recomputed() -> None:
   convolution.computed_once = lambda x: x
 
 
@@ -36,30 +36,34 @@ def _whole_batches() -> None:
   layers._WINDOWS_AT_ONCE = 1 << 30
 
 
-WITHOUT: dict[str, Callable[[], None]] = {
+# How to disable each optimisation.
+_DISABLE: dict[str, Callable[[], None]] = {
   'matrix_products': _native_convolution,
   'fused_dropout': _jax_dropout,
-  'hoisted_products': _products_in_the_loop,
+  'hoisted_products': _products_in_loop,
   'parts_of_batches': _whole_batches,
-  'inputs_computed_once': _inputs_computed_often,
+  'inputs_computed_once': _inputs_recomputed,
   'kept_memory': lambda: None,
 }
-LEFT_OUT = (*WITHOUT, 'all')
+ABLATIONS = (*_DISABLE, 'all')
 
 
-def leave_out(variant: str) -> None:
-  """Sets the process up.
+def apply_variant(variant: str) -> None:
+  """Disables optimisations in this process.
 
   Args:
-    variant: default; one of `LEFT_OUT`, without that; or all, without any.
+    variant: default to disable none, the name of an optimisation in `ABLATIONS`
+      to disable it, or all.
 
   Raises:
     ValueError: there is no such variant.
   """
-  if variant not in ('default', *LEFT_OUT):
-    raise ValueError(f'variant={variant}: must be default or of {LEFT_OUT}')
-  for name, do in WITHOUT.items():
+  if variant not in ('default', *ABLATIONS):
+    raise ValueError(
+      f'variant={variant}: must be default or one of {", ".join(ABLATIONS)}'
+    )
+  for name, disable in _DISABLE.items():
     if variant in (name, 'all'):
-      do()
+      disable()
   if variant not in ('kept_memory', 'all'):
     jax_runtime.keep_memory()

@@ -1,12 +1,12 @@
-"""The networks of `config.model` in Keras 3 on TensorFlow, its defaults kept.
+"""The networks of `config.model` in Keras 3 on TensorFlow, with its defaults.
 
-Float32 alone, and the activations relu and elu.
+Supports only float32, and the activations relu and elu.
 """
 
 import os
 from typing import Any
 
-os.environ['KERAS_BACKEND'] = 'tensorflow'  # read when Keras is imported
+os.environ['KERAS_BACKEND'] = 'tensorflow'  # must be set before the import
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
@@ -18,24 +18,24 @@ from ml_collections import ConfigDict  # noqa: E402
 class KerasPeer:
   """A network, its optimiser, and the calls that are timed.
 
-  With recurrent dropout Keras draws a mask for each of the LSTM's gates, of
-  its input and of its hidden state, where JAX has one mask for all four.
+  With recurrent dropout Keras draws one mask for each gate of the LSTM, for its
+  input and for its hidden state; ours has one mask for all four gates.
   """
 
   def __init__(
     self, config: ConfigDict, batch_shape: tuple, variant: str = 'default'
   ):
-    """Builds and compiles the network, with random weights.
+    """Builds and compiles the network with random weights.
 
     Args:
       config: `config.model` and `config.train` are read.
       batch_shape: (B, W, T, F) of the windows.
-      variant: default, that is, what Keras does by itself.
+      variant: must be default.
     """
     if variant != 'default':
-      raise ValueError(f'variant={variant}: no such way to run Keras')
+      raise ValueError(f'variant={variant}: must be default')
     self._num_genres = config.model.num_genres
-    self._targets = {}  # variables by flax's names
+    self._targets = {}  # variables, by their names in flax
     self.network = _network(config.model, batch_shape, self._targets)
     self.num_params = sum(
       int(np.prod(v.shape)) for v in self.network.trainable_variables
@@ -48,7 +48,7 @@ class KerasPeer:
       jit_compile='auto',
     )
     self.network.make_train_function()
-    # As Keras's own predict function is made.
+    # Created in the same way as Keras's own predict function.
     self._evaluate = tf.function(
       lambda x: self.network(x, training=False),
       jit_compile=self.network.jit_compile,
@@ -57,7 +57,7 @@ class KerasPeer:
   def load(
     self, params: dict[str, np.ndarray], batch_stats: dict[str, np.ndarray]
   ) -> None:
-    """Takes flax's weights over, f32[...] by their names joined with '/'."""
+    """Loads flax's weights, f32[...] by their names joined with '/'."""
     values = params | batch_stats
     if set(values) != set(self._targets):
       names = sorted(set(values) ^ set(self._targets))
@@ -188,6 +188,6 @@ def _lstm(x: Any, settings: ConfigDict, found: dict) -> Any:
 
 
 def _mean_max(x: Any, how: str) -> Any:
-  """Reads f32[N, S, D] out over its steps: f32[N, D], or [N, 2 D]."""
+  """Pools f32[N, S, D] over its steps to f32[N, D], or f32[N, 2 D]."""
   mean = ops.mean(x, 1)
   return mean if how == 'mean' else ops.concatenate([mean, ops.max(x, 1)], -1)

@@ -1,6 +1,6 @@
-"""The networks of `config.model` in PyTorch, written as its users write them.
+"""The networks of `config.model` in idiomatic PyTorch.
 
-The activations relu and elu.
+Supports only the activations relu and elu.
 """
 
 import os
@@ -18,8 +18,8 @@ _ACTIVATIONS = {'relu': nn.ReLU, 'elu': nn.ELU}
 class TorchPeer:
   """A network, its optimiser, and the calls that are timed.
 
-  Where `config.model.lstm.recurrent_dropout` is not zero it does less work
-  than JAX's: nn.LSTM has no dropout of the hidden state, so that is left out.
+  If `config.model.lstm.recurrent_dropout` is not zero it does less work than
+  ours, because nn.LSTM does not support dropout of the hidden state.
   """
 
   def __init__(
@@ -29,20 +29,22 @@ class TorchPeer:
     variant: str,
     device: str = 'cpu',
   ):
-    """Builds the network, with random weights.
+    """Builds the network with random weights.
 
     Args:
-      config: `config.model` and `config.train` are read; in bfloat16 products
-        and convolutions are automatically cast, as PyTorch's users do it.
+      config: `config.model` and `config.train` are read; bfloat16 is PyTorch's
+        automatic mixed precision.
       batch_shape: (B, W, T, F) of the windows.
-      variant: eager; channels_last, the convolutions' layout in memory; or
-        compile, which is channels_last and torch.compile of the network.
+      variant: eager; channels_last, a memory layout for convolutions; or
+        compile, which combines channels_last and torch.compile.
       device: cpu or cuda.
     """
     if variant not in ('eager', 'channels_last', 'compile'):
-      raise ValueError(f'variant={variant}: no such way to run PyTorch')
+      raise ValueError(
+        f'variant={variant}: must be eager, channels_last or compile'
+      )
     self._device = torch.device(device)
-    if device == 'cuda':  # what JAX does by itself
+    if device == 'cuda':  # JAX does the same by default
       torch.set_float32_matmul_precision('high')
       torch.backends.cudnn.benchmark = True
     elif hasattr(os, 'sched_getaffinity'):
@@ -53,8 +55,8 @@ class TorchPeer:
       device, torch.bfloat16, enabled=config.model.dtype == 'bfloat16'
     )
     if variant == 'compile':
-      # Each network anew, of its own shapes; past its limit of programs torch
-      # would go on uncompiled.
+      # Compile each network separately for its shapes; beyond its limit of
+      # recompilations torch would continue uncompiled.
       torch._dynamo.reset()
       self._call = torch.compile(self._network, dynamic=False)
     self._train = train = config.train
@@ -67,13 +69,13 @@ class TorchPeer:
     if train.optimizer == 'adamw':
       kind, decayed['weight_decay'] = torch.optim.AdamW, train.weight_decay
     groups = [decayed, {'params': vectors, 'weight_decay': 0.0}]
-    # Fused is not PyTorch's default on CPU, but its fastest.
+    # Not PyTorch's default on CPU, but the fastest.
     self._optimizer = kind(groups, lr=train.learning_rate, fused=True)
 
   def load(
     self, params: dict[str, np.ndarray], batch_stats: dict[str, np.ndarray]
   ) -> None:
-    """Takes flax's weights over, f32[...] by their names joined with '/'."""
+    """Loads flax's weights, f32[...] by their names joined with '/'."""
     values, targets = params | batch_stats, self._network.targets()
     if set(values) != set(targets):
       names = sorted(set(values) ^ set(targets))
@@ -118,7 +120,7 @@ class TorchPeer:
       return self._call(windows)
 
   def wait(self) -> None:
-    """Waits for the device; calls before return at once on a GPU."""
+    """Waits for the device; on a GPU the other calls do not."""
     if self._device.type == 'cuda':
       torch.cuda.synchronize()
 
@@ -146,11 +148,11 @@ class _Network(nn.Module):
       channels = size
     self.layout = torch.channels_last if last else torch.contiguous_format
     self.to(memory_format=self.layout)
-    with torch.no_grad():  # one excerpt tells the sizes of the next layers
+    with torch.no_grad():  # run one excerpt to find the sizes of the layers
       size = self._steps(torch.zeros(1, *batch_shape[1:])).shape[-1]
       if model.name != 'cnn':
         self.lstm = nn.LSTM(size, model.lstm.hidden_size, batch_first=True)
-        # The sum of its two biases counts, and others have one.
+        # Only the sum of its two biases matters; the others have one.
         self.lstm.bias_hh_l0.zero_().requires_grad_(False)
       size = self._body(torch.zeros(1, *batch_shape[1:])).shape[-1]
     head = []
@@ -163,7 +165,7 @@ class _Network(nn.Module):
     return self.head(self._body(windows))
 
   def _steps(self, x: torch.Tensor) -> torch.Tensor:
-    """Maps f32[B, W, T, F] to f32[B, W, S, D], as ConvStack does."""
+    """Maps f32[B, W, T, F] to f32[B, W, S, D], like our ConvStack."""
     model, (b, w, t, f) = self.model, x.shape
     if model.name == 'lstm':
       if model.lstm.bands_as_steps:
@@ -177,7 +179,7 @@ class _Network(nn.Module):
     x = x.contiguous(memory_format=self.layout)
     for conv, rest in zip(self.convs, self.rests, strict=True):
       x = rest(conv(x))
-    x = x.permute(0, 2, 3, 1)  # as flax's: time, band, channel
+    x = x.permute(0, 2, 3, 1)  # time, band, channel, as in flax
     if model.cnn.readout in ('steps', 'flatten'):
       steps = x.shape[1] if model.cnn.readout == 'steps' else 1
       return x.reshape(b, w, steps, -1)
@@ -194,7 +196,7 @@ class _Network(nn.Module):
       return x.flatten(2)
     x = x.flatten(1, 2)
     if self.training and settings.input_dropout:
-      # One mask for all steps.
+      # Use the same mask for all steps.
       x = x * functional.dropout(
         torch.ones_like(x[:, :1]), settings.input_dropout
       )
@@ -233,6 +235,6 @@ class _Network(nn.Module):
 
 
 def _mean_max(x: torch.Tensor, how: str) -> torch.Tensor:
-  """Reads f32[N, S, D] out over its steps: f32[N, D], or [N, 2 D]."""
+  """Pools f32[N, S, D] over its steps to f32[N, D], or f32[N, 2 D]."""
   mean = x.mean(1)
   return mean if how == 'mean' else torch.cat([mean, x.amax(1)], -1)
