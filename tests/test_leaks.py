@@ -35,13 +35,13 @@ def test_unused_rows_do_not_leak():
 @pytest.mark.parametrize(
   ('kind', 'changes', 'rows'),
   [
-    ('track in two splits', {'track_id': 'a,b,c,c,e'}, (2, 3)),
-    ('artist in two splits', {'artist': 'x,,x,y,x'}, (0, 2)),
-    ('exact audio in two splits', {'sha256': '1,1,3,4,3'}, (0, 1)),
-    ('known replica in two splits', {'replica_group': ',,g,g,g'}, (2, 3)),
-    ('track under two genres', {'track_id': 'a,b,b,d,e'}, (1, 2)),
-    ('exact audio under two genres', {'sha256': '1,2,3,1,3'}, (0, 3)),
-    ('known replica under two genres', {'replica_group': 'g,,,g,'}, (0, 3)),
+    ('tracks in two splits', {'track_id': 'a,b,c,c,e'}, (2, 3)),
+    ('artists in two splits', {'artist': 'x,,x,y,x'}, (0, 2)),
+    ('identical audio in two splits', {'sha256': '1,1,3,4,3'}, (0, 1)),
+    ('known replicas in two splits', {'replica_group': ',,g,g,g'}, (2, 3)),
+    ('tracks with two genres', {'track_id': 'a,b,b,d,e'}, (1, 2)),
+    ('identical audio with two genres', {'sha256': '1,2,3,1,3'}, (0, 3)),
+    ('known replicas with two genres', {'replica_group': 'g,,,g,'}, (0, 3)),
   ],
 )
 def test_each_kind_of_leak_is_found_with_its_rows(kind, changes, rows):
@@ -51,13 +51,13 @@ def test_each_kind_of_leak_is_found_with_its_rows(kind, changes, rows):
 def test_artists_may_be_in_two_splits_under_track_protocol():
   columns = _columns(artist='x,,x,y,x')
   assert _kinds(columns, 'track') == {}
-  assert list(_kinds(columns, 'artist')) == ['artist in two splits']
+  assert list(_kinds(columns, 'artist')) == ['artists in two splits']
 
 
 def test_dropping_removes_whole_tracks():
   columns = _columns(track_id='a,b,c,a,e', sha256='1,2,3,3,5')
   columns['genre'][:] = 'jazz'
-  with pytest.raises(DataError, match='1 exact audio in two splits:'):
+  with pytest.raises(DataError, match='identical audio in two splits .1.:'):
     leaks.check(columns, 'given', 'stop')
   kept = leaks.check(columns, 'given', 'drop')
   assert kept.tolist() == [False, True, True, False, True]
@@ -70,8 +70,8 @@ def _run(*args):
 def test_both_faults_of_the_baseline_list_are_found():
   done = _run(facts.manifest_path('gtma_window'))
   assert done.returncode == 1
-  assert 'track in two splits:' in done.stdout
-  assert '250 track under two genres:' in done.stdout
+  assert 'tracks in two splits (' in done.stdout
+  assert 'tracks with two genres (250):' in done.stdout
   assert '(electronic, train) = fma/' in done.stdout
 
 
@@ -94,7 +94,9 @@ def test_spellings_of_an_artist_are_equal(tmp_path):
   )
   done = _run(path)
   assert done.returncode == 1
-  assert '1 artist in two splits:\n  björk: a (jazz, train) = b' in done.stdout
+  assert (
+    'artists in two splits (1):\n  björk: a (jazz, train) = b' in done.stdout
+  )
 
 
 def test_placeholder_artist_is_not_a_leak(tmp_path):
@@ -112,7 +114,7 @@ def test_spellings_of_a_genre_are_equal(tmp_path):
   done = _run(path)
   assert done.returncode == 0, done.stdout
   path.write_text('track_id,genre,split\na,Jazz,train\na,rock,train\n')
-  assert 'track under two genres' in _run(path).stdout
+  assert 'tracks with two genres' in _run(path).stdout
 
 
 def test_known_replicas_are_recognised_by_their_ids(tmp_path):
@@ -128,7 +130,7 @@ def test_known_replicas_are_recognised_by_their_ids(tmp_path):
     writer.writerow([second, 'jazz', 'test'])
   done = _run(path)
   assert done.returncode == 1
-  assert '1 known replica in two splits:' in done.stdout
+  assert 'known replicas in two splits (1):' in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -251,10 +251,10 @@ def _kaggle(tmp_path):
 @pytest.mark.parametrize('above', ['', '..', '../..'])
 def test_root_above_the_right_one_raises_with_a_suggestion(tmp_path, above):
   root = _kaggle(tmp_path / 'archive') / above
-  said = _rejection(source='folder', root=str(root))
+  message = _rejection(source='folder', root=str(root))
   meant = tmp_path / 'archive' / 'Data' / 'genres_original'
-  assert said.endswith(f'; did you mean --config.data.root={meant}?')
-  assert 'only one genre, ' in said
+  assert message.endswith(f'; did you mean --config.data.root={meant}?')
+  assert 'only one genre, ' in message
   assert _listed(meant)[0] == 'blues/0.wav'
 
 
@@ -263,30 +263,32 @@ def test_folder_of_one_genre_as_root_raises_with_a_suggestion(tmp_path, album):
   _touch(tmp_path / 'music' / 'rock' / '0.wav')
   _touch(tmp_path / 'music' / 'jazz' / '0.wav')
   _touch(tmp_path / 'music' / 'jazz' / album / '1.wav')
-  said = _rejection(source='folder', root=str(tmp_path / 'music' / 'jazz'))
-  assert said.endswith(f'; did you mean --config.data.root={tmp_path}/music?')
+  message = _rejection(source='folder', root=str(tmp_path / 'music' / 'jazz'))
+  assert message.endswith(
+    f'; did you mean --config.data.root={tmp_path}/music?'
+  )
 
 
 def test_one_genre_raises_without_a_suggestion(tmp_path):
   _touch(tmp_path / 'jazz' / '0.wav')
   _touch(tmp_path / 'jazz' / 'live' / '1.wav')
-  said = _rejection(source='folder', root=str(tmp_path))
-  assert 'only one genre, jazz, but a classifier needs at least two' in said
-  assert said.endswith(f'Expected {tmp_path}/<genre>/<track>')
+  message = _rejection(source='folder', root=str(tmp_path))
+  assert 'only one genre, jazz, but a classifier needs at least two' in message
+  assert message.endswith(f'Expected {tmp_path}/<genre>/<track>')
 
 
 def test_manifest_of_one_genre_raises(tmp_path):
   path = tmp_path / 'm.csv'
   path.write_text('path,track_id,genre\na,1,jazz\nb,2,Jazz\n')
-  said = _rejection(source='manifest', manifest=str(path))
-  assert said.startswith(f'{path}: only one genre, Jazz')
+  message = _rejection(source='manifest', manifest=str(path))
+  assert message.startswith(f'{path}: only one genre, Jazz')
 
 
 def test_spellings_of_one_genre_count_as_one(tmp_path):
   for genre in ('Rock', 'rock'):
     _touch(tmp_path / genre / '0.wav')
-  said = _rejection(source='folder', root=str(tmp_path))
-  assert 'only one genre, Rock' in said and 'did you mean' not in said
+  message = _rejection(source='folder', root=str(tmp_path))
+  assert 'only one genre, Rock' in message and 'did you mean' not in message
 
 
 def test_one_genre_is_enough_for_evaluation(tmp_path):
@@ -298,11 +300,11 @@ def test_one_genre_is_enough_for_evaluation(tmp_path):
 
 
 def test_unknown_genre_in_evaluation_suggests_the_root(tmp_path):
-  said = _rejection(
+  message = _rejection(
     source='folder', root=str(_kaggle(tmp_path)), genres=('blues', 'jazz')
   )
-  assert 'unknown genre genres_original; known: blues, jazz' in said
-  assert said.endswith('genres_original?')
+  assert 'unknown genre genres_original; known: blues, jazz' in message
+  assert message.endswith('genres_original?')
 
 
 # --- names of genres

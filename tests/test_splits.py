@@ -188,14 +188,14 @@ def test_explicit_protocol_overrides_given_splits(tmp_path):
 
 def test_given_split_with_an_artist_in_two_splits_raises(tmp_path):
   prepared = _given(tmp_path, t31='train')
-  message = r'1 artist in two splits:\n  artist10: t031 .* = t032 '
+  message = r'artists in two splits .1.:\n  artist10: t031 .* = t032 '
   with pytest.raises(DataError, match=message):
     make_splits(prepared, _config())
 
 
 def test_given_split_with_audio_in_two_splits_raises(tmp_path):
   prepared = _given(tmp_path, t81='test')
-  message = r'1 exact audio in two splits:\n  t000 .* = t081 '
+  message = r'identical audio in two splits .1.:\n  t000 .* = t081 '
   with pytest.raises(DataError, match=message):
     make_splits(prepared, _config())
 
@@ -207,7 +207,7 @@ def test_audio_under_two_genres_raises(tmp_path, protocol):
   prepared.tracks['t081'] = dataclasses.replace(
     prepared.tracks['t081'], split='train'
   )
-  with pytest.raises(DataError, match='1 exact audio under two genres:'):
+  with pytest.raises(DataError, match='identical audio with two genres .1.:'):
     make_splits(prepared, _config(protocol=protocol))
 
 
@@ -327,7 +327,7 @@ def test_spellings_of_one_artist_in_two_given_splits_raise(
   splits = ['train', 'valid', 'test'] * 4
   artists = [*SPELLINGS, *(f'a{i}' for i in range(8))]
   prepared = _spelled(folder_config, music_folder, artists, splits)
-  with pytest.raises(DataError, match='1 artist in two splits:\n  björk: '):
+  with pytest.raises(DataError, match='artists in two splits .1.:\n  björk: '):
     make_splits(prepared, folder_config)
 
 

@@ -59,8 +59,8 @@ def test_every_fault_is_listed_and_counted(manifest):
     f'missing: {folder}/jazz/missing.wav: no such file',
     f'unreadable: {folder}/jazz/text.wav: not audio',
     f'unreadable: {folder}/jazz/frames.npy: not a complete .npy array',
-    f'other length: {folder}/jazz/short.wav: 2.0 s, not 3.5 s',
-    f'other bytes: {folder}/jazz/changed.wav: md5:',
+    f'wrong length: {folder}/jazz/short.wav: 2.0 s, not 3.5 s',
+    f'wrong digest: {folder}/jazz/changed.wav: md5:',
     f'extra: {folder}/rock/extra.flac',
   ):
     assert line in done.stdout

@@ -73,8 +73,8 @@ def _checked(info: AudioInfo) -> AudioInfo:
   low, high = _SAMPLE_RATES_HZ
   if not low <= info.sample_rate_hz <= high:
     raise DataError(
-      f'damaged: its sample rate is {info.sample_rate_hz} Hz; must be {low} to '
-      f'{high}'
+      f'damaged: a sample rate of {info.sample_rate_hz} Hz; must be {low} to '
+      f'{high} Hz'
     )
   # An impossible length is ignored; decoding will show the real one.
   if not (math.isfinite(info.duration_s) and info.duration_s < MAX_DURATION_S):

@@ -26,10 +26,10 @@ _logger = logging.getLogger('mgc_jax.datasets.leaks')
 
 # The columns that identify a row, and how messages describe them.
 _KEYS = {
-  'track_id': 'track',
-  'artist': 'artist',
-  'sha256': 'exact audio',
-  'replica_group': 'known replica',
+  'track_id': 'tracks',
+  'artist': 'artists',
+  'sha256': 'identical audio',
+  'replica_group': 'known replicas',
 }
 _AUDIO = ('track_id', 'sha256', 'replica_group')  # these identify a recording
 _KEPT_FIRST = ('test', 'valid', 'train')
@@ -47,8 +47,8 @@ class Leak:
 
   def kind(self) -> str:
     """Returns a description that is the same for all leaks of a kind."""
-    where = 'in two splits' if self.apart == 'split' else 'under two genres'
-    return f'{_KEYS[self.key]} {where}'
+    fault = 'in two splits' if self.apart == 'split' else 'with two genres'
+    return f'{_KEYS[self.key]} {fault}'
 
 
 def find_leaks(columns: dict[str, np.ndarray], protocol: str) -> list[Leak]:
@@ -88,11 +88,11 @@ def describe(leaks: list[Leak], columns: dict[str, np.ndarray]) -> str:
   for leak in leaks:
     of_kind[leak.kind()].append(leak)
   lines = []
-  for kind, its in of_kind.items():
-    lines.append(f'{len(its)} {kind}:')
-    lines += [f'  {_pair(leak, columns)}' for leak in its[:_MAX_NAMED]]
-    if len(its) > _MAX_NAMED:
-      lines.append(f'  and {len(its) - _MAX_NAMED} more')
+  for kind, found in of_kind.items():
+    lines.append(f'{kind} ({len(found)}):')
+    lines += [f'  {_pair(leak, columns)}' for leak in found[:_MAX_NAMED]]
+    if len(found) > _MAX_NAMED:
+      lines.append(f'  and {len(found) - _MAX_NAMED} more')
   return '\n'.join(lines)
 
 

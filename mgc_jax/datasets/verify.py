@@ -39,7 +39,7 @@ _TOLERANCE_S = 1.0  # the length of clips of 30 s varies a little
 _BLOCK_BYTES = 1 << 20
 _MAX_EXTRA = 50  # additional files that are listed
 _MISSING = 'no such file'
-FAULTS = ('missing', 'unreadable', 'damaged', 'other length', 'other bytes')
+FAULTS = ('missing', 'unreadable', 'damaged', 'wrong length', 'wrong digest')
 # The kinds of `Track.problem`, by prefix; any other one is `unreadable`.
 _PROBLEMS = {'missing': 'missing', 'known to be': 'known fault'}
 _KINDS = ('whole', 'known fault', *FAULTS, 'extra')
@@ -79,9 +79,9 @@ def check_track(track: Track, features: ConfigDict) -> tuple[str, str]:
   if warning:
     return 'damaged', warning
   if track.duration_s and abs(duration_s - track.duration_s) > _TOLERANCE_S:
-    return 'other length', f'{duration_s:.1f} s, not {track.duration_s:.1f} s'
+    return 'wrong length', f'{duration_s:.1f} s, not {track.duration_s:.1f} s'
   if digest != track.digest:
-    return 'other bytes', f'{digest}, not {track.digest}'
+    return 'wrong digest', f'{digest}, not {track.digest}'
   return 'whole', ''
 
 
