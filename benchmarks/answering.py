@@ -184,21 +184,21 @@ def main() -> None:
       names = [f'--model={args.model}', f'--to={models["ONNX"]}']
       subprocess.run([*export, *names], check=True)
     found = measure(paths, models, 1 if args.toy else args.rounds)
-  for name, its in found.items():
-    _print_results(name, its, len(paths))
+  for name, row in found.items():
+    _print_results(name, row, len(paths))
   write_results({'models': found}, args.json)
 
 
-def _print_results(name: str, its: dict, num_tracks: int) -> None:
-  stages = [f'{s} {x["median"]:.2f}' for s, x in its['stages_s'].items()]
-  command, speed = its['command_s'], its['real_time_factor']
+def _print_results(name: str, found: dict, num_tracks: int) -> None:
+  stages = [f'{s} {x["median"]:.2f}' for s, x in found['stages_s'].items()]
+  command, speed = found['command_s'], found['real_time_factor']
   print(
     f'{name}: one song in a new process {command["median"]:.2f} s '
     f'({", ".join(stages)})\n'
     f'  {num_tracks} tracks on one core, warm: {speed["median"]:.0f} x real '
-    f'time, {format_ratio(its["of_decoding"])} the speed of decoding alone\n'
-    f'  compared with JAX: the command takes {format_ratio(its["command"])}, '
-    f'the speed of a folder is {format_ratio(its["speed"])}'
+    f'time, {format_ratio(found["of_decoding"])} the speed of decoding alone\n'
+    f'  compared with JAX: the command takes {format_ratio(found["command"])}, '
+    f'the speed of a folder is {format_ratio(found["speed"])}'
   )
 
 

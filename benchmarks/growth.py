@@ -135,12 +135,12 @@ def main() -> None:
 def draw(results: dict, path: pathlib.Path) -> None:
   """Plots time without the start, and peak memory, by number of tracks."""
   figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
-  for name, its in results.items():
-    net_s = np.maximum(np.array(its['seconds']) - its['start_s'], 1e-3)
-    title = f'{name} (exponent {its["exponent"]:.2f})'
-    more = np.array(its['tracks']) - _START_TRACKS
+  for name, row in results.items():
+    net_s = np.maximum(np.array(row['seconds']) - row['start_s'], 1e-3)
+    title = f'{name} (exponent {row["exponent"]:.2f})'
+    more = np.array(row['tracks']) - _START_TRACKS
     left.loglog(more, net_s, marker='o', label=title)
-    right.plot(its['tracks'], its['peak_mib'], marker='o', label=name)
+    right.plot(row['tracks'], row['peak_mib'], marker='o', label=name)
   left.set(
     xlabel=f'tracks of 30 s in addition to {_START_TRACKS}',
     ylabel=f'additional time over {_START_TRACKS} tracks, s',

@@ -311,12 +311,12 @@ def summary(outcomes: list[Outcome]) -> list[str]:
     '| ours | with a warning |',
     '|---|---|---|---|---|---|---|',
   ]
-  for kind, its in [*by_kind.items(), ('all', playing)]:
+  for kind, rows in [*by_kind.items(), ('all', playing)]:
     counts = [
-      len(its),
-      *(sum(x.seconds[n] > 0 for x in its) for n in ('libsndfile', 'ours')),
-      *(sum(_agrees(x, n) for x in its) for n in ('libsndfile', 'ours')),
-      sum(bool(x.warning) for x in its),
+      len(rows),
+      *(sum(x.seconds[n] > 0 for x in rows) for n in ('libsndfile', 'ours')),
+      *(sum(_agrees(x, n) for x in rows) for n in ('libsndfile', 'ours')),
+      sum(bool(x.warning) for x in rows),
     ]
     lines.append(f'| {kind} | {" | ".join(map(str, counts))} |')
   return lines
@@ -382,8 +382,8 @@ def _run(args: argparse.Namespace, folder: pathlib.Path) -> None:
         f'{outcome.path.name} ({outcome.kind}): {lengths}; {outcome.warning}'
       )
   costs = _costs(corpus, args.seconds, 1 if args.toy else args.rounds)
-  for name, its in costs.items():
-    print(f'{name}: {spread(its)["median"]:.1f} s per hour of audio')
+  for name, taken in costs.items():
+    print(f'{name}: {spread(taken)["median"]:.1f} s per hour of audio')
   names = list(costs)
   for ours, alone in ((names[1], names[0]), (names[3], names[2])):
     print(f'{ours} / {alone}: {format_ratio(ratio(costs[ours], costs[alone]))}')

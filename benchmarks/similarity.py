@@ -88,10 +88,10 @@ def main() -> None:
   results: dict[str, dict] = {}
   for model, found in vectors.items():
     centred = found - found.mean(axis=0)
-    for name, its in ((model, found), (f'{model}, centred', centred)):
+    for name, x in ((model, found), (f'{model}, centred', centred)):
       results[name] = {}
       for who in ('all others', 'other artists'):
-        hits, chance = precision(its, genre, artist, who == 'other artists')
+        hits, chance = precision(x, genre, artist, who == 'other artists')
         low, high = mean_ci95(hits)['ci95']
         results[name][who] = {
           'precision_at_10': hits.mean(),

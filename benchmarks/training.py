@@ -171,8 +171,8 @@ def main() -> None:
     calls = {way: functools.partial(train_s, way) for way in _WAYS}
     seconds = in_turn(calls, 1 if args.toy else args.rounds)
   against = ratio(seconds['keras'], seconds['mgc_jax'])
-  for way, its in ends.items():
-    epochs = ', '.join(str(end['epochs']) for end in its)
+  for way, runs in ends.items():
+    epochs = ', '.join(str(end['epochs']) for end in runs)
     print(f'{way}: {spread(seconds[way])["median"]:.0f} s, epochs {epochs}')
   print(
     f'to {wanted:.0%} window accuracy Keras takes {format_ratio(against)} '
