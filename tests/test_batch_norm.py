@@ -28,7 +28,7 @@ def parts(tiny_config):
   return config, Reader(prepared.index), examples, state
 
 
-def test_statistics_are_those_of_the_windows_as_they_are_evaluated(parts):
+def test_statistics_are_those_of_the_evaluated_windows(parts):
   config, reader, examples, state = parts
   config.train.batch_size = len(examples)  # one batch: its own statistics
   found = PreciseBatchNorm(config, reader, examples, data_mesh())(state)
@@ -58,7 +58,7 @@ def test_statistics_are_those_of_the_windows_as_they_are_evaluated(parts):
   np.testing.assert_allclose(first['var'], maps.var((1, 2, 3)), rtol=1e-3)
 
 
-def test_the_state_and_its_weights_stay(parts):
+def test_the_state_and_its_weights_do_not_change(parts):
   config, reader, examples, state = parts
   before = jax.device_get(state)
   found = PreciseBatchNorm(config, reader, examples, data_mesh())(state)
@@ -66,24 +66,24 @@ def test_the_state_and_its_weights_stay(parts):
   assert found['params'] is state.variables()['params']
 
 
-def test_it_says_the_same_twice(parts):
+def test_statistics_are_deterministic(parts):
   config, reader, examples, state = parts
-  recounter = PreciseBatchNorm(config, reader, examples, data_mesh())
-  one, two = (jax.device_get(recounter(state)) for _ in range(2))
+  precise = PreciseBatchNorm(config, reader, examples, data_mesh())
+  one, two = (jax.device_get(precise(state)) for _ in range(2))
   jax.tree.map(np.testing.assert_array_equal, one, two)
 
 
-def test_it_can_be_switched_off(parts):
+def test_recomputation_can_be_switched_off(parts):
   config, reader, examples, state = parts
   config.train.recount_batch_stats = False
   found = PreciseBatchNorm(config, reader, examples, data_mesh())(state)
   assert found['batch_stats'] is state.batch_stats
 
 
-def test_batches_are_mixed(parts):
-  """Several batches say nearly what one of everything does."""
+def test_batches_mix_genres(parts):
+  """Several batches give nearly the statistics of one with all examples."""
   config, reader, examples, state = parts
-  # In order of genres they would miss what differs between genres.
+  # Batches sorted by genre would miss the variance between genres.
   assert (np.diff(reader.index.label[examples.rows]) >= 0).all()
 
   def variances(batch_size):

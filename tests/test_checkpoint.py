@@ -25,9 +25,13 @@ def state(tiny_config):
   )
 
 
-def _progress(epoch, best_epoch, **fields):
+def _progress(epochs_done, epochs_at_best, **fields):
   return Progress(
-    'abc', epoch, best_epoch=best_epoch, best_score=(0.5, -1.0), **fields
+    'abc',
+    epochs_done,
+    epochs_at_best=epochs_at_best,
+    best_score=(0.5, -1.0),
+    **fields,
   )
 
 
@@ -35,15 +39,15 @@ def _placed(state):
   return replicate(state, data_mesh())
 
 
-def test_nothing_to_restore(state, tmp_path):
+def test_an_empty_folder_restores_nothing(state, tmp_path):
   assert Checkpoints(tmp_path).restore(_placed(state)) is None
 
 
 def test_latest_is_restored_and_the_best_is_kept(state, tmp_path):
-  for epoch, best in enumerate([0, 1, 1, 1]):
+  for epoch, best in enumerate([1, 2, 2, 2], 1):
     checkpoints = Checkpoints(tmp_path)  # as after a kill
     later = state.replace(
-      step=state.step + 10 * (epoch + 1),
+      step=state.step + 10 * epoch,
       band_mean=state.band_mean + epoch,
     )
     checkpoints.save(later, _progress(epoch, best))
@@ -53,7 +57,7 @@ def test_latest_is_restored_and_the_best_is_kept(state, tmp_path):
 
   again = Checkpoints(tmp_path)
   found, progress = again.restore(_placed(state))
-  assert progress == _progress(3, 1)
+  assert progress == _progress(4, 2)
   for one, two in zip(
     jax.tree.leaves(later), jax.tree.leaves(found), strict=True
   ):
@@ -79,3 +83,17 @@ def test_a_damaged_checkpoint_is_named(state, tmp_path):
       path.write_bytes(b'\xff' * path.stat().st_size)
   with pytest.raises(DataError, match='checkpoint.*5: damaged|5: damaged'):
     Checkpoints(tmp_path).restore(_placed(state))
+
+
+def test_checkpoints_of_an_earlier_version_are_named(state, tmp_path):
+  class Earlier(Progress):
+    def to_json(self):
+      return {'epoch': -1, 'steps_done': 3}
+
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(state.replace(step=state.step + 3), Earlier('abc'))
+  checkpoints.close()
+  smaller = state.replace(params={}, opt_state=())  # it was another model then
+  for wanted in (state, smaller):
+    with pytest.raises(DataError, match='another version.*--workdir'):
+      Checkpoints(tmp_path).restore(_placed(wanted))

@@ -1,4 +1,4 @@
-"""Streamed from disk or resident on the device: the same training."""
+"""Streamed from disk or resident on the device, training is the same."""
 
 import functools
 
@@ -14,7 +14,7 @@ from mgc_jax.distributed.mesh import data_mesh, replicate
 from mgc_jax.models import bundle as bundles
 from mgc_jax.models import create_model
 from mgc_jax.system.errors import ConfigError
-from mgc_jax.training import feed
+from mgc_jax.training import feed, trainer
 from mgc_jax.training.feed import (
   Resident,
   Streamed,
@@ -24,14 +24,14 @@ from mgc_jax.training.feed import (
   resident_bytes,
 )
 from mgc_jax.training.optimizer import create_optimizer
+from mgc_jax.training.run_writer import RunWriter
 from mgc_jax.training.step import create_state, train_step
-from mgc_jax.training.trainer import Trainer
 from mgc_jax.training.window_sums import WindowSums
 
 
 @pytest.fixture
 def run(tiny_config):
-  """Trains 5 steps by a feed; returns the state, sums and counts."""
+  """A function that trains 5 steps; returns the state, sums and counts."""
   config = tiny_config
   config.model.name = 'lstm'
   config.model.dense.dropout = (0.3,)
@@ -58,33 +58,33 @@ def run(tiny_config):
   return of
 
 
-def test_both_paths_give_the_same_bits(run):
+def test_streamed_and_resident_give_the_same_bits(run):
   streamed, resident = run(Streamed), run(Resident)
   jax.tree.map(np.testing.assert_array_equal, streamed[0], resident[0])
   assert streamed[1:] == resident[1:]
   assert streamed[2] == [1] * 5
 
 
-def test_pieces_of_an_epoch_give_the_same_weights(run, monkeypatch):
-  monkeypatch.setattr(feed, '_STEPS_PER_PIECE', 3)
+def test_chunks_of_an_epoch_give_the_same_weights_and_sums(run, monkeypatch):
+  monkeypatch.setattr(feed, 'STEPS_PER_CHUNK', 3)
   streamed = run(Streamed)
-  pieces = run(functools.partial(Resident, in_pieces=True))
+  chunks = run(functools.partial(Resident, in_chunks=True))
   close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
-  jax.tree.map(close, streamed[0], pieces[0])
-  close(streamed[1], pieces[1])
-  assert pieces[2] == [3, 2]
+  jax.tree.map(close, streamed[0], chunks[0])
+  close(streamed[1], chunks[1])
+  assert chunks[2] == [3, 2]
 
 
-def test_all_pieces_compile_once(run, monkeypatch):
-  monkeypatch.setattr(feed, '_STEPS_PER_PIECE', 2)
+def test_all_chunks_compile_once(run, monkeypatch):
+  monkeypatch.setattr(feed, 'STEPS_PER_CHUNK', 2)
   made = []
 
   def make(*args):
-    made.append(Resident(*args, in_pieces=True))
+    made.append(Resident(*args, in_chunks=True))
     return made[-1]
 
   assert run(make)[2] == [2, 2, 1]
-  assert made[0]._piece._cache_size() == 1
+  assert made[0]._chunk._cache_size() == 1
 
 
 @pytest.mark.parametrize('cache', ['device', 'auto'])
@@ -96,15 +96,15 @@ def test_a_run_ends_with_the_same_bundle(tiny_config, tmp_path, cache):
     splits = make_splits(prepared, tiny_config)
     folder = tmp_path / value
     folder.mkdir()
-    trainer = Trainer(tiny_config, folder, splits, Reader(prepared.index))
-    made = trainer._make_feed()
+    parts = tiny_config, splits, Reader(prepared.index), RunWriter(folder)
+    made = trainer.make_feed(trainer.create_run(*parts))
     assert isinstance(made, Streamed if value == 'none' else Resident)
-    trainer.run()
+    trainer.train(*parts)
     digests.append(bundles.digest(folder / 'bundle'))
   assert digests[0] == digests[1]
 
 
-def test_bytes_are_those_of_the_loaded_frames(tiny_config):
+def test_resident_bytes_are_those_of_the_loaded_frames(tiny_config):
   prepared = prepare(tiny_config)
   train = make_splits(prepared, tiny_config).examples['train']
   reader = Reader(prepared.index)
@@ -115,7 +115,7 @@ def test_bytes_are_those_of_the_loaded_frames(tiny_config):
     np.testing.assert_array_equal(data[name], rows)
 
 
-def test_what_does_not_fit_is_refused_or_streamed(monkeypatch):
+def test_a_split_that_does_not_fit_is_refused_or_streamed(monkeypatch):
   # On CPU the loaded arrays count twice.
   monkeypatch.setattr(feed, 'free_host_bytes', lambda: 2000 << 20)
   assert is_resident('device', 700 << 20)

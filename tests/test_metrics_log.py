@@ -1,21 +1,60 @@
 import json
+import sys
 
-from mgc_jax.training.metrics_log import MetricsLog, read_metrics
+import pytest
+
+from mgc_jax.config.schema import base_config
+from mgc_jax.system.errors import ConfigError
+from mgc_jax.training.metrics_log import (
+  MetricsLog,
+  TensorBoardLog,
+  check_tensorboard,
+  read_metrics,
+)
+
+LIBRARIES = ('tensorboardX', 'tensorboard.summary')
 
 
 def test_log_has_each_epoch_once_after_a_crash(tmp_path):
   path = tmp_path / 'metrics.jsonl'
   text = ''.join(json.dumps({'epoch': i, 'x_y': 1.0}) + '\n' for i in range(3))
   path.write_text(text + '{"epoch": 3, "x_')
-  log = MetricsLog(path, last_epoch=1)
+  log = MetricsLog(path, epochs_done=2)
   log.append({'epoch': 2, 'x_y': 2.0})
   assert [line['epoch'] for line in read_metrics(path)] == [0, 1, 2]
 
 
-def test_nothing_changes_where_nothing_is_dropped(tmp_path):
+def test_a_log_with_nothing_to_drop_is_not_rewritten(tmp_path):
   path = tmp_path / 'metrics.jsonl'
   path.write_text('{"epoch": 0}\n')
   before = path.stat().st_mtime_ns
-  MetricsLog(path, last_epoch=0)
+  MetricsLog(path, epochs_done=1)
   assert path.stat().st_mtime_ns == before
   assert read_metrics(tmp_path / 'none') == []
+
+
+@pytest.mark.parametrize('library', LIBRARIES)
+def test_every_metric_is_written_for_tensorboard(
+  library, tmp_path, monkeypatch
+):
+  pytest.importorskip(library)
+  for other in set(LIBRARIES) - {library}:
+    monkeypatch.setitem(sys.modules, other, None)
+  log = TensorBoardLog(tmp_path / 'tensorboard')
+  assert not (tmp_path / 'tensorboard').exists()
+  log.append({'epoch': 0, 'step': 30, 'train_loss': 2.5, 'grad_norm': 0.5})
+  (path,) = (tmp_path / 'tensorboard').iterdir()
+  written = path.read_bytes()
+  log.close()
+  assert b'train_loss' in written and b'grad_norm' in written
+  assert b'epoch' not in written
+
+
+def test_a_missing_tensorboard_library_is_named(monkeypatch):
+  for library in LIBRARIES:
+    monkeypatch.setitem(sys.modules, library, None)
+  train = base_config().train
+  check_tensorboard(train)  # unused
+  train.tensorboard = True
+  with pytest.raises(ConfigError, match='train.tensorboard=True.*pip install'):
+    check_tensorboard(train)

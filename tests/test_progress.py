@@ -10,40 +10,47 @@ def _scored(accuracy, loss):
   return {'track_accuracy': accuracy, 'track_loss': loss}
 
 
+def test_nothing_is_done_and_nothing_is_best_at_the_start():
+  start = Progress('abc')
+  assert start.epochs_done == 0 and not start.is_best
+  assert not start.within_epoch(1, [1.0]).is_best
+  assert not start.is_finished(base_config().train)
+
+
 def test_best_epoch_is_chosen_by_track_accuracy_then_loss():
   progress, best = Progress('abc'), []
   scores = [(0.5, 2.0), (0.6, 3.0), (0.6, 2.5), (0.6, 2.5), (0.4, 0.1)]
   for score in scores:
     progress = progress.after_epoch(_scored(*score))
-    best.append(progress.best_epoch)
-  assert best == [0, 1, 2, 2, 2]
-  assert progress.epoch == 4 and not progress.is_best
+    best.append(progress.epochs_at_best)
+  assert best == [1, 2, 3, 3, 3]
+  assert progress.epochs_done == 5 and not progress.is_best
 
 
-def test_a_loss_that_is_no_number_is_never_better():
+def test_a_loss_that_is_nan_is_never_better():
   train = base_config().train
   train.num_epochs, train.patience_epochs = 50, 2
   progress = Progress('abc').after_epoch(_scored(0.1, 2.3))
   for _ in range(2):
     progress = progress.after_epoch(_scored(0.1, float('nan')))
-  assert progress.best_epoch == 0 and progress.is_finished(train)
+  assert progress.epochs_at_best == 1 and progress.is_finished(train)
 
 
-def test_without_a_validation_side_every_epoch_is_the_best():
+def test_without_a_validation_split_every_epoch_is_the_best():
   progress = Progress('abc').after_epoch({}).after_epoch({})
-  assert progress.is_best and progress.epoch == 1
+  assert progress.is_best and progress.epochs_done == 2
 
 
 def test_an_epoch_that_is_not_evaluated_is_not_the_best():
   train = base_config().train
   train.num_epochs, train.patience_epochs = 50, 2
   progress = Progress('abc').after_epoch(_scored(0.1, 2.3)).after_epoch(None)
-  assert progress.epoch == 1 and progress.best_epoch == 0
+  assert progress.epochs_done == 2 and progress.epochs_at_best == 1
   assert not progress.is_finished(train)
   assert progress.after_epoch(None).is_finished(train)
 
 
-def test_an_epoch_s_end_has_no_steps_of_the_next():
+def test_no_steps_are_done_at_an_epoch_s_end():
   inside = Progress('abc').within_epoch(3, [1.0, 2.0, 3.0])
   assert inside.steps_done == 3 and not inside.is_best
   assert inside.after_epoch({}).steps_done == 0
@@ -65,15 +72,15 @@ def test_patience_counts_from_the_best_epoch():
   assert progress.is_finished(train)
 
 
-def test_json_holds_it_exactly():
+def test_json_round_trip_is_exact():
   progress = Progress('abc', 3, 7, (1 / 3, 0.1, 5.0), 2, (1 / 7, -2 / 3))
   text = json.dumps(progress.to_json())
   assert Progress.from_json(json.loads(text)) == progress
 
 
 @pytest.mark.parametrize(
-  'found', [{}, {**Progress('a').to_json(), 'sums': 3}, {'epoch': None}]
+  'found', [{}, {**Progress('a').to_json(), 'sums': 3}, {'epochs_done': None}]
 )
-def test_something_else_is_refused(found):
+def test_other_json_is_refused(found):
   with pytest.raises((LookupError, TypeError, ValueError)):
     Progress.from_json(found)

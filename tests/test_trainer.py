@@ -1,22 +1,31 @@
 import dataclasses
+import functools
+import json
+import math
+import sys
+from importlib.util import find_spec as is_installed
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.reader import Reader
 from mgc_jax.datasets.splits import make_splits
+from mgc_jax.distributed.mesh import data_mesh
 from mgc_jax.models import bundle as bundles
 from mgc_jax.system.errors import ConfigError, DataError
+from mgc_jax.training import feed as feeds
+from mgc_jax.training import run_writer, trainer
 from mgc_jax.training.feed import epoch_order, genre_weights
 from mgc_jax.training.metrics_log import read_metrics
-from mgc_jax.training.trainer import Trainer
+from mgc_jax.training.run_writer import RunWriter
 
 
 @pytest.fixture
-def trainer(tiny_config, tmp_path):
-  """A function that builds a trainer on the tiny synthetic corpus."""
+def arguments(tiny_config, tmp_path):
+  """A function that returns what `train` takes, for the synthetic corpus."""
   prepared = prepare(tiny_config)
 
   def build(workdir='run', **overrides):
@@ -24,10 +33,34 @@ def trainer(tiny_config, tmp_path):
     config.update_from_flattened_dict(overrides)
     splits = make_splits(prepared, config)
     (tmp_path / workdir).mkdir(exist_ok=True)
-    reader = Reader(prepared.index)
-    return Trainer(config, tmp_path / workdir, splits, reader)
+    writer = RunWriter(tmp_path / workdir)
+    return config, splits, Reader(prepared.index), writer
 
   return build
+
+
+@pytest.fixture
+def train(arguments):
+  """A function that trains on the synthetic corpus."""
+
+  def run(workdir='run', **overrides):
+    trainer.train(*arguments(workdir, **overrides))
+
+  return run
+
+
+@pytest.fixture
+def check(arguments):
+  """A function that checks a run, with `change` applied to its examples."""
+
+  def run(change=lambda examples, index: examples, **overrides):
+    config, splits, reader, _ = arguments(**overrides)
+    examples = dict(splits.examples)
+    examples['train'] = change(examples['train'], reader.index)
+    splits = dataclasses.replace(splits, examples=examples)
+    trainer.check_run(config, splits, reader.index, data_mesh())
+
+  return run
 
 
 def test_order_of_an_epoch_is_a_function_of_seed_and_epoch():
@@ -48,23 +81,23 @@ def test_every_member_visits_every_example_in_an_order_of_its_own():
   assert own[0].tolist() != own[1].tolist()
 
 
-def test_rows_must_be_divisible_by_members(trainer):
+def test_batch_size_must_be_a_multiple_of_the_members(check):
   message = 'config.model.num_members=3: must divide config.train.batch_size=8'
   with pytest.raises(ConfigError, match=message):
-    trainer(**{'model.num_members': 3, 'train.batch_size': 8})
+    check(**{'model.num_members': 3, 'train.batch_size': 8})
 
 
-def test_not_every_epoch_need_be_evaluated(trainer, tmp_path):
+def test_every_nth_epoch_and_the_last_are_evaluated(train, tmp_path):
   overrides = {'train.num_epochs': 5, 'train.evaluate_every_epochs': 2}
-  trainer(**overrides, **{'train.select': 'last'}).run()
+  train(**overrides, **{'train.select': 'last'})
   lines = read_metrics(tmp_path / 'run' / 'metrics.jsonl')
   evaluated = [n for n, line in enumerate(lines, 1) if 'valid_loss' in line]
   assert evaluated == [2, 4, 5]
   assert bundles.load(tmp_path / 'run' / 'bundle').info['epoch'] == 4
 
 
-def test_run_writes_a_line_an_epoch_and_a_bundle(trainer, tmp_path):
-  trainer(**{'train.num_epochs': 2}).run()
+def test_run_writes_a_line_an_epoch_and_a_bundle(train, tmp_path):
+  train(**{'train.num_epochs': 2})
   lines = read_metrics(tmp_path / 'run' / 'metrics.jsonl')
   assert [line['epoch'] for line in lines] == [0, 1]
   assert set(lines[0]) == {
@@ -72,6 +105,8 @@ def test_run_writes_a_line_an_epoch_and_a_bundle(trainer, tmp_path):
     'step',
     'train_loss',
     'train_window_accuracy',
+    'grad_norm',
+    'update_norm',
     'valid_loss',
     'valid_window_accuracy',
     'valid_track_loss',
@@ -85,16 +120,16 @@ def test_run_writes_a_line_an_epoch_and_a_bundle(trainer, tmp_path):
   assert len(list((tmp_path / 'run' / 'checkpoints').glob('[0-9]*'))) in (1, 2)
 
 
-def test_a_run_is_not_continued_on_other_data(trainer):
-  trainer().run()
-  with pytest.raises(DataError, match='begun on other data.*--workdir'):
-    trainer(**{'data.split_seed': 5})
+def test_a_run_is_not_continued_on_other_data(train):
+  train()
+  with pytest.raises(DataError, match='started on other data.*--workdir'):
+    train(**{'data.split_seed': 5})
 
 
-def test_band_statistics_are_those_of_the_training_side(
-  trainer, tiny_config, tmp_path
+def test_band_statistics_are_those_of_the_training_split(
+  train, tiny_config, tmp_path
 ):
-  trainer().run()
+  train()
   prepared = prepare(tiny_config)
   rows = make_splits(prepared, tiny_config).examples['train'].rows
   mean, std = prepared.index.band_stats(rows)
@@ -105,20 +140,17 @@ def test_band_statistics_are_those_of_the_training_side(
   assert np.abs(everything - mean).max() > 0.01
 
 
-def test_patience_stops_early(trainer, tmp_path):
-  run = trainer(**{'train.num_epochs': 50, 'train.patience_epochs': 2})
-  run._validate = lambda state, variables: {
-    'track_accuracy': 0.5,
-    'track_loss': 1.0,
-  }
-  run.run()
+def test_patience_stops_early(train, tmp_path, monkeypatch):
+  scores = {'track_accuracy': 0.5, 'track_loss': 1.0}
+  monkeypatch.setattr(trainer, 'score_validation', lambda *_: scores)
+  train(**{'train.num_epochs': 50, 'train.patience_epochs': 2})
   assert len(read_metrics(tmp_path / 'run' / 'metrics.jsonl')) == 3
 
 
-def test_the_averaged_weights_are_what_a_bundle_holds(trainer, tmp_path):
+def test_a_bundle_holds_the_averaged_weights(train, tmp_path):
   for name, decay in (('plain', 0.0), ('averaged', 0.9)):
     overrides = {'train.ema_decay': decay, 'train.class_weights': True}
-    trainer(name, **overrides, **{'train.warmup_epochs': 0.0}).run()
+    train(name, **overrides, **{'train.warmup_epochs': 0.0})
   plain, averaged = (
     bundles.digest(tmp_path / name / 'bundle') for name in ('plain', 'averaged')
   )
@@ -132,13 +164,13 @@ def test_genres_weigh_the_inverse_of_their_share():
   assert weights[label].sum() == pytest.approx(10)
 
 
-def test_a_genre_with_nothing_to_train_on_is_named(trainer):
-  run = trainer()
-  rows = run._train.rows
-  kept = rows[run._index.label[rows] != 3]
-  run._train = dataclasses.replace(run._train, rows=kept)
+def test_a_genre_with_nothing_to_train_on_is_named(check):
+  def without_a_genre(examples, index):
+    kept = examples.rows[index.label[examples.rows] != 3]
+    return dataclasses.replace(examples, rows=kept)
+
   with pytest.raises(DataError, match='no track of experimental in the train'):
-    run._check()
+    check(without_a_genre)
 
 
 @pytest.mark.parametrize(
@@ -146,15 +178,15 @@ def test_a_genre_with_nothing_to_train_on_is_named(trainer):
   [
     ('data.protocol', 'window', 'window'),
     ('data.examples', 'window', 'window'),
-    ('windows.num_windows', 1, 'excerpt'),  # cut from one, which is known
+    ('windows.num_windows', 1, 'excerpt'),  # cut from a whole excerpt
   ],
 )
-def test_one_window_at_a_time_is_trained_on(
-  trainer, tmp_path, field, value, levels
+def test_a_model_trained_on_single_windows_keeps_no_state_between_them(
+  train, tmp_path, field, value, levels
 ):
-  trainer(**{field: value, 'windows.standardise': 'excerpt'}).run()
+  train(**{field: value, 'windows.standardise': 'excerpt'})
   assert read_metrics(tmp_path / 'run' / 'metrics.jsonl')
-  # Whoever has more windows of a track has them answered one by one, too.
+  # Several windows of a track are then predicted one by one, too.
   bundle = bundles.load(tmp_path / 'run' / 'bundle')
   assert not bundle.config.model.lstm.stateful
   assert bundle.config.windows.standardise == levels
@@ -167,22 +199,191 @@ def test_one_window_at_a_time_is_trained_on(
     ({'data.valid_fraction': 0.0}, 'select=best: there is no validation split'),
   ],
 )
-def test_what_cannot_be_trained_is_said_before(trainer, overrides, message):
+def test_settings_that_do_not_fit_the_data_are_named(check, overrides, message):
   with pytest.raises(ConfigError, match=message):
-    trainer(**overrides)
+    check(**overrides)
 
 
-def test_empty_training_side(trainer):
+def test_an_empty_training_split_is_named(check):
   with pytest.raises(DataError, match='training split is empty'):
-    run = trainer()
-    empty = run._train.__class__(*(np.zeros(0, int),) * 3)
-    run._train = empty
-    run._check()
+    check(lambda examples, _: type(examples)(*(np.zeros(0, int),) * 3))
 
 
 @pytest.mark.parametrize('cache', ['device', 'none'])
-def test_training_moves_no_array_unasked(cache, trainer):
-  """Between host and device, where each such copy would cost a step's time."""
-  built = trainer(**{'train.num_epochs': 2, 'data.cache': cache})
-  with jax.transfer_guard('disallow'):
-    built.run()
+def test_training_makes_no_implicit_transfer(cache, train, monkeypatch):
+  """Each copy between host and device would cost the time of a step."""
+
+  def guarded(stage):
+    @functools.wraps(stage)
+    def run(*args):
+      with jax.transfer_guard('disallow'):
+        return stage(*args)
+
+    return run
+
+  for name in ('make_feed', 'train_epoch', 'evaluate_epoch', 'save'):
+    monkeypatch.setattr(trainer, name, guarded(getattr(trainer, name)))
+  train(**{'train.num_epochs': 2, 'data.cache': cache})
+
+
+@pytest.fixture
+def fail_at(monkeypatch):
+  """A function that makes the loss NaN in one step, counted from 1."""
+
+  def at(number):
+    def step(state, batch, key, **static):
+      weight = jnp.where(state.step == number - 1, jnp.nan, batch['weight'])
+      batch = {**batch, 'weight': weight}
+      return trainer_step(state, batch, key, **static)
+
+    trainer_step = trainer.train_step
+    monkeypatch.setattr(trainer, 'train_step', step)
+
+  return at
+
+
+EPOCH = 3  # steps, of the 20 training examples in batches of 8
+
+
+@pytest.mark.parametrize('select', ['best', 'last'])
+@pytest.mark.parametrize('cache', ['device', 'none'])
+def test_a_loss_that_is_nan_stops_in_its_epoch_and_names_the_step(
+  train, fail_at, tmp_path, select, cache
+):
+  fail_at(EPOCH + 2)
+  overrides = {'train.num_epochs': 9, 'train.select': select}
+  with pytest.raises(DataError, match='not finite in epoch 2, step 5; use'):
+    train(**overrides, **{'data.cache': cache})
+  # What was saved before is of weights that are finite.
+  lines = read_metrics(tmp_path / 'run' / 'metrics.jsonl')
+  assert [line['epoch'] for line in lines] == [0]
+  bundles.load(tmp_path / 'run' / 'bundle')
+  saved = [p.name for p in (tmp_path / 'run' / 'checkpoints').glob('[0-9]*')]
+  assert saved == [str(EPOCH)]
+
+
+@pytest.mark.parametrize('in_chunks', [True, False])
+def test_a_loss_that_is_nan_stops_within_a_long_epoch(
+  train, fail_at, monkeypatch, in_chunks
+):
+  """It is found once another chunk of steps is on its way."""
+  chunks_run = []
+
+  class Resident(feeds.Resident):
+    def run(self, *args):
+      for advanced in super().run(*args):
+        chunks_run.append(advanced[-1])
+        yield advanced
+
+  made = functools.partial(Resident, in_chunks=in_chunks)
+  monkeypatch.setattr(feeds, 'Resident', made)
+  monkeypatch.setattr(feeds, 'STEPS_PER_CHUNK', 2)
+  fail_at(4)
+  with pytest.raises(DataError, match='not finite in epoch 1, step 4'):
+    train(**{'train.batch_size': 2, 'data.cache': 'device'})
+  assert sum(chunks_run) == 6
+
+
+def test_a_failed_step_is_found_before_a_checkpoint(train, fail_at, tmp_path):
+  fail_at(2)
+  with pytest.raises(DataError, match='epoch 1, step 2'):
+    train(**{'train.checkpoint_every_steps': 1})
+  saved = [p.name for p in (tmp_path / 'run' / 'checkpoints').glob('[0-9]*')]
+  assert saved == ['1']
+
+
+def test_norms_of_gradients_and_updates_are_logged(train, tmp_path):
+  train(**{'train.num_epochs': 2, 'train.warmup_epochs': 0.0})
+  for line in read_metrics(tmp_path / 'run' / 'metrics.jsonl'):
+    for name in ('grad_norm', 'update_norm'):
+      assert line[name] > 0 and math.isfinite(line[name])
+
+
+def test_a_mean_norm_is_that_of_all_steps_of_an_interrupted_epoch(
+  train, tmp_path, monkeypatch
+):
+  train('whole')
+  stop = {'train.checkpoint_every_steps': 2}
+  monkeypatch.setattr(trainer, 'evaluate_epoch', _interrupt)
+  with pytest.raises(KeyboardInterrupt):
+    train(**stop)
+  monkeypatch.undo()
+  train(**stop)
+  whole, resumed = (
+    read_metrics(tmp_path / name / 'metrics.jsonl') for name in ('whole', 'run')
+  )
+  for name in ('grad_norm', 'update_norm', 'train_loss'):
+    assert whole[0][name] == resumed[0][name]
+
+
+def _interrupt(*_):
+  raise KeyboardInterrupt
+
+
+def test_a_run_starts_from_checkpoint_then_bundle_then_random_weights(
+  train, arguments, tmp_path
+):
+  def start(workdir, **overrides):
+    *parts, writer = arguments(workdir, **overrides)
+    run = trainer.create_run(*parts, writer)
+    state, progress = trainer.restore_or_init(run)
+    run.checkpoints.close()
+    kernels = jax.tree.leaves(jax.device_get(state.params))
+    return int(state.step), progress.epochs_done, kernels
+
+  def same(one, two):
+    return all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+
+  train('source', **{'train.warmup_epochs': 0.0})
+  init_from = {'train.init_from': str(tmp_path / 'source' / 'bundle')}
+  trained = bundles.load(tmp_path / 'source' / 'bundle').variables['params']
+  of_bundle = jax.tree.leaves(trained)
+
+  step, epochs, random = start('new')
+  assert (step, epochs) == (0, 0) and not same(random, of_bundle)
+  assert not same(random, start('new', seed=1)[2])
+  step, epochs, kernels = start('new', **init_from)
+  assert (step, epochs) == (0, 0) and same(kernels, of_bundle)
+  train('tuned', **init_from, **{'train.warmup_epochs': 0.0})
+  step, epochs, kernels = start('tuned', **init_from)
+  assert (step, epochs) == (EPOCH, 1) and not same(kernels, of_bundle)
+
+
+def test_a_run_of_an_earlier_version_is_refused_with_a_message(
+  train, tmp_path, monkeypatch
+):
+  train()
+  (path,) = (tmp_path / 'run').glob('checkpoints/*/progress/metadata')
+  found = json.loads(path.read_text())
+  del found['format_version']
+  path.write_text(json.dumps(found))
+  with pytest.raises(DataError, match='checkpoints of another version'):
+    train(**{'train.num_epochs': 2})
+
+
+def test_only_one_process_writes(train, tmp_path, monkeypatch):
+  """Of checkpoints every process writes its part, so they are not counted."""
+  monkeypatch.setattr(run_writer, 'is_writer', lambda: False)
+  train()
+  assert [p.name for p in (tmp_path / 'run').iterdir()] == ['checkpoints']
+
+
+def test_metrics_are_written_for_tensorboard_if_asked_for(train, tmp_path):
+  if not any(map(is_installed, ('tensorboardX', 'tensorboard'))):
+    pytest.skip('no library that writes TensorBoard files')
+  train()
+  assert not (tmp_path / 'run' / 'tensorboard').exists()
+  train(**{'train.tensorboard': True, 'train.num_epochs': 2})
+  (path,) = (tmp_path / 'run' / 'tensorboard').glob('events.*')
+  for name in (b'grad_norm', b'update_norm', b'train_loss', b'valid_loss'):
+    assert name in path.read_bytes()
+
+
+def test_a_missing_tensorboard_library_is_named_before_anything_is_written(
+  train, tmp_path, monkeypatch
+):
+  for name in ('tensorboardX', 'tensorboard.summary'):
+    monkeypatch.setitem(sys.modules, name, None)
+  with pytest.raises(ConfigError, match='pip install tensorboardX'):
+    train(**{'train.tensorboard': True})
+  assert [p.name for p in (tmp_path / 'run').iterdir()] == ['checkpoints']

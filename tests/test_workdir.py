@@ -42,6 +42,16 @@ def test_same_settings_continue_and_others_are_named(tmp_path):
     check_workdir(config, tmp_path)
 
 
+def test_a_run_of_another_version_is_named(tmp_path):
+  config = base_config()
+  with config.unlocked():
+    config.train.momentum = 0.9
+  _write(tmp_path, config)
+  message = 'started by another version.*config.train.momentum.*--workdir'
+  with pytest.raises(ConfigError, match=message):
+    check_workdir(base_config(), tmp_path)
+
+
 @pytest.mark.parametrize('text', ['{', '[]', '3'])
 def test_damaged_settings_are_named(tmp_path, text):
   (tmp_path / CONFIG_FILE).write_text(text)
@@ -49,7 +59,7 @@ def test_damaged_settings_are_named(tmp_path, text):
     check_workdir(base_config(), tmp_path)
 
 
-def test_a_file_where_the_folder_should_be(tmp_path):
+def test_a_file_in_place_of_the_folder_is_named(tmp_path):
   (tmp_path / 'x').write_text('')
   with pytest.raises(DataError, match='cannot be used'):
     with locked_workdir(tmp_path / 'x'):
@@ -57,7 +67,8 @@ def test_a_file_where_the_folder_should_be(tmp_path):
 
 
 def test_a_folder_in_use_is_refused_and_free_again_afterwards(tmp_path):
-  with locked_workdir(tmp_path / 'run'):
+  with locked_workdir(tmp_path / 'run') as writer:
+    assert writer.is_active and writer.workdir == tmp_path / 'run'
     with pytest.raises(DataError, match='run: another process is at work'):
       with locked_workdir(tmp_path / 'run'):
         pass

@@ -262,6 +262,7 @@ def _train() -> ConfigDict:
   train.checkpoint_every_steps = 500  # 0: only there
   train.select = 'best'  # best epoch by valid's track accuracy, or last
   train.evaluate_every_epochs = 1  # the last one is evaluated anyway
+  train.tensorboard = False  # log the metrics to TensorBoard files as well
   train.patience_epochs = 0  # stop after so many without a better one; 0: off
   return train
 

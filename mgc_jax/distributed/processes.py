@@ -1,4 +1,4 @@
-"""Several processes as one run: how they meet, and what one of them says."""
+"""Starts and ends a process that is one of several in a run."""
 
 import contextlib
 import logging
@@ -11,7 +11,7 @@ import jax
 from mgc_jax.system import command_line, jax_runtime
 from mgc_jax.system.errors import ConfigError, DataError
 
-# What XLA says of this process, not of another that is gone.
+# XLA's errors that are this process's own, not due to another that has ended.
 _OWN_FAULTS = ('INVALID_ARGUMENT', 'RESOURCE_EXHAUSTED', 'UNIMPLEMENTED')
 
 _logger = logging.getLogger(__name__)
@@ -20,22 +20,23 @@ _logger = logging.getLogger(__name__)
 def join(
   coordinator: str | None, num_processes: int | None, process_id: int | None
 ) -> None:
-  """Meets the other processes; before anything touches a device.
+  """Connects to the other processes; call it before anything uses a device.
+
+  All arguments are None on a cluster that provides them (SLURM, TPU VMs).
 
   Args:
-    coordinator: host:port of process 0; None where the cluster says it, as
-      SLURM and TPU VMs do.
-    num_processes: likewise.
-    process_id: likewise.
+    coordinator: host:port of process 0.
+    num_processes: how many processes the run has.
+    process_id: this process's index.
 
   Raises:
-    ConfigError: nothing says which process this is.
-    DataError: this process cannot reach or be the coordinator. Where others
-      do not come within 300 s, JAX aborts this process.
+    ConfigError: an argument is missing, and no cluster provides it.
+    DataError: this process cannot reach or be the coordinator. If others do
+      not connect within 300 s, JAX aborts this process.
   """
-  # It would swallow SIGTERM; a run that is told to end is to end, and resumes.
+  # It would ignore SIGTERM; a run that is told to end must end, and can resume.
   jax.config.update('jax_enable_preemption_service', False)
-  # A task that is given one GPU of several sees it as its first one.
+  # A task to which one of several GPUs is assigned sees it as its first one.
   visible = os.environ.get('CUDA_VISIBLE_DEVICES', '').split(',')
   only = [0] if len(visible) == 1 and visible[0] else None
   _logger.info('waiting for the other processes, for at most 300 s')
@@ -45,7 +46,7 @@ def join(
     )
   except (TypeError, ValueError) as error:
     raise ConfigError(
-      f'--distributed: {error} No cluster was found that says it; set '
+      f'--distributed: {error} No cluster was found that provides it; set '
       '--coordinator=HOST:PORT, --num_processes and --process_id'
     ) from error
   except RuntimeError as error:
@@ -62,16 +63,16 @@ def join(
     jax.device_count(),
   )
   if jax.process_index():
-    # One of them speaks; of the others, only what goes wrong.
+    # One process logs; the others log only errors.
     logging.getLogger('mgc_jax').setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager
 def leaving_at_once() -> Iterator[None]:
-  """Ends this process at once where it fails.
+  """Ends this process immediately if the block fails.
 
-  The ordinary end of a process waits for all the others, which is in vain where
-  one of them is gone, or waits for this one.
+  Otherwise it would wait for the other processes at its end, in vain if one of
+  them has ended already or is waiting for this one.
   """
   try:
     yield
@@ -79,8 +80,8 @@ def leaving_at_once() -> Iterator[None]:
     reason = _failure_of_another(error)
     if reason:
       error = DataError(
-        f'another process of this run has ended ({reason}); started again, all '
-        'of them, the same command continues'
+        f'another process of this run has ended ({reason}); start all of them '
+        'again with the same command to continue'
       )
     code = command_line.explain(error)
     sys.stdout.flush()
@@ -89,12 +90,12 @@ def leaving_at_once() -> Iterator[None]:
 
 
 def _failure_of_another(error: BaseException | None) -> str | None:
-  """Returns what an error, or the first of its causes, says of a peer."""
+  """Returns the message of the first cause that blames another process."""
   found = None
   while error is not None:
     text = str(error).partition('\n')[0]
     of_xla = isinstance(error, jax.errors.JaxRuntimeError)
-    # JAX also raises a ValueError, as where Orbax adds up over processes.
+    # JAX also raises a ValueError, as when Orbax sums over processes.
     of_gloo = isinstance(error, ValueError) and 'Gloo' in text
     if (of_xla or of_gloo) and not text.startswith(_OWN_FAULTS):
       found = text

@@ -1,1 +1,1 @@
-"""The training step, the trainer, and the run around it."""
+"""Training: the step, the stages of a run, and the run with its evaluation."""

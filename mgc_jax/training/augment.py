@@ -1,4 +1,4 @@
-"""Augmentation of windows, pure JAX, inside the jitted training step."""
+"""Augments windows, inside the jitted training step."""
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +8,10 @@ _FILTER_POINTS = 5
 
 
 def gain(key: jax.Array, windows: jax.Array, max_db: float) -> jax.Array:
-  """Moves the level of each excerpt by up to `max_db`, up or down.
+  """Raises or lowers the level of each excerpt by up to `max_db`.
 
   Args:
-    key: of the randomness.
+    key: random key.
     windows: f32[B, W, T, F] in dB.
     max_db: 0 changes nothing.
 
@@ -27,13 +27,13 @@ def gain(key: jax.Array, windows: jax.Array, max_db: float) -> jax.Array:
 def random_filter(
   key: jax.Array, windows: jax.Array, max_db: float
 ) -> jax.Array:
-  """Filters each excerpt otherwise, as another recording would (FilterAugment).
+  """Applies a random filter to each excerpt, as another recording would.
 
-  The response is linear between 5 points over the bands, each up to `max_db` up
-  or down (Nam, Kim and Park 2022, "FilterAugment", of the linear type).
+  The response is linear between 5 points over the bands, each within `max_db`
+  of zero (Nam, Kim and Park 2022, "FilterAugment", linear type).
 
   Args:
-    key: of the randomness.
+    key: random key.
     windows: f32[B, W, T, F] in dB.
     max_db: 0 changes nothing.
 
@@ -55,12 +55,12 @@ def random_filter(
 def random_shift(
   key: jax.Array, windows: jax.Array, max_bands: int
 ) -> jax.Array:
-  """Moves each excerpt up or down the bands: roughly another pitch.
+  """Shifts each excerpt along the bands, which roughly changes its pitch.
 
   Args:
-    key: of the randomness.
+    key: random key.
     windows: f32[B, W, T, F].
-    max_bands: each number of bands up to it is equally likely, up or down; the
+    max_bands: shifts from -max_bands to max_bands are equally likely; the
       outermost band is repeated. 0 changes nothing.
 
   Returns:
@@ -79,13 +79,13 @@ def random_shift(
 def random_speed(
   key: jax.Array, num_excerpts: int, max_speed: float
 ) -> jax.Array | None:
-  """Returns f32[B], how fast each excerpt is played; None where max is 1.
+  """Returns the speed f32[B] at which each excerpt is played.
 
   Args:
-    key: of the randomness.
+    key: random key.
     num_excerpts: B.
-    max_speed: speeds lie between its inverse and it, evenly on a logarithmic
-      scale. Pitch stays.
+    max_speed: speeds are between 1 / max_speed and max_speed, uniformly on a
+      logarithmic scale; the pitch does not change. For 1, returns None.
   """
   if max_speed == 1:
     return None
@@ -100,11 +100,11 @@ def mask_axis(
   """Zeroes random stripes of each window (SpecAugment, Park et al. 2019).
 
   Args:
-    key: of the randomness.
+    key: random key.
     windows: f32[B, W, T, F], standardised, so that zero is the mean.
     axis: 2 masks frames, 3 masks bands.
     num_masks: stripes per window.
-    max_width: of a stripe; each width from 0 on is equally likely.
+    max_width: each width from 0 to this is equally likely.
 
   Returns:
     f32[B, W, T, F].
@@ -127,13 +127,14 @@ def mask_axis(
 def mixup(
   key: jax.Array, windows: jax.Array, targets: jax.Array, alpha: float
 ) -> tuple[jax.Array, jax.Array]:
-  """Mixes each excerpt with another one of the batch (Zhang et al. 2018).
+  """Mixes each excerpt with another of its batch (Zhang et al. 2018).
 
   Args:
-    key: of the randomness.
+    key: random key.
     windows: f32[B, W, T, F], standardised.
     targets: f32[B, C], probabilities of the genres.
-    alpha: shares are drawn from Beta(alpha, alpha), the larger one is kept.
+    alpha: shares are drawn from Beta(alpha, alpha); the excerpt's own is the
+      larger one.
 
   Returns:
     f32[B, W, T, F] windows and f32[B, C] targets.
@@ -153,10 +154,10 @@ def augment_windows(
   targets: jax.Array,
   settings: FrozenConfigDict,
 ) -> tuple[jax.Array, jax.Array]:
-  """Applies what acts on standardised windows.
+  """Applies the augmentations of standardised windows: mixup and masks.
 
   Args:
-    key: of the randomness.
+    key: random key.
     windows: f32[B, W, T, F], standardised.
     targets: f32[B, C], probabilities of the genres.
     settings: `config.augment`.

@@ -1,10 +1,9 @@
-"""Counts the statistics of batch normalisation anew, for evaluation.
+"""Recomputes the batch-norm statistics for evaluation.
 
-What training averages as it goes on is of windows that are mixed, masked and
-dropped out, and of weights that have changed since. What is evaluated is
-neither. So once the weights stand, the statistics are taken from training
-windows as they are evaluated (Wu and Johnson 2021, "Rethinking 'Batch' in
-BatchNorm").
+The running averages of training come from windows with mixup, masks and
+dropout, and from weights that have changed since. So before an evaluation the
+statistics are computed again with the final weights, on training windows as
+they are evaluated (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm").
 """
 
 import functools
@@ -32,25 +31,25 @@ if TYPE_CHECKING:  # decoding and tensorflow: not needed with another reader
   from mgc_jax.datasets.splits import Examples
 
 PyTree = Any
-_MAX_EXAMPLES = 1024  # more would say the same
+_MAX_EXAMPLES = 1024  # enough for stable statistics
 
 
 class PreciseBatchNorm:
-  """Turns a state into what is evaluated."""
+  """Turns a train state into the variables that are evaluated."""
 
   def __init__(
     self, config: ConfigDict, reader: 'Reader', examples: 'Examples', mesh: Mesh
   ):
-    """Compiles nothing yet.
+    """Stores the arguments; compiles nothing.
 
     Args:
-      config: of the run.
-      reader: of the records.
-      examples: the training split; where it is large, some of it are drawn.
-      mesh: whose devices share each batch.
+      config: the whole configuration.
+      reader: reads the records.
+      examples: the training split; of a large one, a random sample is used.
+      mesh: the devices that share each batch.
     """
     train = config.train
-    # A frozen body keeps the statistics that came with its weights.
+    # A frozen body keeps the statistics of the bundle that it is from.
     self._is_on = train.recount_batch_stats and not train.freeze_body
     self._batch_size = train.batch_size // train.accumulate_steps
     self._reader, self._examples, self._mesh = reader, examples, mesh
@@ -64,11 +63,11 @@ class PreciseBatchNorm:
     )
 
   def __call__(self, state: TrainState) -> PyTree:
-    """Returns the variables that a state is evaluated by.
+    """Returns the state's variables with recomputed batch-norm statistics.
 
     Args:
-      state: where nothing normalises batches, or config.train says so, its
-        variables are returned as they are.
+      state: if its model has no batch normalisation, or if config.train says
+        so, its variables are returned unchanged.
 
     Raises:
       DataError: a record is damaged.
@@ -77,7 +76,7 @@ class PreciseBatchNorm:
     if not (self._is_on and state.batch_stats):
       return variables
     size = len(self._examples)
-    # Mixed, as batches of training are: the index is in order of genres.
+    # Shuffled, as in training, because the index is sorted by genre.
     chosen = np.random.default_rng(0).permutation(size)[:_MAX_EXAMPLES]
     batches = self._reader.batches(
       self._examples, chosen, self._batch_size, part=process_part()
@@ -121,8 +120,9 @@ def _batch_stats(
   model: Any,
   settings: FrozenConfigDict,
 ) -> PyTree:
+  """Returns the statistics of one batch of frames f16[B, N, F]."""
   windows, _ = grid_windows(frames, num_frames, band_mean, band_std, settings)
-  # From zero averages: what a step adds to them is the batch's own share.
+  # Averages that start at zero: the step adds the batch's statistics, scaled.
   nothing = jax.tree.map(jnp.zeros_like, variables['batch_stats'])
   _, changed = model.apply(
     {**variables, 'batch_stats': nothing},

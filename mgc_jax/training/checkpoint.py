@@ -1,30 +1,31 @@
-"""Checkpoints (Orbax): for resuming, and for nothing else."""
+"""Checkpoints (Orbax); they serve only to resume a run."""
 
 import contextlib
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as managers
 
 from mgc_jax.system.errors import DataError
-from mgc_jax.training.progress import Progress
+from mgc_jax.training.progress import FORMAT_VERSION, Progress
 from mgc_jax.training.step import TrainState
 
 
 class Checkpoints:
-  """The latest checkpoint and the best epoch's, in one folder."""
+  """Saves and restores checkpoints; keeps the latest and the best epoch's."""
 
   def __init__(self, directory: str | os.PathLike):
-    """Opens or makes the folder.
+    """Opens the folder.
 
     Args:
-      directory: of the checkpoints.
+      directory: holds the checkpoints; made if it is missing.
     """
     self._directory = pathlib.Path(directory).absolute()
-    # Two policies: `max_to_keep` with `best_fn` would evict the latest one.
+    # Two policies, as `max_to_keep` with `best_fn` would delete the latest one.
     policy = managers.AnyPreservationPolicy(
       [
         managers.LatestN(n=1),
@@ -44,72 +45,94 @@ class Checkpoints:
     )
 
   def restore(self, state: TrainState) -> tuple[TrainState, Progress] | None:
-    """Returns the latest state and progress; None where there is none.
+    """Returns the latest state and progress, or None without a checkpoint.
 
     Args:
-      state: freshly created, on the mesh; gives the shapes.
+      state: any state of the same model, on the mesh; gives the shapes.
 
     Raises:
-      DataError: the checkpoint cannot be read.
+      DataError: the checkpoint is damaged or has another format.
     """
     step = self._manager.latest_step()
     if step is None:
       return None
-    try:
-      found = self._manager.restore(
-        step,
-        args=ocp.args.Composite(
-          state=ocp.args.StandardRestore(jax.tree.map(_abstract, state)),
-          progress=ocp.args.JsonRestore(),
-        ),
-      )
-      return found['state'], Progress.from_json(found['progress'])
-    except (OSError, LookupError, TypeError, ValueError) as error:
+    with self._damage_named(step):
+      progress = self._restore(step, progress=ocp.args.JsonRestore())
+      version = progress.get('format_version')
+    # Before the state, which may have other shapes in another version.
+    if version != FORMAT_VERSION:
       raise DataError(
-        f'{self._directory / str(step)}: damaged checkpoint ({error}); delete '
-        'this folder to go on from an earlier one, or from the beginning'
-      ) from error
+        f'{self._directory}: checkpoints of another version of this program '
+        f'(format {version}, here {FORMAT_VERSION}), which cannot be resumed '
+        'from; use another --workdir'
+      )
+    with self._damage_named(step):
+      shapes = jax.tree.map(_abstract, state)
+      found = self._restore(step, state=ocp.args.StandardRestore(shapes))
+      return found, Progress.from_json(progress)
+
+  def _restore(self, step: int, **item: ocp.args.CheckpointArgs) -> Any:
+    """Returns one item of a checkpoint."""
+    (name,) = item
+    return self._manager.restore(step, args=ocp.args.Composite(**item))[name]
 
   def save(self, state: TrainState, progress: Progress) -> None:
-    """Saves where a run is; a save that is killed leaves the one before.
+    """Saves a checkpoint; every process of the run saves its part.
+
+    It is written atomically: if the process is killed while it saves, the
+    previous checkpoint remains the latest.
 
     Args:
       state: after the latest step.
-      progress: likewise.
+      progress: of the same moment.
 
     Raises:
       DataError: the folder cannot be written.
     """
-    with self._named_failure():
+    with self._failure_named():
       self._manager.save(
         int(state.step),
         args=ocp.args.Composite(
           state=ocp.args.StandardSave(state),
           progress=ocp.args.JsonSave(progress.to_json()),
         ),
-        # Later bests beat earlier ones; the loop has decided what is better.
-        metrics={'rank': float(progress.epoch if progress.is_best else -1)},
+        # `Progress` decides what is better, so the latest best is the best.
+        metrics={
+          'rank': float(progress.epochs_done if progress.is_best else 0)
+        },
       )
 
   def close(self) -> None:
-    """Waits until everything is on disk.
+    """Waits until all checkpoints are on disk.
 
     Raises:
       DataError: the folder cannot be written.
     """
-    with self._named_failure():
+    with self._failure_named():
       self._manager.wait_until_finished()
       self._manager.close()
 
   @contextlib.contextmanager
-  def _named_failure(self) -> Iterator[None]:
+  def _damage_named(self, step: int) -> Iterator[None]:
+    """Turns an error of reading a checkpoint into a `DataError`."""
     try:
       yield
-    # What Orbax and its storage raise for a full disk is a ValueError.
+    except (OSError, LookupError, TypeError, ValueError) as error:
+      raise DataError(
+        f'{self._directory / str(step)}: damaged checkpoint ({error}); delete '
+        'this folder to continue from an earlier one, or from the beginning'
+      ) from error
+
+  @contextlib.contextmanager
+  def _failure_named(self) -> Iterator[None]:
+    """Turns an error of writing a checkpoint into a `DataError`."""
+    try:
+      yield
+    # For a full disk Orbax and its storage raise a ValueError.
     except (OSError, ValueError) as error:
       raise DataError(
         f'{self._directory}: a checkpoint cannot be written ({error}); the '
-        'one before is whole, and the same command continues from it'
+        'previous one is complete, and the same command continues from it'
       ) from error
 
 

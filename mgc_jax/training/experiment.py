@@ -1,4 +1,4 @@
-"""One run from configuration to result: what `main` dispatches to."""
+"""Runs an experiment from configuration to results; `main` dispatches to it."""
 
 import dataclasses
 import functools
@@ -20,7 +20,7 @@ from mgc_jax.datasets.split_file import write_split
 from mgc_jax.datasets.splits import Examples, Splits, make_splits
 from mgc_jax.distributed.mesh import (
   check_same,
-  is_writer,
+  first_process_first,
   of_writer,
   wait_for_all,
 )
@@ -30,145 +30,136 @@ from mgc_jax.models import bundle as bundles
 from mgc_jax.system.errors import DataError
 from mgc_jax.training import run_plots, trained_on
 from mgc_jax.training.finetune import check_init_from
-from mgc_jax.training.workdir import (
-  CONFIG_FILE,
-  check_workdir,
-  locked_workdir,
-)
+from mgc_jax.training.metrics_log import check_tensorboard
+from mgc_jax.training.run_writer import BUNDLE_FOLDER, RunWriter
+from mgc_jax.training.workdir import check_workdir, locked_workdir
 
 _logger = logging.getLogger(__name__)
 
 
 def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
-  """Prepares, trains, evaluates, and prints the result.
+  """Prepares the data, trains, evaluates, and prints the result.
 
   Args:
     config: the configuration, overrides applied.
-    workdir: receives everything; a run that is there is continued.
+    workdir: the run's folder; if there is a run in it, it is continued.
 
   Raises:
     ConfigError: a field is wrong, or the run in `workdir` has other settings.
     DataError: the data cannot be used.
   """
   validate(config)
-  check_init_from(config)  # before hours of preparing
-  with locked_workdir(workdir):
+  check_init_from(config)  # before hours of preparation
+  with locked_workdir(workdir) as writer:
+    writer.once(check_tensorboard, config.train)
     check_workdir(config, workdir)
-    prepared, splits = _prepared(config)
+    prepared, splits = _prepared(config, writer)
     config.model.num_genres = len(prepared.index.genres)
-    # Fails before hours of training where there is nothing to evaluate.
+    # If there is nothing to evaluate, it fails before hours of training.
     eval_split, _ = splits.eval_examples(config.data.eval_split)
     _warn_of_optimism(eval_split.split(','), config.train)
     from mgc_jax.datasets.reader import Reader  # tensorflow: seconds to import
-    from mgc_jax.training.trainer import Trainer
+    from mgc_jax.training.trainer import train
 
     reader = Reader(prepared.index)
-    trainer = Trainer(config, workdir, splits, reader)
-    # Only now: a run that cannot begin must not bind its folder to settings.
-    if is_writer() and not (workdir / CONFIG_FILE).exists():
-      report.write_json(workdir / CONFIG_FILE, config.to_dict())
-    if is_writer() and not (workdir / trained_on.FILE).exists():
-      trained_on.write(workdir, prepared.index, splits.examples['train'])
-    trainer.run()
+    train(config, splits, reader, writer)
     wait_for_all('the bundle')
-    results = evaluate_bundle(config, workdir, prepared, splits, workdir)
-    if is_writer():
-      run_plots.plot_data(workdir, config, reader, splits)
-      run_plots.plot_training(workdir)
-      _finish(results, workdir)
+    results = evaluate_bundle(config, writer, prepared, splits, workdir)
+    writer.once(run_plots.plot_data, workdir, config, reader, splits)
+    writer.once(run_plots.plot_training, workdir)
+    writer.once(_show, results, workdir)
 
 
-def _prepared(config: ConfigDict) -> tuple[Prepared, Splits]:
-  """Prepares in one process after another, and prints the report in one."""
-  if not is_writer():
-    wait_for_all('records of the first process')
-  prepared = prepare(config)
-  if is_writer():
-    wait_for_all('records of the first process')
+def _prepared(config: ConfigDict, writer: RunWriter) -> tuple[Prepared, Splits]:
+  """Prepares the data, in the first process before the others."""
+  with first_process_first('records of the first process'):
+    prepared = prepare(config)
   splits = make_splits(prepared, config)
-  if is_writer():
-    write_split(splits, prepared.index, config.data)
-    print(preparation_report(prepared, splits))
-  # Nobody trains while another still prepares on a disk of its own.
+  writer.once(write_split, splits, prepared.index, config.data)
+  writer.once(_report_preparation, prepared, splits)
+  # No process trains while another still prepares on a disk of its own.
   wait_for_all('records of all processes')
   check_same('data', splits.fingerprint(prepared.index))
   return prepared, splits
 
 
-def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> None:
-  """Evaluates the bundle of a run on the data that the configuration names.
+def _report_preparation(prepared: Prepared, splits: Splits) -> None:
+  print(preparation_report(prepared, splits))
 
-  Features, windows and model come from the bundle, genres are matched by
-  name. The run's own results stay: these are in a folder of `evaluations`,
-  named by the data and the splits.
+
+def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> None:
+  """Evaluates a run's bundle on the data that the configuration names.
+
+  Features, windows and model come from the bundle; genres are matched by name.
+  The results do not replace the run's own: they are in a folder under
+  `evaluations`, named after the data and the splits.
 
   Args:
-    config: `data` and `eval` are read.
-    workdir: of the run.
+    config: only `data` and `eval` are used.
+    workdir: the run's folder.
 
   Raises:
     ConfigError: a field is wrong.
-    DataError: there is no bundle, or it does not know a genre of the data.
+    DataError: there is no bundle, or the data has a genre that it lacks.
   """
-  bundle = bundles.load(workdir / 'bundle')
+  bundle = bundles.load(workdir / BUNDLE_FOLDER)
   for section in ('features', 'windows', 'model'):
     config[section] = bundle.config[section]
   validate(config)
-  config.data.genres = bundle.genres  # refused before anything is decoded
-  with locked_workdir(workdir):
-    prepared, splits = _prepared(config)
+  # An unknown genre is refused before anything is decoded.
+  config.data.genres = bundle.genres
+  with locked_workdir(workdir) as writer:
+    prepared, splits = _prepared(config, writer)
     evaluated, examples = splits.eval_examples(config.data.eval_split)
-    num_heard = trained_on.count_seen_in_training(
+    num_seen = trained_on.count_seen_in_training(
       workdir, prepared.index, examples
     )
-    if num_heard is None:
+    if num_seen is None:
       _logger.warning(
-        '%s: keeps no list of what was trained on, so the evaluated tracks may '
-        'be among that; the training command makes the list',
+        '%s: has no list of the tracks that it was trained on, so some of '
+        'them may be evaluated; the training command writes the list',
         workdir,
       )
-    elif num_heard:
-      _logger.warning('%d of the evaluated tracks were trained on', num_heard)
+    elif num_seen:
+      _logger.warning('%d of the evaluated tracks were trained on', num_seen)
     data = splits.fingerprint(prepared.index)[:12]
     to = workdir / 'evaluations' / f'{data}-{evaluated.replace(",", "+")}'
-    if is_writer():
-      to.mkdir(parents=True, exist_ok=True)
-    results = evaluate_bundle(config, workdir, prepared, splits, to)
-    if is_writer():
-      _finish(results, to)
+    writer.once(to.mkdir, parents=True, exist_ok=True)
+    results = evaluate_bundle(config, writer, prepared, splits, to)
+    writer.once(_show, results, to)
 
 
-def _finish(results: dict[str, Any], to: pathlib.Path) -> None:
+def _show(results: dict[str, Any], folder: pathlib.Path) -> None:
   """Draws and prints results that are written already."""
-  run_plots.plot_confusion(to, results)
+  run_plots.plot_confusion(folder, results)
   print(report.result_table(results))
-  print(f'All of it is in {to}')
+  print(f'All results are in {folder}')
 
 
 def evaluate_bundle(
   config: ConfigDict,
-  workdir: pathlib.Path,
+  writer: RunWriter,
   prepared: Prepared,
   splits: Splits,
   to: pathlib.Path,
 ) -> dict[str, Any]:
-  """Scores a bundle, and writes predictions and results.
-
-  Every process has its part in scoring; one writes.
+  """Evaluates a run's bundle, and writes predictions and results.
 
   Args:
-    config: `data.eval_split` and `eval` are read.
-    workdir: of the run; has a bundle.
+    config: only `data.eval_split` and `eval` are used.
+    writer: of the run, whose folder has a bundle.
     prepared: the records.
-    splits: of the records.
-    to: folder of the results; one of the same question is not made anew.
+    splits: the splits of the records.
+    to: receives the results. If results of the same bundle, data and settings
+      are in it already, nothing is evaluated.
 
   Returns:
-    The results, as they are in `results.json`.
+    The content of `results.json`.
   """
   from mgc_jax.evaluation.evaluate import score, source_scores
 
-  bundle = bundles.load(workdir / 'bundle')
+  folder = writer.workdir / BUNDLE_FOLDER
+  bundle = bundles.load(folder)
   eval_split, examples = splits.eval_examples(config.data.eval_split)
   key = {
     'protocol': splits.protocol,
@@ -180,38 +171,42 @@ def evaluate_bundle(
     'temperature': bundle.temperature,
     'num_bootstrap': config.eval.num_bootstrap,
     'data_fingerprint': splits.fingerprint(prepared.index),
-    'weights_sha256': bundles.digest(workdir / 'bundle'),
+    'weights_sha256': bundles.digest(folder),
     'versions': report.versions(),
   }
   path = to / report.RESULTS_FILE
   found = _read_results(path)
   known = {name: found.get(name) for name in key} == key
-  # Of an older version, or without its answers: it is evaluated again.
-  known = known and 'calibration' in found and _has_answers(to)
-  # One process decides: those that score need each other.
+  # Evaluated again if a field or the predictions are missing.
+  known = known and 'calibration' in found and _has_predictions(to)
+  # One process decides, because all must take part in an evaluation.
   if not of_writer(known):
     index = _with_labels_of(bundle, prepared.index)
-    answers = _predict(bundle, config, index, examples)
+    predicted = _predict(bundle, config, index, examples)
     temperature, num_bootstrap = bundle.temperature, config.eval.num_bootstrap
     source = {name: track.source for name, track in prepared.tracks.items()}
     found = {
-      **score(answers, temperature, num_bootstrap),
-      'per_source': source_scores(answers, source, temperature, num_bootstrap),
-      'calibration': calibration(answers, temperature),
+      **score(predicted, temperature, num_bootstrap),
+      'per_source': source_scores(
+        predicted, source, temperature, num_bootstrap
+      ),
+      'calibration': calibration(predicted, temperature),
       'track_accuracy_ci95_artists': predictions.artist_ci95(
-        [answers], num_bootstrap, temperature
+        [predicted], num_bootstrap, temperature
       ),
       **key,
     }
-    if is_writer():
-      # Results last: where they are, the predictions are, too.
-      predictions.write(answers, to, temperature)
-      report.write_json(path, found)
+    # Results last, so that where they are, the predictions are, too.
+    writer.once(predictions.write, predicted, to, temperature)
+    writer.once(report.write_json, path, found)
   return found
 
 
 def _about_artists(index: ExcerptIndex, examples: Examples) -> dict[str, Any]:
-  """Returns how many are unknown, and what tells one list from a mended one."""
+  """Returns the number of tracks without an artist, and a digest of artists.
+
+  The digest changes when an artist's name is corrected.
+  """
   rows = np.unique(examples.rows)
   pairs = sorted(
     set(zip(index.track_id[rows], index.artist[rows], strict=True))
@@ -225,7 +220,7 @@ def _about_artists(index: ExcerptIndex, examples: Examples) -> dict[str, Any]:
 def _with_labels_of(
   bundle: bundles.Bundle, index: ExcerptIndex
 ) -> ExcerptIndex:
-  """Returns the index with labels into the bundle's genres, by name."""
+  """Returns the index with labels that index the bundle's genres."""
   numbers = np.array([bundle.genres.index(genre) for genre in index.genres])
   return dataclasses.replace(
     index, genres=bundle.genres, label=numbers[index.label]
@@ -233,13 +228,14 @@ def _with_labels_of(
 
 
 def _warn_of_optimism(splits: list[str], train: ConfigDict) -> None:
-  """Says so where a result will be better than on unheard tracks."""
+  """Warns if the result will be better than on tracks not seen in training."""
   if 'train' in splits:
     _logger.warning('the evaluated tracks are trained on')
   if 'valid' in splits and (train.select == 'best' or train.patience_epochs):
     _logger.warning(
       'the best epoch is chosen on tracks that are evaluated, so the result '
-      'is too good; config.train.select=last without patience is honest'
+      'is biased upwards; with config.train.select=last and no patience it is '
+      'not'
     )
 
 
@@ -265,7 +261,7 @@ def _predict(
   return predict_examples(forward, Reader(index), examples, config, mesh)
 
 
-def _has_answers(workdir: pathlib.Path) -> bool:
+def _has_predictions(workdir: pathlib.Path) -> bool:
   try:
     predictions.read(workdir)
   except DataError:

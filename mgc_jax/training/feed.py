@@ -1,7 +1,7 @@
-"""Runs training steps over examples that are streamed or lie on the device.
+"""Runs training steps on examples that are streamed or reside on the device.
 
-Both visit the examples in the order that they are given, so that they yield
-the same batches and end with the same weights.
+Both feeds visit the examples in the given order, so that they see the same
+batches and end with the same weights.
 """
 
 import functools
@@ -35,10 +35,12 @@ _logger = logging.getLogger(__name__)
 Step = Callable[..., tuple[TrainState, WindowSums]]
 Advanced = tuple[TrainState, WindowSums, int]
 
+STEPS_PER_CHUNK = 64  # steps that are one call on accelerators
 _AUTO_SHARE = 0.25  # of the free memory, which training needs as well
 _MAX_SHARE = 0.8
-_STEPS_PER_PIECE = 64  # on accelerators; between them progress is shown
 _LOAD_BATCH = 64
+# One call, whatever the number of sums.
+_merge = jax.jit(WindowSums.merge)
 
 
 def epoch_order(
@@ -51,15 +53,15 @@ def epoch_order(
   """Returns the order in which an epoch visits the examples.
 
   Args:
-    num_examples: n; every member of the model visits every one.
-    batch_size: B; each member's order is filled up from its own start to whole
-      shares of a batch.
+    num_examples: n; every member of the model visits each of them once.
+    batch_size: B. If the last batch is not full, each member's part of it is
+      filled with the first examples of that member's order.
     seed: `config.seed`.
-    epoch: from 0.
-    num_members: M; row b of a batch is of member b % M.
+    epoch: counted from 0.
+    num_members: M; row b of a batch belongs to member b % M.
 
   Returns:
-    i64[steps * B], of ceil(n / (B / M)) steps.
+    i64[steps * B], for ceil(n / (B / M)) steps.
   """
   rng = np.random.default_rng([seed, epoch])
   share = batch_size // num_members
@@ -71,18 +73,18 @@ def epoch_order(
 
 
 def genre_weights(label: np.ndarray, num_genres: int) -> np.ndarray:
-  """Returns f64[C], the inverse of each genre's share; 1 where all are equal.
+  """Returns weights f64[C], inverse to each genre's share of the examples.
 
   Args:
-    label: i64[n] of the training examples.
-    num_genres: C.
+    label: i64[n], the genre of each training example.
+    num_genres: C; if all genres are equally frequent, the weights are 1.
   """
   counts = np.bincount(label, minlength=num_genres)
   return len(label) / (num_genres * np.maximum(counts, 1))
 
 
 class Streamed:
-  """Reads every batch from the records, while the step before it runs."""
+  """Reads each batch from the records while the previous step runs."""
 
   def __init__(
     self,
@@ -92,14 +94,14 @@ class Streamed:
     genre_weights: np.ndarray | None,
     mesh: Mesh,
   ):
-    """Opens nothing yet.
+    """Stores the arguments; opens no file.
 
     Args:
-      step: `train_state.train_step`, static arguments bound.
-      reader: of the records.
+      step: `step.train_step` with its static arguments bound.
+      reader: reads the records.
       examples: the training split.
-      genre_weights: f64[C], or None for ones.
-      mesh: of `data_mesh`.
+      genre_weights: f64[C], each example's weight by genre; None means ones.
+      mesh: the devices that share each batch.
     """
     self._step = jax.jit(step, donate_argnums=0, out_shardings=replicated(mesh))
     self._reader, self._examples = reader, examples
@@ -108,16 +110,17 @@ class Streamed:
   def run(
     self, state: TrainState, sums: WindowSums, order: np.ndarray, key: jax.Array
   ) -> Iterator[Advanced]:
-    """Trains on a part of an epoch.
+    """Trains on (the rest of) an epoch.
 
     Args:
-      state: donated.
-      sums: of the epoch's steps before.
-      order: i64[steps, B] into the examples.
-      key: of the run.
+      state: to start from; donated.
+      sums: over the steps of the epoch that are done already.
+      order: i64[steps, B], indices of the examples in each batch.
+      key: the run's key, from which each step derives its own.
 
     Yields:
-      The next state, the sums up to it, and how many steps that were.
+      The next state, the sums including it, and the number of steps since the
+      previous state. The device may still be computing them.
 
     Raises:
       DataError: a record is damaged.
@@ -132,12 +135,12 @@ class Streamed:
     for batch in batches:
       placed = shard_batch(batch, self._mesh)
       state, found = self._step(state, placed, key)
-      sums = sums.merge(found)
+      sums = _merge(sums, found)
       yield state, sums, 1
 
 
 class Resident:
-  """Holds all examples on every device; the host passes on their numbers."""
+  """Keeps all examples on every device; the host sends only their indices."""
 
   def __init__(
     self,
@@ -146,82 +149,80 @@ class Resident:
     examples: 'Examples',
     genre_weights: np.ndarray | None,
     mesh: Mesh,
-    in_pieces: bool | None = None,
+    in_chunks: bool | None = None,
   ):
     """Loads the examples.
 
     Args:
-      step: as in `Streamed`.
-      reader: likewise.
-      examples: likewise.
-      genre_weights: likewise.
-      mesh: likewise.
-      in_pieces: whether many steps are one call; by default not on CPU, where
-        convolutions in a loop are slow.
+      step: as for `Streamed`.
+      reader: as for `Streamed`; used here and not again.
+      examples: the training split, all of which is loaded.
+      genre_weights: as for `Streamed`.
+      mesh: the devices that share each batch; each holds all examples.
+      in_chunks: whether many steps are one call. By default they are, except
+        on CPU, where convolutions in a loop are slow.
 
     Raises:
       DataError: a record is damaged.
     """
-    if in_pieces is None:
-      in_pieces = jax.default_backend() != 'cpu'
+    if in_chunks is None:
+      in_chunks = jax.default_backend() != 'cpu'
     rows = NamedSharding(mesh, PartitionSpec('data'))
     whole = replicated(mesh)
-    # Apart from the step on CPU, so that it computes the same bits as Streamed.
+    # Not fused with the step, so that on CPU the bits are those of Streamed.
     self._take = jax.jit(_take, out_shardings=rows)
     self._step = jax.jit(step, donate_argnums=0, out_shardings=whole)
-    self._piece = jax.jit(
-      functools.partial(_run_piece, step=step, rows=rows),
-      donate_argnums=(0, 1),
+    # The sums are not donated: the caller reads those of the chunk before.
+    self._chunk = jax.jit(
+      functools.partial(_run_chunk, step=step, rows=rows),
+      donate_argnums=0,
       out_shardings=whole,
     )
-    self._in_pieces = in_pieces
+    self._in_chunks = in_chunks
     self._mesh = mesh
     self._data = _load(reader, examples, genre_weights, mesh)
 
   def run(
     self, state: TrainState, sums: WindowSums, order: np.ndarray, key: jax.Array
   ) -> Iterator[Advanced]:
-    """As `Streamed.run`."""
+    """Trains on (the rest of) an epoch; see `Streamed.run`."""
     order = order.astype(np.int32)
-    if not self._in_pieces:
+    if not self._in_chunks:
       for ids in put_on_all(list(order), self._mesh):
         batch = self._take(self._data, ids)
         state, found = self._step(state, batch, key)
-        sums = sums.merge(found)
+        sums = _merge(sums, found)
         yield state, sums, 1
       return
-    for start in range(0, len(order), _STEPS_PER_PIECE):
-      piece = order[start : start + _STEPS_PER_PIECE]
-      # Of one shape, so that the last piece does not compile anew.
-      ids = np.resize(piece, (_STEPS_PER_PIECE, order.shape[1]))
-      count = len(piece)
+    for start in range(0, len(order), STEPS_PER_CHUNK):
+      chunk = order[start : start + STEPS_PER_CHUNK]
+      # Padded, so that the last chunk is not compiled again.
+      ids = np.resize(chunk, (STEPS_PER_CHUNK, order.shape[1]))
+      count = len(chunk)
       placed = put_on_all((ids, np.array(count, np.int32)), self._mesh)
-      state, sums = self._piece(state, sums, self._data, *placed, key)
+      state, sums = self._chunk(state, sums, self._data, *placed, key)
       yield state, sums, count
 
 
 def resident_bytes(examples: 'Examples', num_bands: int) -> int:
-  """Returns what the examples take on a device."""
+  """Returns the memory that the examples take on a device."""
   longest = int(examples.num_frames.max())
   return len(examples) * longest * num_bands * np.dtype(np.float16).itemsize
 
 
 def is_resident(cache: str, needed: int) -> bool:
-  """Decides where the training split lies.
+  """Returns whether the training split is to be loaded onto the device.
 
   Args:
     cache: `config.data.cache`.
-    needed: bytes on a device, of `resident_bytes`.
-
-  Returns:
-    Whether it is to lie there.
+    needed: `resident_bytes` of the training split.
 
   Raises:
-    ConfigError: it is to lie on the device, and does not fit.
+    ConfigError: `cache` demands it, and the split does not fit.
   """
   if cache == 'none':
     return False
-  # It passes through the host's memory as one array.
+  # On its way the split is one array in the host's memory.
   if jax.default_backend() == 'cpu':
     needed *= 1 + jax.local_device_count()
     free = free_host_bytes()
@@ -231,9 +232,10 @@ def is_resident(cache: str, needed: int) -> bool:
     return needed <= free * _AUTO_SHARE
   if needed > free * _MAX_SHARE:
     raise ConfigError(
-      'config.data.cache=device: to load the training split takes '
-      f'{needed / 2**30:.2f} GiB, and of the {free / 2**30:.2f} GiB free '
-      f'{_MAX_SHARE:.0%} may be used; set config.data.cache=none to stream it'
+      'config.data.cache=device: loading the training split takes '
+      f'{needed / 2**30:.2f} GiB, but only {_MAX_SHARE:.0%} of the '
+      f'{free / 2**30:.2f} GiB that are free may be used; set '
+      'config.data.cache=none to stream it'
     )
   return True
 
@@ -244,7 +246,7 @@ def _load(
   genre_weights: np.ndarray | None,
   mesh: Mesh,
 ) -> dict[str, jax.Array]:
-  """Reads all examples onto every device."""
+  """Reads all examples and puts them on every device."""
   size = len(examples)
   batches = tqdm(
     reader.batches(examples, np.arange(size), _LOAD_BATCH, genre_weights),
@@ -267,7 +269,7 @@ def _take(data: dict[str, jax.Array], ids: jax.Array) -> dict[str, jax.Array]:
   return {name: rows[ids] for name, rows in data.items()}
 
 
-def _run_piece(
+def _run_chunk(
   state: TrainState,
   sums: WindowSums,
   data: dict[str, jax.Array],
@@ -278,12 +280,12 @@ def _run_piece(
   step: Step,
   rows: NamedSharding,
 ) -> tuple[TrainState, WindowSums]:
-  """Runs `num_steps` steps; i32[P, B] ids, of which so many rows are used."""
+  """Runs `num_steps` steps on the first so many batches of ids i32[S, B]."""
 
   def body(
     i: jax.Array, carry: tuple[TrainState, WindowSums]
   ) -> tuple[TrainState, WindowSums]:
-    """Runs step i of the piece."""
+    """Runs step i of the chunk."""
     state, sums = carry
     batch = jax.lax.with_sharding_constraint(_take(data, ids[i]), rows)
     state, found = step(state, batch, key)

@@ -1,4 +1,4 @@
-"""Training that starts from the weights of a bundle."""
+"""Starts training from the weights of a bundle."""
 
 import dataclasses
 import logging
@@ -21,21 +21,19 @@ _logger = logging.getLogger(__name__)
 def start_from_bundle(
   state: TrainState, config: FrozenConfigDict, genres: tuple[str, ...]
 ) -> TrainState:
-  """Puts the weights of `config.train.init_from` into a fresh state.
+  """Returns a state with the weights of the bundle `config.train.init_from`.
 
   The body (all but the dense layers) and the band statistics are the bundle's.
-  So is the head where genres and shapes are the same; else it stays new.
+  So is the head, if its genres and its dense layers are those of the model;
+  otherwise the head remains as in `state`.
 
   Args:
-    state: at step 0.
+    state: a new state, at step 0; returned as it is if `init_from` is unset.
     config: the whole configuration.
-    genres: of the data, in the order of their labels.
-
-  Returns:
-    The state to begin with; `state` where `init_from` is unset.
+    genres: the genres of the data, in the order of their labels.
 
   Raises:
-    ConfigError: features, model or shapes do not fit; names them.
+    ConfigError: the bundle's features, model or shapes do not fit; names them.
     DataError: there is no such bundle, or it is damaged.
   """
   bundle, where = check_init_from(config), config.train.init_from
@@ -44,9 +42,9 @@ def start_from_bundle(
   params = bundle.variables['params']
   own, new = heads(params), heads(state.params)
   if bundle.genres != genres:
-    reason = 'its genres are others'
+    reason = 'its genres are different'
   elif _other_head(own, new, bundle.config, config):
-    reason = 'its dense layers are others'
+    reason = 'its dense layers are different'
   else:
     reason = ''
   if reason:
@@ -63,7 +61,7 @@ def start_from_bundle(
     state,
     params=params,
     batch_stats=jax.tree.map(jnp.asarray, bundle.variables['batch_stats']),
-    # A copy: both are donated, and a buffer can be donated only once.
+    # A copy, because both are donated, and a buffer can be donated only once.
     ema_params=None
     if state.ema_params is None
     else jax.tree.map(jnp.copy, params),
@@ -73,16 +71,13 @@ def start_from_bundle(
 
 
 def check_init_from(config: ConfigDict) -> Bundle | None:
-  """Loads the bundle to start from, and compares what its weights mean.
+  """Returns the bundle `config.train.init_from`; None if that is unset.
 
   Args:
-    config: the whole configuration.
-
-  Returns:
-    The bundle; None where `config.train.init_from` is unset.
+    config: the whole configuration, with which the bundle's is compared.
 
   Raises:
-    ConfigError: features or model do not fit; names the field.
+    ConfigError: the bundle's features or model do not fit; names the field.
     DataError: there is no such bundle, or it is damaged.
   """
   path = config.train.init_from
@@ -94,16 +89,16 @@ def check_init_from(config: ConfigDict) -> Bundle | None:
 
 
 def _other_head(
-  found: dict, wanted: dict, begun: ConfigDict, config: ConfigDict
+  found: dict, wanted: dict, source: ConfigDict, config: ConfigDict
 ) -> bool:
-  """Returns whether heads differ in shapes, or in what is between them."""
-  activations = (begun.model.dense.activation, config.model.dense.activation)
+  """Returns whether two heads differ in shapes or in activation."""
+  activations = (source.model.dense.activation, config.model.dense.activation)
   shapes = [{k: v.shape for k, v in flat.items()} for flat in (found, wanted)]
   return shapes[0] != shapes[1] or len(set(activations)) > 1
 
 
 def _check_settings(bundle: Bundle, config: ConfigDict, path: str) -> None:
-  """Compares what the weights mean, beyond their shapes."""
+  """Compares the settings that the weights depend on besides their shapes."""
   for section in ('features', 'windows', 'model'):
     wanted, found = (
       flatten_dict(ConfigDict(c[section]).to_dict(), sep='.')
@@ -122,13 +117,14 @@ def _check_settings(bundle: Bundle, config: ConfigDict, path: str) -> None:
 
 
 def _may_differ(name: str) -> bool:
-  """Returns whether weights stay what they are under another value."""
+  """Returns whether weights remain valid if this field of the model changes."""
   return name in ('dtype', 'num_genres') or (
     name.startswith('dense.') or name.endswith('dropout')
   )
 
 
 def _check_shapes(params: Any, state: TrainState, path: str) -> None:
+  """Raises `ConfigError` if a weight is missing or has another shape."""
   found, wanted = _shapes(params), _shapes(state.params)
   for name in sorted(found.keys() | wanted.keys()):
     if found.get(name) != wanted.get(name):

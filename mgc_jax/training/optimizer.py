@@ -1,4 +1,4 @@
-"""The optimiser and its schedule, from configuration."""
+"""Creates the optimiser and its learning rate schedule."""
 
 import functools
 from typing import Any
@@ -11,14 +11,13 @@ from mgc_jax.models import HEAD
 
 
 def learning_rate(train: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
-  """Returns the schedule: linear warm-up, then cosine to zero or constant.
+  """Returns the learning rate as a function of the step, counted from 0.
+
+  It rises linearly, then falls to zero as a cosine or stays constant.
 
   Args:
     train: `config.train`.
-    steps_per_epoch: of the training split.
-
-  Returns:
-    A function of the step.
+    steps_per_epoch: converts its numbers of epochs to steps.
   """
   total = train.num_epochs * steps_per_epoch
   warmup = min(round(train.warmup_epochs * steps_per_epoch), total)
@@ -35,11 +34,11 @@ def learning_rate(train: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
 def create_optimizer(
   train: ConfigDict, steps_per_epoch: int
 ) -> optax.GradientTransformation:
-  """Returns clipping, then AdamW or Adam, at the scheduled rate.
+  """Returns gradient clipping, then AdamW or Adam with the scheduled rate.
 
   Args:
     train: `config.train`.
-    steps_per_epoch: of the training split.
+    steps_per_epoch: converts its numbers of epochs to steps.
   """
   rate = learning_rate(train, steps_per_epoch)
   if train.optimizer == 'adamw':
@@ -56,7 +55,11 @@ def create_optimizer(
 
 
 def _decays(params: Any, frozen_body: bool) -> Any:
-  """Biases and normalisation are vectors; kernels are not, and decay."""
+  """Returns which parameters decay: kernels, which are not vectors.
+
+  Biases and the parameters of normalisation are vectors. In a frozen body
+  nothing decays.
+  """
   return path_aware_map(
     lambda path, x: x.ndim > 1 and (HEAD in path or not frozen_body), params
   )

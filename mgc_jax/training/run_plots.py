@@ -1,8 +1,8 @@
-"""The pictures of a run: its data, its training, its predictions.
+"""Draws the plots of a run: its data, its training, its predictions.
 
-They are drawn after everything else is written, and one that cannot be drawn is
-a warning. matplotlib is imported where something is drawn: a finished run draws
-nothing.
+Plots are drawn after everything else is written; if one cannot be drawn, that
+is only a warning. matplotlib is imported when something is drawn, because for a
+finished run nothing is.
 """
 
 import pathlib
@@ -15,6 +15,7 @@ from mgc_jax.datasets.preparation_report import genre_counts
 from mgc_jax.datasets.splits import Splits
 from mgc_jax.evaluation import report
 from mgc_jax.system.figure_file import never_stopping
+from mgc_jax.training.metrics_log import METRICS_FILE, read_metrics
 
 if TYPE_CHECKING:  # tensorflow: seconds to import
   from mgc_jax.datasets.reader import Reader
@@ -25,13 +26,13 @@ _FOLDER = 'plots'
 def plot_data(
   workdir: pathlib.Path, config: ConfigDict, reader: 'Reader', splits: Splits
 ) -> None:
-  """Draws the data once: distribution, and a training excerpt per genre.
+  """Draws the genres' distribution and a training excerpt of each genre, once.
 
   Args:
-    workdir: of the run.
-    config: `features` says what bands and frames are.
-    reader: of the records.
-    splits: of the reader's index.
+    workdir: the run's folder.
+    config: its `features` give the axes of the spectrograms.
+    reader: reads the records.
+    splits: the splits of the reader's index.
   """
   index = reader.index
   path = workdir / _FOLDER / 'distribution.png'
@@ -51,7 +52,7 @@ def plot_data(
 
 
 def _first_excerpts(reader: 'Reader', splits: Splits) -> dict[str, np.ndarray]:
-  """Returns f16[N, F] frames of the first training excerpt of each genre."""
+  """Returns frames f16[N, F] of each genre's first training excerpt."""
   index, examples = reader.index, splits.examples['train']
   present, first = np.unique(index.label[examples.rows], return_index=True)
   excerpts = {}
@@ -63,14 +64,11 @@ def _first_excerpts(reader: 'Reader', splits: Splits) -> dict[str, np.ndarray]:
 
 
 def plot_training(workdir: pathlib.Path) -> None:
-  """Draws the curves of `metrics.jsonl`, unless they are drawn already.
+  """Draws the curves of `metrics.jsonl`, unless they are up to date.
 
   Args:
-    workdir: of the run, trained.
+    workdir: the folder of a run that is trained.
   """
-  from mgc_jax.training.metrics_log import read_metrics
-  from mgc_jax.training.trainer import METRICS_FILE
-
   lines, path = workdir / METRICS_FILE, workdir / _FOLDER / 'curves.png'
   with never_stopping(path):
     if _is_older(path, lines):
@@ -80,11 +78,11 @@ def plot_training(workdir: pathlib.Path) -> None:
 
 
 def plot_confusion(folder: pathlib.Path, results: dict[str, Any]) -> None:
-  """Draws the confusion matrix of `results.json`, unless it is drawn already.
+  """Draws the confusion matrix of `results.json`, unless it is up to date.
 
   Args:
-    folder: of the results.
-    results: as they are written there.
+    folder: has the results; receives the plot.
+    results: the content of `results.json`.
   """
   path = folder / _FOLDER / 'confusion_matrix.png'
   with never_stopping(path):
@@ -95,5 +93,5 @@ def plot_confusion(folder: pathlib.Path, results: dict[str, Any]) -> None:
 
 
 def _is_older(path: pathlib.Path, source: pathlib.Path) -> bool:
-  """Returns whether a picture is missing, or older than what it shows."""
+  """Returns whether a plot is missing, or older than the data it shows."""
   return not path.exists() or path.stat().st_mtime < source.stat().st_mtime

@@ -1,4 +1,4 @@
-"""What training changes, and the step that changes it."""
+"""The train state, and the step that updates it."""
 
 import dataclasses
 from typing import Any
@@ -27,25 +27,25 @@ from mgc_jax.training.augment import (
   random_shift,
   random_speed,
 )
-from mgc_jax.training.window_sums import WindowSums
+from mgc_jax.training.window_sums import NO_STEP, WindowSums
 
 PyTree = Any
 
 
 @flax.struct.dataclass
 class TrainState:
-  """Arrays only; functions are passed to the step."""
+  """The arrays that training needs; functions are arguments of the step."""
 
-  step: jax.Array  # i32[]
+  step: jax.Array  # i32[], the number of steps done
   params: PyTree
-  batch_stats: PyTree  # empty where nothing normalises batches
+  batch_stats: PyTree  # empty if the model has no batch normalisation
   opt_state: optax.OptState
-  ema_params: PyTree  # None where config.train.ema_decay is 0
+  ema_params: PyTree  # None if config.train.ema_decay is 0
   band_mean: jax.Array  # f32[F], of the training split
   band_std: jax.Array  # f32[F]
 
   def variables(self) -> PyTree:
-    """Returns what `model.apply` takes to evaluate: the average if kept."""
+    """Returns the variables to evaluate: averaged weights, if they are kept."""
     params = self.params if self.ema_params is None else self.ema_params
     return {'params': params, 'batch_stats': self.batch_stats}
 
@@ -57,29 +57,26 @@ def create_state(
   band_mean: np.ndarray,
   band_std: np.ndarray,
 ) -> TrainState:
-  """Initialises a model and its optimiser.
+  """Returns the state at step 0, with random weights.
 
   Args:
-    model: of `create_model`.
-    tx: of `create_optimizer`.
-    config: the whole configuration; `seed` decides the weights.
-    band_mean: f32[F] of the training split.
-    band_std: f32[F] of the training split.
-
-  Returns:
-    The state at step 0.
+    model: see `models.create_model`.
+    tx: see `optimizer.create_optimizer`.
+    config: the whole configuration; `seed` determines the weights.
+    band_mean: f32[F], each band's mean over the training split.
+    band_std: f32[F], its standard deviation.
   """
   shape = (1, 1, config.windows.num_frames, len(band_mean))
   init = jax.jit(model.init)
   variables = init(jax.random.key(config.seed), jnp.zeros(shape, jnp.float32))
   params = variables['params']
   return TrainState(
-    # An array: a Python int would compile the step twice.
+    # An array, because a Python int would compile the step twice.
     step=jnp.zeros((), jnp.int32),
     params=params,
     batch_stats=variables.get('batch_stats', {}),
     opt_state=tx.init(params),
-    # A copy: both are donated, and a buffer can be donated only once.
+    # A copy, because both are donated, and a buffer can be donated only once.
     ema_params=jax.tree.map(jnp.copy, params)
     if config.train.ema_decay
     else None,
@@ -100,17 +97,17 @@ def train_step(
   """Cuts windows, augments them, and updates the weights once.
 
   Args:
-    state: donated by the caller's jit.
+    state: to be updated; the caller's jit donates it.
     batch: `frames` f16[B, N, F], `num_frames` i32[B], `label` i32[B], `weight`
       f32[B].
-    key: of the run; the step's own is folded from it and `state.step`.
-    model: static.
-    tx: static.
-    config: static, the whole configuration.
+    key: the run's key; the step folds `state.step` into it.
+    model: static argument.
+    tx: static argument.
+    config: the whole configuration; static argument.
 
   Returns:
-    The next state, and sums of loss and accuracy over the step's windows.
-    Under mixup a window is correct if it is answered with its larger part.
+    The next state; and the sums of the step's loss, accuracy and norms. Under
+    mixup a window is correct if the prediction is the genre of its larger part.
   """
   window_key, dropout_key = jax.random.split(
     jax.random.fold_in(key, state.step)
@@ -120,7 +117,7 @@ def train_step(
   examples = {
     'windows': windows,
     'targets': targets,
-    # Weights that sum to 1 over the whole batch: parts of it can be added.
+    # They sum to 1 over the whole batch, so that its parts can be added.
     'weights': weights / jnp.maximum(weights.sum(), 1e-6),
     'label': batch['label'],
     'mask': mask,
@@ -135,15 +132,26 @@ def train_step(
   )
   updates, opt_state = tx.update(grads, state.opt_state, state.params)
   params = optax.apply_updates(state.params, updates)
-  count = mask.sum().astype(jnp.float32)
-  return dataclasses.replace(
+  next_state = dataclasses.replace(
     state,
     step=state.step + 1,
     params=params,
     batch_stats=batch_stats,
     opt_state=opt_state,
     ema_params=_averaged(state, params, config.train.ema_decay),
-  ), WindowSums(loss * count, correct, count)
+  )
+  count = mask.sum().astype(jnp.float32)
+  grad_norm, update_norm = map(optax.global_norm, (grads, updates))
+  is_finite = jnp.isfinite(jnp.stack([loss, grad_norm, update_norm])).all()
+  return next_state, WindowSums(
+    loss * count,
+    correct,
+    count,
+    grad_norm,
+    update_norm,
+    num_steps=jnp.ones((), jnp.float32),
+    failed_step=jnp.where(is_finite, NO_STEP, next_state.step),
+  )
 
 
 def _gradients(
@@ -154,24 +162,24 @@ def _gradients(
   num_parts: int,
   num_members: int,
 ) -> tuple[PyTree, PyTree, tuple[jax.Array, jax.Array]]:
-  """Returns gradients, batch_stats, and the loss and correct windows.
+  """Returns gradients, new batch_stats, and (loss, number of correct windows).
 
   Args:
-    state: whose weights are differentiated.
+    state: the gradients are with respect to its `params`.
     examples: windows f32[B, W, T, F], targets f32[B, C], weights f32[B, W],
       label i32[B], mask bool[B, W].
-    key: of dropout.
-    model: static.
-    num_parts: the batch is computed in so many parts, one after another; only
-      one part's activations are in memory. Batches are normalised by part, and
-      each part has its own dropout.
-    num_members: of the model; each has the same rows as of a whole batch.
+    key: for dropout.
+    model: static argument.
+    num_parts: the batch is computed in this many parts, one after another, so
+      that only one part's activations are in memory. Batch normalisation and
+      dropout act on each part separately.
+    num_members: members of the model; each has its rows in every part.
   """
 
   def loss_fn(
     params: PyTree, batch_stats: PyTree, part: PyTree, key: jax.Array
   ) -> tuple[jax.Array, tuple[PyTree, jax.Array]]:
-    """Returns f32[], the loss; the new statistics and the hits beside it."""
+    """Returns the loss f32[], and (new batch_stats, correct windows)."""
     logits, changed = model.apply(
       {'params': params, 'batch_stats': batch_stats},
       part['windows'],
@@ -188,7 +196,7 @@ def _gradients(
   def of_part(
     batch_stats: PyTree, part: PyTree, key: jax.Array
   ) -> tuple[PyTree, PyTree]:
-    """Returns the new statistics; gradients, loss and hits to be summed."""
+    """Returns new batch_stats, and (gradients, loss, correct) to be summed."""
     (loss, (batch_stats, correct)), grads = jax.value_and_grad(
       loss_fn, has_aux=True
     )(state.params, batch_stats, part, key)
@@ -208,7 +216,7 @@ def _gradients(
   parts['number'] = jnp.arange(num_parts)
   zeros = jax.tree.map(jnp.zeros_like, state.params)
   nothing = (zeros, jnp.zeros(()), jnp.zeros(()))
-  # A loop with convolutions inside is slow on CPU, and memory is no matter.
+  # On CPU a loop with convolutions is slow, and memory is plentiful.
   unroll = num_parts if jax.default_backend() == 'cpu' else 1
   (batch_stats, (grads, *sums)), _ = jax.lax.scan(
     add_part, (state.batch_stats, nothing), parts, unroll=unroll
@@ -219,7 +227,7 @@ def _gradients(
 def _parts(x: jax.Array, num_parts: int, num_members: int) -> jax.Array:
   """Turns [B, ...] into [parts, B / parts, ...]; rows stay on their device.
 
-  Row b is of member b % M, in a part as in the batch.
+  Row b belongs to member b % M, in a part as in the batch.
   """
   rest = x.shape[1:]
   x = x.reshape(-1, num_parts, num_members, *rest).swapaxes(0, 1)
@@ -271,15 +279,16 @@ def _training_windows(
 
 
 def _num_windows(num_frames: int, settings: FrozenConfigDict) -> int:
-  """Returns as many windows as fit into the longest excerpt, at most W."""
+  """Returns how many windows fit into the longest excerpt, at most W."""
   room = max(0, num_frames - settings.num_frames)
   return min(settings.num_windows, 1 + room // settings.hop_frames)
 
 
 def _averaged(state: TrainState, params: PyTree, decay: float) -> PyTree:
+  """Returns the exponential moving average of the weights, if it is kept."""
   if state.ema_params is None:
     return None
-  # Early steps weigh more, or the average would remember the initial weights.
+  # A smaller decay at first, so that the initial weights are soon forgotten.
   step = state.step.astype(jnp.float32)
   kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
   return optax.incremental_update(params, state.ema_params, 1.0 - kept)

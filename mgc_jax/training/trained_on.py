@@ -1,4 +1,4 @@
-"""What a run was trained on, so that an evaluation on it is called so."""
+"""Records what a run was trained on, to warn if the same is evaluated."""
 
 import csv
 import pathlib
@@ -11,18 +11,18 @@ from mgc_jax.system import atomic_file
 from mgc_jax.system.errors import DataError
 
 FILE = 'trained_on.csv'
-_HEADER = ['track_id', 'sha256']  # the latter of decoded samples
+_HEADER = ['track_id', 'sha256']  # the digest of the decoded samples
 
 
 def write(
   workdir: pathlib.Path, index: ExcerptIndex, examples: Examples
 ) -> None:
-  """Writes the list of the training split, whole or not at all.
+  """Writes the list of the tracks in the training split, atomically.
 
   Args:
-    workdir: of the run.
-    index: of the excerpts.
-    examples: of the training split.
+    workdir: the run's folder.
+    index: the index of the excerpts.
+    examples: the training split.
   """
   rows = np.unique(examples.rows)
   with (
@@ -37,14 +37,17 @@ def write(
 def count_seen_in_training(
   workdir: pathlib.Path, index: ExcerptIndex, examples: Examples
 ) -> int | None:
-  """Returns how many of the examples' tracks the run was trained on.
+  """Returns how many of the examples' tracks were seen in training.
 
-  Recordings are compared, sample for sample, not names.
+  Decoded samples are compared, not names.
 
   Args:
-    workdir: of the run; None where it kept no list (before there were any).
-    index: of the excerpts.
-    examples: to be evaluated.
+    workdir: the run's folder.
+    index: the index of the excerpts.
+    examples: the examples to be evaluated.
+
+  Returns:
+    The number of tracks, or None if the run has no list (of old versions).
 
   Raises:
     DataError: the list is damaged.
@@ -52,13 +55,13 @@ def count_seen_in_training(
   path = workdir / FILE
   if not path.exists():
     return None
-  if not path.is_file():  # a pipe waits, a device never ends
+  if not path.is_file():  # reading a pipe or a device might never end
     raise DataError(f'{path}: not a file; delete it')
   try:
     with path.open(newline='', encoding='utf-8') as file:
-      heard = [row['sha256'] for row in csv.DictReader(file)]
+      seen = [row['sha256'] for row in csv.DictReader(file)]
   except (OSError, LookupError, ValueError, csv.Error) as error:
     raise DataError(f'{path}: damaged ({error}); delete it') from error
   rows = np.unique(examples.rows)
-  rows = rows[np.isin(index.sha256[rows], heard)]
+  rows = rows[np.isin(index.sha256[rows], seen)]
   return len(np.unique(index.track_id[rows]))

@@ -1,22 +1,27 @@
-"""The training loop: named stages in a fixed order."""
+"""Trains a model: the stages, and `train`, which calls them in their order."""
 
+import dataclasses
 import functools
 import logging
 import pathlib
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import flax.linen as nn
 import jax
 import numpy as np
+import optax
+from jax.sharding import Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 from tqdm import tqdm
 
+from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.splits import Splits
 from mgc_jax.distributed.mesh import (
   check_batch_size,
   data_mesh,
   in_every_process,
-  is_writer,
   replicate,
   replicated,
 )
@@ -24,22 +29,15 @@ from mgc_jax.evaluation.evaluate import make_forward, predict_examples, score
 from mgc_jax.models import bundle as bundles
 from mgc_jax.models import create_model
 from mgc_jax.system.errors import ConfigError, DataError
+from mgc_jax.training import feed as feeds
 from mgc_jax.training.batch_norm import PreciseBatchNorm
 from mgc_jax.training.checkpoint import Checkpoints
-from mgc_jax.training.feed import (
-  Resident,
-  Streamed,
-  epoch_order,
-  genre_weights,
-  is_resident,
-  resident_bytes,
-)
 from mgc_jax.training.finetune import start_from_bundle
-from mgc_jax.training.metrics_log import MetricsLog
 from mgc_jax.training.optimizer import create_optimizer, learning_rate
 from mgc_jax.training.progress import Progress
+from mgc_jax.training.run_writer import RunWriter
 from mgc_jax.training.step import TrainState, create_state, train_step
-from mgc_jax.training.window_sums import WindowSums
+from mgc_jax.training.window_sums import NO_STEP, WindowSums
 
 _logger = logging.getLogger(__name__)
 
@@ -47,257 +45,391 @@ if TYPE_CHECKING:  # tensorflow: not needed to train from another reader
   from mgc_jax.datasets.reader import Reader
 
 PyTree = Any
-METRICS_FILE = 'metrics.jsonl'
+Feed = feeds.Streamed | feeds.Resident
 
 
-class Trainer:
-  """A model, its data and its devices; `run` is the loop."""
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """What the stages of a training run share; nothing in it changes."""
 
-  def __init__(
-    self,
-    config: ConfigDict,
-    workdir: pathlib.Path,
-    splits: Splits,
-    reader: 'Reader',
+  config: FrozenConfigDict
+  splits: Splits
+  reader: 'Reader'
+  mesh: Mesh
+  model: nn.Module
+  tx: optax.GradientTransformation
+  steps_per_epoch: int
+  learning_rate: Callable[[jax.Array], jax.Array]  # of the latest step done
+  key: jax.Array  # each step folds its number into it
+  # From a state to the variables that are evaluated and saved.
+  evaluated: Callable[[TrainState], PyTree]
+  forward: Callable[..., tuple[jax.Array, jax.Array]]
+  checkpoints: Checkpoints
+  writer: RunWriter
+
+  @property
+  def fingerprint(self) -> str:
+    """Returns the digest that identifies data and splits."""
+    return self.splits.fingerprint(self.reader.index)
+
+
+def train(
+  config: ConfigDict, splits: Splits, reader: 'Reader', writer: RunWriter
+) -> None:
+  """Trains to the end, from the latest checkpoint if there is one.
+
+  Args:
+    config: valid; `model.num_genres` is the number of genres of the data.
+    splits: the splits of the reader's index.
+    reader: reads the records.
+    writer: writes to the run's folder, which holds the checkpoints.
+
+  Raises:
+    ConfigError: the configuration does not fit the data, the devices or the
+      bundle that `train.init_from` names.
+    DataError: a record, checkpoint or bundle is damaged, the run was started on
+      other data, a file cannot be written, or a loss, gradient or update is not
+      finite.
+  """
+  check_run(config, splits, reader.index, data_mesh())
+  run = create_run(config, splits, reader, writer)
+  state, progress = restore_or_init(run)
+  # Only now: a run that cannot start must not bind its folder to its settings.
+  writer.start(
+    config, reader.index, splits.examples['train'], progress.epochs_done
+  )
+  if not progress.is_finished(config.train):
+    feed = make_feed(run)
+    while not progress.is_finished(config.train):
+      state, metrics = train_epoch(run, feed, state, progress)
+      progress, variables, scores = evaluate_epoch(run, state, progress)
+      save(run, state, progress, variables, {**metrics, **scores})
+  run.checkpoints.close()
+  writer.close()
+  if progress.is_out_of_patience(config.train):
+    best = progress.epochs_at_best
+    _logger.info('stopped, as no epoch since epoch %d was better', best)
+
+
+def check_run(
+  config: ConfigDict, splits: Splits, index: ExcerptIndex, mesh: Mesh
+) -> None:
+  """Checks what `schema.validate` cannot: the data and the devices.
+
+  Args:
+    config: the whole configuration, valid.
+    splits: the splits of the index.
+    index: the index of the excerpts.
+    mesh: the devices that share each batch.
+
+  Raises:
+    ConfigError: batches, windows or the choice of the best epoch do not fit the
+      data or the devices.
+    DataError: there is nothing to train on, for a genre or at all.
+  """
+  train, examples = config.train, splits.examples['train']
+  part = train.batch_size // train.accumulate_steps
+  name = 'train.batch_size'
+  if train.accumulate_steps > 1:
+    name += ' / config.train.accumulate_steps'
+  check_batch_size(name, part, mesh)
+  # Not in `validate`, because a bundle has a number of members but no batch.
+  if part % config.model.num_members:
+    raise ConfigError(
+      f'config.model.num_members={config.model.num_members}: must divide '
+      f'config.{name}={part}'
+    )
+  check_batch_size('eval.batch_size', config.eval.batch_size, mesh)
+  if not len(examples):
+    raise DataError('the training split is empty')
+  missing = set(index.label) - set(index.label[examples.rows])
+  if missing:
+    names = ', '.join(index.genres[i] for i in sorted(missing))
+    raise DataError(f'no track of {names} in the training split')
+  longest = int(examples.num_frames.max())
+  if config.windows.num_frames > longest:
+    raise ConfigError(
+      f'config.windows.num_frames={config.windows.num_frames}: longer than '
+      f'the longest training excerpt ({longest} frames)'
+    )
+  chooses = train.select == 'best' or train.patience_epochs
+  if chooses and not len(splits.examples['valid']):
+    raise ConfigError(
+      'config.train.select=best: there is no validation split to choose '
+      'by; set config.train.select=last and config.train.patience_epochs=0'
+    )
+
+
+def create_run(
+  config: ConfigDict, splits: Splits, reader: 'Reader', writer: RunWriter
+) -> Run:
+  """Creates what the stages share; `train` describes the arguments."""
+  train, mesh = config.train, data_mesh()
+  examples = splits.examples['train']
+  share = train.batch_size // config.model.num_members
+  steps_per_epoch = -(-len(examples) // share)
+  schedule = learning_rate(train, steps_per_epoch)
+  model = create_model(config)
+  # Under jit, as a key on this process's device could not be put on all others.
+  make_key = jax.jit(
+    lambda: jax.random.fold_in(jax.random.key(config.seed), 1),
+    out_shardings=replicated(mesh),
+  )
+  return Run(
+    config=FrozenConfigDict(config),
+    splits=splits,
+    reader=reader,
+    mesh=mesh,
+    model=model,
+    tx=create_optimizer(train, steps_per_epoch),
+    steps_per_epoch=steps_per_epoch,
+    # On the device, which has the step; the first step is the schedule's 0.
+    learning_rate=jax.jit(lambda step: schedule(step - 1)),
+    key=make_key(),
+    evaluated=PreciseBatchNorm(config, reader, examples, mesh),
+    forward=make_forward(model, config.windows, mesh),
+    checkpoints=Checkpoints(writer.workdir / 'checkpoints'),
+    writer=writer,
+  )
+
+
+def restore_or_init(run: Run) -> tuple[TrainState, Progress]:
+  """Returns the state and the progress that training starts from.
+
+  The state is the first of these that there is:
+
+  1. the latest checkpoint in the run's folder;
+  2. the weights of the bundle that `config.train.init_from` names;
+  3. random weights, determined by `config.seed`.
+
+  Raises:
+    ConfigError: the bundle does not fit the model.
+    DataError: the checkpoint or the bundle cannot be read, or the checkpoint is
+      from a run on other data.
+  """
+  config, index = run.config, run.reader.index
+  mean, std = index.band_stats(run.splits.examples['train'].rows)
+  initial = create_state(run.model, run.tx, config, mean, std)
+  restored = run.checkpoints.restore(replicate(initial, run.mesh))
+  if restored is None:
+    initial = start_from_bundle(initial, config, index.genres)
+    return replicate(initial, run.mesh), Progress(run.fingerprint)
+  state, progress = restored
+  if progress.data_fingerprint != run.fingerprint:
+    raise DataError(
+      f'{run.writer.workdir}: this run was started on other data '
+      f'({progress.data_fingerprint}, now {run.fingerprint}); use another '
+      '--workdir'
+    )
+  _logger.info('resumed at step %d', int(state.step))
+  return state, progress
+
+
+def make_feed(run: Run) -> Feed:
+  """Returns the feed of the training split that `config.data.cache` asks for.
+
+  Raises:
+    ConfigError: the split is to be on the device, and does not fit.
+    DataError: a record is damaged.
+  """
+  config, index = run.config, run.reader.index
+  examples, weights = run.splits.examples['train'], None
+  if config.train.class_weights:
+    label = index.label[examples.rows]
+    weights = feeds.genre_weights(label, len(index.genres))
+  needed = feeds.resident_bytes(examples, index.band_sums.shape[-1])
+  # Free memory may differ between processes.
+  resident = in_every_process(feeds.is_resident(config.data.cache, needed))
+  where = f'on the device, {needed / 2**20:.0f} MiB' if resident else 'streamed'
+  _logger.info('training split: %s', where)
+  step = functools.partial(
+    train_step, model=run.model, tx=run.tx, config=config
+  )
+  make = feeds.Resident if resident else feeds.Streamed
+  return make(step, run.reader, examples, weights, run.mesh)
+
+
+def train_epoch(
+  run: Run, feed: Feed, state: TrainState, progress: Progress
+) -> tuple[TrainState, dict[str, Any]]:
+  """Trains on the rest of the epoch in progress.
+
+  Args:
+    run: what the stages share.
+    feed: runs the steps.
+    state: donated.
+    progress: how much of the epoch is done already.
+
+  Returns:
+    The state at the epoch's end, and the epoch's metrics.
+
+  Raises:
+    DataError: a record is damaged, a checkpoint cannot be written, or a loss,
+      gradient or update is not finite.
+  """
+  train, epoch = run.config.train, progress.epochs_done
+  order = feeds.epoch_order(
+    len(run.splits.examples['train']),
+    train.batch_size,
+    run.config.seed,
+    epoch,
+    run.config.model.num_members,
+  ).reshape(-1, train.batch_size)[progress.steps_done :]
+  sums = before = replicate(WindowSums.of(progress.sums), run.mesh)
+  done, start_s = progress.steps_done, time.monotonic()
+  bar = tqdm(
+    desc=f'epoch {epoch + 1}/{train.num_epochs}',
+    total=run.steps_per_epoch,
+    initial=done,
+    leave=False,
+    disable=None,
+  )
+  steps = feed.run(state, sums, order, run.key)
+  with bar:
+    for state, sums, count in steps:
+      bar.update(count)
+      done += count
+      if _passes(feeds.STEPS_PER_CHUNK, done, count):
+        # The sums before these: the device goes on while the host reads them.
+        _check_finite(before, epoch, run.writer.workdir)
+        before = sums
+      # At its end an epoch is saved after the evaluation.
+      if done < run.steps_per_epoch and _passes(
+        train.checkpoint_every_steps, done, count
+      ):
+        _check_finite(sums, epoch, run.writer.workdir)
+        within = progress.within_epoch(done, sums.to_list())
+        run.checkpoints.save(state, within)
+  _check_finite(sums, epoch, run.writer.workdir)  # waits for the devices
+  seconds = time.monotonic() - start_s
+  means = sums.compute()
+  return state, {
+    'epoch': epoch,
+    'step': int(state.step),
+    'train_loss': means['loss'],
+    'train_window_accuracy': means['window_accuracy'],
+    'grad_norm': means['grad_norm'],
+    'update_norm': means['update_norm'],
+    'examples_per_s': order.size / seconds,
+    'learning_rate': float(np.asarray(run.learning_rate(state.step))),
+  }
+
+
+def evaluate_epoch(
+  run: Run, state: TrainState, progress: Progress
+) -> tuple[Progress, PyTree | None, dict[str, float]]:
+  """Ends the epoch in progress, and evaluates it if it is time to.
+
+  Args:
+    run: what the stages share.
+    state: at the end of the epoch.
+    progress: before the end of the epoch.
+
+  Returns:
+    The progress after the epoch; the variables that were evaluated, or None;
+    and their scores on the validation split, for the metrics.
+
+  Raises:
+    DataError: a record is damaged.
+  """
+  train = run.config.train
+  done = progress.epochs_done + 1
+  if done % train.evaluate_every_epochs and done < train.num_epochs:
+    return progress.after_epoch(None), None, {}
+  variables = run.evaluated(state)
+  scores = score_validation(run, state, variables)
+  metrics = {f'valid_{name}': value for name, value in scores.items()}
+  return progress.after_epoch(scores), variables, metrics
+
+
+def score_validation(
+  run: Run, state: TrainState, variables: PyTree
+) -> dict[str, float]:
+  """Returns losses and accuracies; nothing if there is no validation split.
+
+  Args:
+    run: what the stages share.
+    state: has the band statistics.
+    variables: to be evaluated.
+  """
+  examples = run.splits.examples['valid']
+  if not len(examples):
+    return {}
+  forward = functools.partial(
+    run.forward, variables, state.band_mean, state.band_std
+  )
+  found = score(
+    predict_examples(forward, run.reader, examples, run.config, run.mesh),
+    num_bootstrap=run.config.eval.num_bootstrap,
+  )
+  names = ('loss', 'window_accuracy', 'track_loss', 'track_accuracy')
+  return {name: found[name] for name in names}
+
+
+def save(
+  run: Run,
+  state: TrainState,
+  progress: Progress,
+  variables: PyTree | None,
+  metrics: dict[str, Any],
+) -> None:
+  """Writes the bundle if it is to be replaced, the metrics, and a checkpoint.
+
+  Args:
+    run: what the stages share.
+    state: at the end of the epoch.
+    progress: after the epoch.
+    variables: that were evaluated; None if the epoch was not evaluated.
+    metrics: of the epoch.
+
+  Raises:
+    DataError: the checkpoint cannot be written.
+    OSError: another file cannot be written.
+  """
+  # The checkpoint is last: what a run that is killed has written since its
+  # latest checkpoint, the resumed run writes again, with the same content.
+  if variables is not None and (
+    run.config.train.select == 'last' or progress.is_best
   ):
-    """Builds everything; nothing is trained yet.
+    run.writer.bundle(_make_bundle(run, state, variables, metrics['epoch']))
+  run.writer.metrics(metrics)
+  run.checkpoints.save(state, progress)  # every process saves its part
 
-    Args:
-      config: valid; `model.num_genres` is that of the data.
-      workdir: receives checkpoints, bundle and metrics.
-      splits: of the reader's index.
-      reader: of the records.
 
-    Raises:
-      ConfigError: batches, windows or the choice of the best epoch do not fit
-        the data or the devices, or `train.init_from` does not fit the model.
-      DataError: there is nothing to train on, the run was begun on other data,
-        or a checkpoint or the bundle of `train.init_from` is damaged.
-    """
-    self._config = FrozenConfigDict(config)
-    self._workdir = workdir
-    self._index = reader.index
-    self._splits = splits
-    self._train = splits.examples['train']
-    self._valid = splits.examples['valid']
-    self._mesh = data_mesh()
-    self._check()
-    train = config.train
-    share = train.batch_size // config.model.num_members
-    self._steps_per_epoch = -(-len(self._train) // share)
-    self._reader = reader
-    self._model = create_model(config)
-    self._tx = create_optimizer(train, self._steps_per_epoch)
-    rate = learning_rate(train, self._steps_per_epoch)
-    # The rate of the last step, computed on the device that has the step count.
-    self._learning_rate = jax.jit(lambda step: rate(step - 1))
-    self._evaluated = PreciseBatchNorm(config, reader, self._train, self._mesh)
-    self._forward = make_forward(self._model, config.windows, self._mesh)
-    # Computed there: a key of this process's device could not be put on all.
-    make_key = jax.jit(
-      lambda: jax.random.fold_in(jax.random.key(config.seed), 1),
-      out_shardings=replicated(self._mesh),
-    )
-    self._key = make_key()  # of the run; steps fold theirs from it
-    self._checkpoints = Checkpoints(workdir / 'checkpoints')
-    self._begun = self._restored(self._checkpoints)
-
-  def run(self) -> None:
-    """Trains to the end, from the latest checkpoint where there is one.
-
-    Raises:
-      ConfigError: the training split is to lie on the device, and does not fit.
-      DataError: a record is damaged, or what is to be saved cannot be written.
-    """
-    checkpoints, state, progress = self._checkpoints, *self._begun
-    if not progress.is_finished(self._config.train):
-      self._feed = self._make_feed()
-    # A line may have been written for an epoch whose checkpoint was not.
-    log = MetricsLog(self._workdir / METRICS_FILE, progress.epoch)
-    while not progress.is_finished(self._config.train):
-      state, line = self._train_epoch(state, progress, checkpoints)
-      progress = self._evaluate(state, progress, line)
-      log.append(line)
-      checkpoints.save(state, progress)
-    checkpoints.close()
-    self._feed = None  # what it holds is not needed to evaluate
-    if progress.is_out_of_patience(self._config.train):
-      best = progress.best_epoch + 1
-      _logger.info('no better epoch than %d; stopped', best)
-
-  def _restored(self, checkpoints: Checkpoints) -> tuple[TrainState, Progress]:
-    """Returns state and progress of the run, or those of one not begun."""
-    mean, std = self._index.band_stats(self._train.rows)
-    initial = create_state(self._model, self._tx, self._config, mean, std)
-    fingerprint = self._splits.fingerprint(self._index)
-    found = checkpoints.restore(replicate(initial, self._mesh))
-    if found is None:
-      initial = start_from_bundle(initial, self._config, self._index.genres)
-      return replicate(initial, self._mesh), Progress(fingerprint)
-    state, progress = found
-    if progress.data_fingerprint != fingerprint:
-      raise DataError(
-        f'{self._workdir}: this run was begun on other data '
-        f'({progress.data_fingerprint}, now {fingerprint}); use another '
-        '--workdir'
-      )
-    _logger.info('resumed at step %d', int(state.step))
-    return state, progress
-
-  def _check(self) -> None:
-    config = self._config
-    train = config.train
-    part = train.batch_size // train.accumulate_steps
-    name = 'train.batch_size'
-    if train.accumulate_steps > 1:
-      name += ' / config.train.accumulate_steps'
-    check_batch_size(name, part, self._mesh)
-    # Not in `validate`: a bundle, which says how many there are, has no batch.
-    if part % config.model.num_members:
-      raise ConfigError(
-        f'config.model.num_members={config.model.num_members}: must divide '
-        f'config.{name}={part}'
-      )
-    check_batch_size('eval.batch_size', config.eval.batch_size, self._mesh)
-    if not len(self._train):
-      raise DataError('the training split is empty')
-    untrained = set(self._index.label) - set(
-      self._index.label[self._train.rows]
-    )
-    if untrained:
-      names = ', '.join(self._index.genres[i] for i in sorted(untrained))
-      raise DataError(f'no track of {names} in the training split')
-    longest = int(self._train.num_frames.max())
-    if config.windows.num_frames > longest:
-      raise ConfigError(
-        f'config.windows.num_frames={config.windows.num_frames}: longer than '
-        f'the longest training excerpt ({longest} frames)'
-      )
-    chooses = config.train.select == 'best' or config.train.patience_epochs
-    if chooses and not len(self._valid):
-      raise ConfigError(
-        'config.train.select=best: there is no validation split to choose '
-        'by; set config.train.select=last and config.train.patience_epochs=0'
-      )
-
-  def _train_epoch(
-    self,
-    state: TrainState,
-    progress: Progress,
-    checkpoints: Checkpoints,
-  ) -> tuple[TrainState, dict[str, Any]]:
-    """Returns the state after what is left of an epoch, and its line."""
-    train, epoch = self._config.train, progress.epoch + 1
-    every = train.checkpoint_every_steps
-    sums = replicate(WindowSums.of(progress.sums), self._mesh)
-    begun, start_s = progress.steps_done, time.monotonic()
-    order = epoch_order(
-      len(self._train),
-      train.batch_size,
-      self._config.seed,
-      epoch,
-      self._config.model.num_members,
-    ).reshape(-1, train.batch_size)
-    bar = tqdm(
-      desc=f'epoch {epoch + 1}/{train.num_epochs}',
-      total=self._steps_per_epoch,
-      initial=begun,
-      leave=False,
-      disable=None,
-    )
-    assert self._feed is not None  # `run` has made it
-    steps, done = self._feed.run(state, sums, order[begun:], self._key), begun
-    with bar:
-      for state, sums, count in steps:
-        bar.update(count)
-        done += count
-        # The epoch's end has a checkpoint of its own, after the evaluation.
-        due = every and done // every > (done - count) // every
-        if due and done < self._steps_per_epoch:
-          checkpoints.save(state, progress.within_epoch(done, sums.to_list()))
-    found = sums.compute()  # waits for the devices
-    seconds = time.monotonic() - start_s
-    num_examples = (self._steps_per_epoch - begun) * train.batch_size
-    rate = self._learning_rate(state.step)
-    return state, {
+def _make_bundle(
+  run: Run, state: TrainState, variables: PyTree, epoch: int
+) -> bundles.Bundle:
+  config = bundles.as_trained(run.config, run.splits.protocol)
+  return bundles.Bundle(
+    config=config,
+    genres=run.reader.index.genres,
+    variables=jax.device_get(variables),
+    band_mean=np.asarray(state.band_mean),
+    band_std=np.asarray(state.band_std),
+    info={
+      'seed': config.seed,
+      'select': config.train.select,
       'epoch': epoch,
-      'step': int(state.step),
-      **{f'train_{key}': value for key, value in found.items()},
-      'examples_per_s': num_examples / seconds,
-      'learning_rate': float(np.asarray(rate)),
-    }
+      'source': config.data.source,
+      'init_from': config.train.init_from,
+    },
+  )
 
-  def _make_feed(self) -> Streamed | Resident:
-    """Puts the training split where `config.data.cache` says."""
-    weights = None
-    if self._config.train.class_weights:
-      label = self._index.label[self._train.rows]
-      weights = genre_weights(label, len(self._index.genres))
-    needed = resident_bytes(self._train, self._index.band_sums.shape[-1])
-    # Free memory may differ from process to process.
-    resident = in_every_process(is_resident(self._config.data.cache, needed))
-    where = (
-      f'on the device, {needed / 2**20:.0f} MiB' if resident else 'streamed'
-    )
-    _logger.info('training split: %s', where)
-    step = functools.partial(
-      train_step, model=self._model, tx=self._tx, config=self._config
-    )
-    feed = Resident if resident else Streamed
-    return feed(step, self._reader, self._train, weights, self._mesh)
 
-  def _evaluate(
-    self, state: TrainState, progress: Progress, line: dict[str, Any]
-  ) -> Progress:
-    """Ends an epoch, whose line it adds to; evaluates where it is time."""
-    train = self._config.train
-    ended = progress.epoch + 2  # epochs
-    if ended % train.evaluate_every_epochs and ended < train.num_epochs:
-      return progress.after_epoch(None)
-    variables = self._evaluated(state)
-    valid = self._validate(state, variables)
-    line.update({f'valid_{name}': value for name, value in valid.items()})
-    progress = progress.after_epoch(valid)
-    # Bundle and line before the checkpoint: what a killed run has written
-    # after its latest checkpoint, the resumed run writes again, the same.
-    if train.select == 'last' or progress.is_best:
-      self._save_bundle(state, variables, progress.epoch)
-    return progress
+def _passes(every: int, done: int, count: int) -> bool:
+  """Returns whether the last `count` of `done` steps pass a multiple of every.
 
-  def _validate(self, state: TrainState, variables: PyTree) -> dict[str, float]:
-    """Scores the validation split; nothing where it is empty."""
-    if not len(self._valid):
-      return {}
-    forward = functools.partial(
-      self._forward, variables, state.band_mean, state.band_std
-    )
-    found = score(
-      predict_examples(
-        forward, self._reader, self._valid, self._config, self._mesh
-      ),
-      num_bootstrap=self._config.eval.num_bootstrap,
-    )
-    names = ('loss', 'window_accuracy', 'track_loss', 'track_accuracy')
-    return {name: found[name] for name in names}
+  Never if it is 0.
+  """
+  return bool(every) and done // every > (done - count) // every
 
-  def _save_bundle(
-    self, state: TrainState, variables: PyTree, epoch: int
-  ) -> None:
-    if not is_writer():
-      return
-    config = bundles.as_trained(self._config, self._splits.protocol)
-    bundle = bundles.Bundle(
-      config=config,
-      genres=self._index.genres,
-      variables=jax.device_get(variables),
-      band_mean=np.asarray(state.band_mean),
-      band_std=np.asarray(state.band_std),
-      info={
-        'seed': config.seed,
-        'select': config.train.select,
-        'epoch': epoch,
-        'source': config.data.source,
-        'init_from': config.train.init_from,
-      },
+
+def _check_finite(sums: WindowSums, epoch: int, workdir: pathlib.Path) -> None:
+  """Raises `DataError` if a step that was added to the sums has failed."""
+  step = int(sums.failed_step)  # waits until these steps are done
+  if step != NO_STEP:
+    raise DataError(
+      f'{workdir}: the loss, its gradient or the update of the weights is not '
+      f'finite in epoch {epoch + 1}, step {step}; use a lower '
+      'config.train.learning_rate, with another --workdir'
     )
-    bundles.save(bundle, self._workdir / 'bundle')

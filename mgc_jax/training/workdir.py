@@ -1,4 +1,4 @@
-"""The folder of a run: its name, its settings, and who may continue it."""
+"""The folder of a run: its name, its lock, and its settings."""
 
 import contextlib
 import errno
@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-from mgc_jax.distributed.mesh import is_writer
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.lock import exclusive
+from mgc_jax.training.run_writer import CONFIG_FILE, RunWriter
 
 _logger = logging.getLogger(__name__)
 
-CONFIG_FILE = 'config.json'
 _LOCK_FILE = '.lock'
 _DISK_ERRORS = (
   errno.EACCES,
@@ -27,7 +26,7 @@ _DISK_ERRORS = (
   errno.EPERM,
   errno.EROFS,
 )
-# What may differ between two commands of one run: it changes no result.
+# Fields that may differ when a run is continued; they change no result.
 FREE_FIELDS = (
   'data.num_workers',
   'data.prepared_dir',
@@ -36,22 +35,23 @@ FREE_FIELDS = (
   'data.root',
   'model.num_genres',  # filled from the data
   'train.checkpoint_every_steps',
+  'train.tensorboard',
 )
 
 
 def resolve_workdir(
   workdir: str | None, config: ConfigDict, config_path: str, mode: str
 ) -> pathlib.Path:
-  """Returns the folder of a run; a default one is named by its settings.
+  """Returns the folder of a run; by default it is named after the settings.
 
   Args:
-    workdir: as given on the command line.
+    workdir: the value of --workdir, or None.
     config: the configuration, overrides applied.
-    config_path: of the config file.
+    config_path: path of the config file, whose name begins the folder's.
     mode: train or evaluate.
 
   Raises:
-    ConfigError: there is none to evaluate.
+    ConfigError: a run to evaluate is not named.
   """
   if workdir:
     return pathlib.Path(workdir)
@@ -64,52 +64,57 @@ def resolve_workdir(
 
 
 @contextlib.contextmanager
-def locked_workdir(workdir: pathlib.Path) -> Iterator[None]:
-  """Makes the folder of a run and keeps every other run out of it.
+def locked_workdir(workdir: pathlib.Path) -> Iterator[RunWriter]:
+  """Makes the folder of a run, and locks it against other runs.
 
-  Of several processes of one run the writing one does that.
+  Of the several processes of a run, the one that writes holds the lock.
 
   Args:
-    workdir: of the run.
+    workdir: the folder.
+
+  Yields:
+    The object that writes to it.
 
   Raises:
-    DataError: another process runs in it, or it cannot be used; also where
-      the disk becomes full meanwhile.
+    DataError: another run uses the folder, or it cannot be written, for example
+      because the disk is full.
   """
+  writer = RunWriter(workdir)
 
   def refuse() -> None:
     raise DataError(
-      f'{workdir}: another process is at work on this run; wait for its end, '
-      'or use another --workdir'
+      f'{workdir}: another process is at work on this run; wait until it '
+      'ends, or use another --workdir'
     )
 
   with contextlib.ExitStack() as stack:
     try:
-      if is_writer():
+      if writer.is_active:
         workdir.mkdir(parents=True, exist_ok=True)
         stack.enter_context(exclusive(workdir / _LOCK_FILE, refuse))
     except OSError as error:
       raise DataError(f'{workdir}: cannot be used: {error}') from error
     try:
-      yield
+      yield writer
     except OSError as error:
       if error.errno not in _DISK_ERRORS:
         raise
       raise DataError(
         f'{workdir}: cannot be written ({error}); what was saved before is '
-        'whole, and with room for more the same command continues'
+        'complete, and the same command continues once there is space'
       ) from error
 
 
 def check_workdir(config: ConfigDict, workdir: pathlib.Path) -> None:
-  """Compares the settings with those of the run in the folder, if any.
+  """Compares the settings with those of the run in the folder, if there is one.
 
   Args:
     config: the configuration, overrides applied.
-    workdir: of the run.
+    workdir: the folder; it need not exist.
 
   Raises:
-    ConfigError: the run there has other settings; names the field.
+    ConfigError: the run there has other settings; names the field. So it does
+      if another version of the program, with other fields, has started it.
     DataError: the folder cannot be used, or its `config.json` is damaged.
   """
   path = workdir / CONFIG_FILE
@@ -125,10 +130,16 @@ def check_workdir(config: ConfigDict, workdir: pathlib.Path) -> None:
     raise DataError(
       f'{path}: damaged ({error}); use another --workdir'
     ) from error
-  names = sorted(wanted.keys() | found.keys())
-  for name in names:
-    if name not in FREE_FIELDS and wanted.get(name) != found.get(name):
+  only_one = (wanted.keys() ^ found.keys()).difference(FREE_FIELDS)
+  if only_one:
+    names = ', '.join(f'config.{name}' for name in sorted(only_one))
+    raise ConfigError(
+      f'{path}: the run there was started by another version of this program '
+      f'(only one of them has {names}); use another --workdir'
+    )
+  for name in sorted(wanted.keys() - set(FREE_FIELDS)):
+    if wanted[name] != found[name]:
       raise ConfigError(
-        f'config.{name}={wanted.get(name)}: the run in {workdir} has '
-        f'{found.get(name)}; use another --workdir'
+        f'config.{name}={wanted[name]}: the run in {workdir} has '
+        f'{found[name]}; use another --workdir'
       )
