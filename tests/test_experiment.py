@@ -11,7 +11,7 @@ from tests.conftest import tiny, write_music
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-  """A finished run, for tests that need one and not the training of it."""
+  """A finished run, for tests that do not need the training itself."""
   folder = tmp_path_factory.mktemp('trained')
   config = tiny()
   config.data.source = 'folder'
@@ -49,7 +49,7 @@ def test_train_evaluate_and_evaluate_again(config, tmp_path, capsys):
   assert every['weights_sha256'] == first['weights_sha256']
   assert every['num_tracks_without_artist'] == 12
   assert 'track accuracy' in capsys.readouterr().out
-  # The run's own stay: folds are pooled, and sweeps read, from them.
+  # The run's own remain: cross-validation and sweeps read them.
   assert json.loads((workdir / 'results.json').read_text()) == first
   for name in ('curves.png', 'confusion_matrix.png'):
     assert (workdir / 'plots' / name).stat().st_size > 5000
@@ -63,10 +63,10 @@ def _evaluation(workdir):
 @pytest.mark.parametrize(
   ('splits', 'warned'), [('train,valid,test', True), ('test', False)]
 )
-def test_an_evaluation_on_what_was_trained_on_is_called_so(
+def test_evaluating_what_was_seen_in_training_is_warned_of(
   config, workdir, tmp_path, caplog, splits, warned
 ):
-  """By what is heard: the same recordings under other names, too."""
+  """The samples are compared, so the same recordings are found if renamed."""
   listed = (workdir / 'trained_on.csv').read_text()
   num_trained = len(listed.splitlines()) - 1
   assert num_trained == 8
@@ -79,22 +79,22 @@ def test_an_evaluation_on_what_was_trained_on_is_called_so(
   said = [x for x in caplog.messages if 'of the evaluated tracks' in x]
   told = f'{num_trained} of the evaluated tracks were trained on'
   assert said == [told] * warned
-  (workdir / 'trained_on.csv').unlink()  # as of a version before
+  (workdir / 'trained_on.csv').unlink()  # as in a run of an early version
   experiment.evaluate_only(config, workdir)
-  assert 'keeps no list of what was trained on' in caplog.text
+  assert 'has no list of the tracks that it was trained on' in caplog.text
 
 
-def test_cached_result_is_not_that_of_another_question(config, workdir):
+def test_cached_results_are_not_used_for_other_settings(config, workdir):
   for num_bootstrap in (222, 333):
     config.eval.num_bootstrap = num_bootstrap
     experiment.evaluate_only(config, workdir)
     assert _evaluation(workdir)['num_bootstrap'] == num_bootstrap
 
 
-PICTURES = ('distribution', 'spectrograms', 'curves', 'confusion')
+PLOTS = ('distribution', 'spectrograms', 'curves', 'confusion')
 
 
-def test_results_are_written_before_pictures_and_do_not_need_them(
+def test_results_are_written_before_plots_and_do_not_need_them(
   config, tmp_path, monkeypatch, caplog, capsys
 ):
   workdir, written = tmp_path / 'run', []
@@ -104,35 +104,35 @@ def test_results_are_written_before_pictures_and_do_not_need_them(
     written.append(all((workdir / name).exists() for name in names))
     raise RuntimeError('no font')
 
-  for name in PICTURES:
+  for name in PLOTS:
     monkeypatch.setattr(plots, f'plot_{name}', fail)
   experiment.train_and_evaluate(config, workdir)
-  assert written == [True] * len(PICTURES)
+  assert written == [True] * len(PLOTS)
   assert 'track accuracy' in capsys.readouterr().out
   said = [text for text in caplog.messages if 'not drawn' in text]
-  assert len(said) == len(PICTURES)
-  for name in PICTURES:
+  assert len(said) == len(PLOTS)
+  for name in PLOTS:
     (one,) = [text for text in said if f'plots/{name}' in text]
     assert one.endswith('.png: not drawn: RuntimeError: no font')
 
 
-def test_pictures_that_failed_are_drawn_by_the_same_command_again(
+def test_plots_that_failed_are_drawn_by_the_same_command_later(
   config, tmp_path, monkeypatch
 ):
   folder = tmp_path / 'run' / 'plots'
   with monkeypatch.context() as broken:
-    for name in PICTURES:
+    for name in PLOTS:
       broken.setattr(plots, f'plot_{name}', None)
     experiment.train_and_evaluate(config, tmp_path / 'run')
   assert not folder.exists()
   experiment.train_and_evaluate(config, tmp_path / 'run')
-  assert len(list(folder.glob('*.png'))) == len(PICTURES)
+  assert len(list(folder.glob('*.png'))) == len(PLOTS)
   drawn = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
   experiment.train_and_evaluate(config, tmp_path / 'run')
   assert {path: path.stat().st_mtime_ns for path in drawn} == drawn
 
 
-def test_an_evaluation_draws_its_own_confusion_anew(config, workdir):
+def test_an_evaluation_draws_its_own_confusion_matrix_again(config, workdir):
   for num_bootstrap in (222, 333):
     config.eval.num_bootstrap = num_bootstrap
     experiment.evaluate_only(config, workdir)
@@ -160,7 +160,7 @@ def test_advice_of_an_error_can_be_followed_in_the_same_folder(
     ({}, ''),
   ],
 )
-def test_optimistic_results_are_called_so(
+def test_optimistic_results_are_warned_of(
   config, tmp_path, caplog, overrides, warned
 ):
   config.update_from_flattened_dict(overrides)

@@ -1,4 +1,4 @@
-"""What is free: of the machine, and inside a container's limits."""
+"""Free memory of the machine, and within a container's limits."""
 
 import pytest
 
@@ -13,21 +13,21 @@ def files(tmp_path):
   return meminfo, tmp_path
 
 
-def test_of_this_machine():
+def test_this_machine_has_free_memory():
   assert 1 << 20 < free_bytes() < 1 << 50
 
 
-def test_without_limits_it_is_what_is_available(files):
+def test_without_limits_the_available_memory_is_free(files):
   assert free_host_bytes(*files) == 1000 * 1024
 
 
-def test_a_container_s_limit_counts(files):
+def test_a_container_s_limit_is_respected(files):
   (files[1] / 'memory.max').write_text('500000\n')
   (files[1] / 'memory.current').write_text('200000\n')
   assert free_host_bytes(*files) == 300000
 
 
-def test_no_limit_and_a_limit_overrun(files):
+def test_no_limit_leaves_all_and_an_exceeded_limit_nothing(files):
   (files[1] / 'memory.max').write_text('max\n')
   (files[1] / 'memory.current').write_text('200000\n')
   assert free_host_bytes(*files) == 1000 * 1024
@@ -38,6 +38,6 @@ def test_no_limit_and_a_limit_overrun(files):
   assert free_host_bytes(*files) == 0
 
 
-def test_elsewhere_than_on_linux_half_of_the_memory(tmp_path):
+def test_without_meminfo_half_of_the_memory_is_free(tmp_path):
   found = free_host_bytes(tmp_path / 'none', tmp_path)
   assert 1 << 28 < found < 1 << 50

@@ -1,4 +1,4 @@
-"""Several real processes, on the loopback, as one run."""
+"""Several real processes, connected on this machine, as one run."""
 
 import socket
 
@@ -78,12 +78,13 @@ def slurm(folder):
   return said
 
 
-def test_two_processes_do_what_one_does_on_two_devices(one, slurm, folder):
-  """Bit by bit: they divide, add up and round alike."""
+def test_two_processes_give_the_same_bits_as_one_with_two_devices(
+  one, slurm, folder
+):
   assert outcome(folder / 'two') == one
 
 
-def test_one_process_speaks_for_both(slurm):
+def test_only_one_process_logs_and_prints(slurm):
   assert 'track accuracy' in slurm[0] and 'process 0 of 2' in slurm[0]
   assert 'process 1 of 2, 1 of 2 devices' in slurm[1]
   for line in ('track accuracy', 'SYNTHETIC', 'epoch=1', 'preparing'):
@@ -91,7 +92,7 @@ def test_one_process_speaks_for_both(slurm):
 
 
 @pytest.mark.slow
-def test_one_killed_ends_both_and_both_resume(one, folder):
+def test_a_killed_process_ends_both_and_both_resume(one, folder):
   flags = [
     f'--workdir={folder}/cut',
     f'--config.data.prepared_dir={folder}/p',
@@ -111,7 +112,7 @@ def test_one_killed_ends_both_and_both_resume(one, folder):
     assert found[name] == one[name]
 
 
-def test_alone_the_flag_says_what_is_missing(folder):
+def test_the_flag_without_a_cluster_names_what_is_missing(folder):
   process = Process([*TRAIN, *SMOKE, '--distributed'])
   assert process.wait() == 2
   assert '--coordinator=HOST:PORT' in process.said

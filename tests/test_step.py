@@ -9,6 +9,7 @@ from ml_collections import FrozenConfigDict
 from mgc_jax.models import create_model
 from mgc_jax.training.optimizer import create_optimizer
 from mgc_jax.training.step import create_state, train_step
+from mgc_jax.training.window_sums import NO_STEP, WindowSums
 
 B, N, F, C = 8, 90, 20, 10
 
@@ -23,8 +24,8 @@ def _setup(config, seed=0):
   return state, jax.jit(step, donate_argnums=0), jax.random.key(seed)
 
 
-def test_weights_are_relative_to_one_another(tiny_config):
-  """The loss is a weighted mean: thrice every weight is the same update."""
+def test_only_the_ratio_of_weights_matters(tiny_config):
+  """The loss is a weighted mean, so a common factor changes nothing."""
   tiny_config.train.clip_norm = 0.0  # it would hide a larger gradient
   state, step, key = _setup(tiny_config)
   heavy = _batch()
@@ -72,7 +73,7 @@ def test_step_compiles_once(name, tiny_config):
   ('name', 'dtype'),
   [('cnn', 'float32'), ('lstm', 'float32'), ('crnn', 'bfloat16')],
 )
-def test_repeated_steps_learn_a_batch(name, dtype, tiny_config):
+def test_repeated_steps_fit_a_batch(name, dtype, tiny_config):
   tiny_config.model.name, tiny_config.model.dtype = name, dtype
   tiny_config.train.schedule = 'constant'
   tiny_config.train.warmup_epochs = 0.0
@@ -84,6 +85,35 @@ def test_repeated_steps_learn_a_batch(name, dtype, tiny_config):
     state, sums = step(state, _batch(), key)
     losses.append(sums.compute()['loss'])
   assert np.mean(losses[-5:]) < 0.85 * np.mean(losses[:5])
+
+
+def test_step_returns_the_norms_of_gradient_and_update(tiny_config):
+  tiny_config.train.clip_norm = 0.0
+  tiny_config.train.warmup_epochs = 0.0
+  state, step, key = _setup(tiny_config)
+  before = jax.device_get(state.params)
+  state, sums = step(state, _batch(), key)
+  norm = optax.tree_utils.tree_norm
+  # Adam's first moment is a tenth of the first gradient.
+  gradient = optax.tree_utils.tree_get(state.opt_state, 'mu')
+  found = sums.compute()
+  assert found['grad_norm'] == pytest.approx(10 * norm(gradient), rel=1e-4)
+  update = jax.tree.map(lambda a, b: a - b, state.params, before)
+  assert found['update_norm'] == pytest.approx(norm(update), rel=1e-4)
+
+
+@pytest.mark.parametrize('number', [None, 1, 3])
+def test_sums_name_the_first_step_that_is_not_finite(number, tiny_config):
+  state, step, key = _setup(tiny_config)
+  total = WindowSums.of([])
+  for i in range(1, 5):
+    batch = _batch()
+    if i == number:
+      batch['weight'][2] = np.inf
+    state, sums = step(state, batch, key)
+    total = total.merge(sums)
+  assert total.failed_step == (NO_STEP if number is None else number)
+  assert total.num_steps == 4
 
 
 def test_state_is_donated(tiny_config):
@@ -129,8 +159,8 @@ def test_each_step_has_its_own_randomness(tiny_config):
     ('mixup_alpha', 0.0, 0.2),
   ],
 )
-def test_each_augmentation_acts_in_the_step(name, off, on, tiny_config):
-  """One alone is changed, and so is the loss of the same batch and key."""
+def test_each_augmentation_changes_the_loss(name, off, on, tiny_config):
+  """Each is changed alone, for the same batch and key."""
 
   def loss(value):
     tiny_config.augment[name] = value
@@ -141,7 +171,9 @@ def test_each_augmentation_acts_in_the_step(name, off, on, tiny_config):
   assert abs(loss(on) - loss(off)) > 1e-4
 
 
-def test_a_window_that_is_a_whole_excerpt_has_the_levels_of_both(tiny_config):
+def test_window_and_excerpt_levels_agree_for_a_window_of_a_whole_excerpt(
+  tiny_config,
+):
   length = tiny_config.windows.num_frames
 
   def loss(standardise, num_frames):
@@ -157,7 +189,7 @@ def test_a_window_that_is_a_whole_excerpt_has_the_levels_of_both(tiny_config):
   assert abs(part[0] - part[1]) > 1e-4
 
 
-def test_padding_and_weights_decide_what_counts(tiny_config):
+def test_examples_of_weight_zero_do_not_change_the_update(tiny_config):
   tiny_config.model.cnn.norm = 'none'  # it would normalise by padding
   tiny_config.train.warmup_epochs = 0.0
   changed = _batch()
@@ -182,13 +214,13 @@ def test_padding_and_weights_decide_what_counts(tiny_config):
     ('lstm', 2),
   ],
 )
-def test_a_batch_in_parts_gives_the_update_of_the_whole(
+def test_accumulated_parts_give_the_update_of_the_whole_batch(
   name, num_members, tiny_config
 ):
-  """Also where excerpts weigh differently, and under mixup and masks."""
+  """Also with different weights, mixup and masks."""
   tiny_config.model.name = name
   tiny_config.model.num_members = num_members
-  tiny_config.model.cnn.norm = 'none'  # it would normalise by part
+  tiny_config.model.cnn.norm = 'none'  # it would normalise each part
   tiny_config.model.cnn.dropout = (0.0, 0.0)  # each part has masks of its own
   tiny_config.model.lstm.output_dropout = 0.0
   tiny_config.model.dense.dropout = (0.0,)
@@ -207,12 +239,12 @@ def test_a_batch_in_parts_gives_the_update_of_the_whole(
   (whole, weights), (parts, others) = update(1), update(4)
   for one, two in zip(whole, parts, strict=True):
     np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-6)
-  # Adam divides by the gradient's size: what rounds a small one moves more.
+  # Adam divides by the gradient's size, which enlarges rounding errors.
   for one, two in zip(weights, others, strict=True):
     np.testing.assert_allclose(one, two, atol=5e-4)
 
 
-def test_every_part_of_a_batch_has_its_own_dropout(tiny_config):
+def test_every_accumulated_part_has_its_own_dropout(tiny_config):
   tiny_config.model.name = 'lstm'
   tiny_config.model.lstm.output_dropout = 0.5
   tiny_config.augment.crop = 'grid'
@@ -229,7 +261,7 @@ def test_every_part_of_a_batch_has_its_own_dropout(tiny_config):
   assert loss(1) != loss(4)
 
 
-def test_average_of_the_weights_follows_them(tiny_config):
+def test_averaged_weights_are_an_exponential_moving_average(tiny_config):
   tiny_config.train.ema_decay = 0.99
   tiny_config.train.warmup_epochs = 0.0
   state, step, key = _setup(tiny_config)
@@ -250,7 +282,7 @@ def test_average_of_the_weights_follows_them(tiny_config):
   assert state.variables()['params'] is state.ema_params
 
 
-def test_without_averaging_the_weights_themselves_are_evaluated(tiny_config):
+def test_without_averaging_the_latest_weights_are_evaluated(tiny_config):
   state, _, _ = _setup(tiny_config)
   assert state.ema_params is None
   assert state.variables()['params'] is state.params

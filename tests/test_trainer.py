@@ -254,7 +254,7 @@ def test_a_loss_that_is_nan_stops_in_its_epoch_and_names_the_step(
   overrides = {'train.num_epochs': 9, 'train.select': select}
   with pytest.raises(DataError, match='not finite in epoch 2, step 5; use'):
     train(**overrides, **{'data.cache': cache})
-  # What was saved before is of weights that are finite.
+  # What was saved before has finite weights and remains.
   lines = read_metrics(tmp_path / 'run' / 'metrics.jsonl')
   assert [line['epoch'] for line in lines] == [0]
   bundles.load(tmp_path / 'run' / 'bundle')
@@ -300,7 +300,7 @@ def test_norms_of_gradients_and_updates_are_logged(train, tmp_path):
 
 
 def test_a_mean_norm_is_that_of_all_steps_of_an_interrupted_epoch(
-  train, tmp_path, monkeypatch
+  train, tmp_path, monkeypatch, caplog
 ):
   train('whole')
   stop = {'train.checkpoint_every_steps': 2}
@@ -308,7 +308,9 @@ def test_a_mean_norm_is_that_of_all_steps_of_an_interrupted_epoch(
   with pytest.raises(KeyboardInterrupt):
     train(**stop)
   monkeypatch.undo()
+  caplog.set_level('INFO', 'mgc_jax')
   train(**stop)
+  assert 'resumed at step 2' in caplog.text
   whole, resumed = (
     read_metrics(tmp_path / name / 'metrics.jsonl') for name in ('whole', 'run')
   )
@@ -316,7 +318,8 @@ def test_a_mean_norm_is_that_of_all_steps_of_an_interrupted_epoch(
     assert whole[0][name] == resumed[0][name]
 
 
-def _interrupt(*_):
+def _interrupt(run, *_):
+  run.checkpoints.close()
   raise KeyboardInterrupt
 
 

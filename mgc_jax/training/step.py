@@ -141,7 +141,7 @@ def train_step(
     ema_params=_averaged(state, params, config.train.ema_decay),
   )
   count = mask.sum().astype(jnp.float32)
-  grad_norm, update_norm = map(optax.global_norm, (grads, updates))
+  grad_norm, update_norm = map(optax.tree_utils.tree_norm, (grads, updates))
   is_finite = jnp.isfinite(jnp.stack([loss, grad_norm, update_norm])).all()
   return next_state, WindowSums(
     loss * count,

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import logging
-import pathlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -291,16 +290,16 @@ def train_epoch(
       done += count
       if _passes(feeds.STEPS_PER_CHUNK, done, count):
         # The sums before these: the device goes on while the host reads them.
-        _check_finite(before, epoch, run.writer.workdir)
+        _check_finite(run, before, epoch)
         before = sums
       # At its end an epoch is saved after the evaluation.
       if done < run.steps_per_epoch and _passes(
         train.checkpoint_every_steps, done, count
       ):
-        _check_finite(sums, epoch, run.writer.workdir)
+        _check_finite(run, sums, epoch)
         within = progress.within_epoch(done, sums.to_list())
         run.checkpoints.save(state, within)
-  _check_finite(sums, epoch, run.writer.workdir)  # waits for the devices
+  _check_finite(run, sums, epoch)  # waits for the devices
   seconds = time.monotonic() - start_s
   means = sums.compute()
   return state, {
@@ -424,12 +423,14 @@ def _passes(every: int, done: int, count: int) -> bool:
   return bool(every) and done // every > (done - count) // every
 
 
-def _check_finite(sums: WindowSums, epoch: int, workdir: pathlib.Path) -> None:
+def _check_finite(run: Run, sums: WindowSums, epoch: int) -> None:
   """Raises `DataError` if a step that was added to the sums has failed."""
   step = int(sums.failed_step)  # waits until these steps are done
   if step != NO_STEP:
+    # Every process stops at this place, so each can wait for the others' part.
+    run.checkpoints.close()
     raise DataError(
-      f'{workdir}: the loss, its gradient or the update of the weights is not '
-      f'finite in epoch {epoch + 1}, step {step}; use a lower '
+      f'{run.writer.workdir}: the loss, its gradient or the update of the '
+      f'weights is not finite in epoch {epoch + 1}, step {step}; use a lower '
       'config.train.learning_rate, with another --workdir'
     )
