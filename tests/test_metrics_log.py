@@ -43,9 +43,9 @@ def test_every_metric_is_written_for_tensorboard(
   log = TensorBoardLog(tmp_path / 'tensorboard')
   assert not (tmp_path / 'tensorboard').exists()
   log.append({'epoch': 0, 'step': 30, 'train_loss': 2.5, 'grad_norm': 0.5})
+  log.close()
   (path,) = (tmp_path / 'tensorboard').iterdir()
   written = path.read_bytes()
-  log.close()
   assert b'train_loss' in written and b'grad_norm' in written
   assert b'epoch' not in written
 

@@ -72,8 +72,8 @@ def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
 class TensorBoardLog:
   """Writes the same metrics for TensorBoard, over the training step.
 
-  If a run is killed between a line and its checkpoint, the resumed run writes
-  that epoch's values again; they are the same.
+  The files of a run that was killed may lack its last epochs, or have an epoch
+  twice, with the same values. `metrics.jsonl` is always complete.
   """
 
   def __init__(self, folder: pathlib.Path):

@@ -1,5 +1,6 @@
 """Trains a model: the stages, and `train`, which calls them in their order."""
 
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -97,14 +98,14 @@ def train(
   writer.start(
     config, reader.index, splits.examples['train'], progress.epochs_done
   )
-  if not progress.is_finished(config.train):
-    feed = make_feed(run)
-    while not progress.is_finished(config.train):
-      state, metrics = train_epoch(run, feed, state, progress)
-      progress, variables, scores = evaluate_epoch(run, state, progress)
-      save(run, state, progress, variables, {**metrics, **scores})
+  with contextlib.closing(writer):
+    if not progress.is_finished(config.train):
+      feed = make_feed(run)
+      while not progress.is_finished(config.train):
+        state, metrics = train_epoch(run, feed, state, progress)
+        progress, variables, scores = evaluate_epoch(run, state, progress)
+        save(run, state, progress, variables, {**metrics, **scores})
   run.checkpoints.close()
-  writer.close()
   if progress.is_out_of_patience(config.train):
     best = progress.epochs_at_best
     _logger.info('stopped, as no epoch since epoch %d was better', best)
