@@ -108,7 +108,7 @@ def test_resident_bytes_are_those_of_the_loaded_frames(tiny_config):
   prepared = prepare(tiny_config)
   train = make_splits(prepared, tiny_config).examples['train']
   reader = Reader(prepared.index)
-  data = feed._load(reader, train, None, data_mesh())
+  data = feed.load_examples(reader, train, None, data_mesh())
   assert data['frames'].nbytes == resident_bytes(train, 20)
   batch = next(reader.batches(train, np.arange(len(train)), len(train)))
   for name, rows in batch.items():

@@ -180,7 +180,7 @@ class Resident:
     )
     self._in_chunks = in_chunks
     self._mesh = mesh
-    self._data = _load(reader, examples, genre_weights, mesh)
+    self._data = load_examples(reader, examples, genre_weights, mesh)
 
   def run(
     self, state: TrainState, sums: WindowSums, order: np.ndarray, key: jax.Array
@@ -240,13 +240,23 @@ def is_resident(cache: str, needed: int) -> bool:
   return True
 
 
-def _load(
+def load_examples(
   reader: 'Reader',
   examples: 'Examples',
   genre_weights: np.ndarray | None,
   mesh: Mesh,
 ) -> dict[str, jax.Array]:
-  """Reads all examples and puts them on every device."""
+  """Reads all examples and puts them on every device.
+
+  Args:
+    reader: reads the records.
+    examples: the training split.
+    genre_weights: f64[C], each example's weight by genre; None means ones.
+    mesh: the devices.
+
+  Returns:
+    The columns of the reader's batches, with a row for each example.
+  """
   size = len(examples)
   batches = tqdm(
     reader.batches(examples, np.arange(size), _LOAD_BATCH, genre_weights),
