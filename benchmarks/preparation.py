@@ -84,7 +84,7 @@ def peak_gib(root: pathlib.Path) -> float:
   with tempfile.TemporaryDirectory() as folder:
     process = subprocess.Popen(
       [
-        *(sys.executable, '-m', 'mgc_jax.datasets.prepare'),
+        *(sys.executable, '-m', 'mgc_jax', 'prepare'),
         *('--config=configs/cnn.py', '--config.data.source=folder'),
         *(f'--config.data.root={root}', '--config.data.num_workers=2'),
         f'--config.data.prepared_dir={folder}',

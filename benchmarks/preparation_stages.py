@@ -131,7 +131,7 @@ def prepare_s(root: pathlib.Path, num_workers: int) -> float:
   """Returns the duration of the whole command with some number of workers."""
   with tempfile.TemporaryDirectory() as folder:
     command = [
-      *(sys.executable, '-m', 'mgc_jax.datasets.prepare'),
+      *(sys.executable, '-m', 'mgc_jax', 'prepare'),
       *('--config=configs/baseline/cnn.py', '--config.data.source=folder'),
       f'--config.data.root={root}',
       f'--config.data.num_workers={num_workers}',

@@ -31,18 +31,12 @@ from benchmarks.measure import (
 )
 from benchmarks.networks import NAMES, batch_shape, network_config
 
-COMMANDS = (
-  'main',
-  'predict',
-  'collection',
-  'datasets.prepare',
-  'experiments.sweep',
-  'experiments.leakage',
-)
+# Words after `python -m mgc_jax`; '' is `mgc --help` itself.
+COMMANDS = ('', 'predict', 'collection', 'train', 'prepare', 'sweep', 'leakage')
 
 
 def help_seconds(rounds: int) -> dict[str, dict]:
-  """Times `python -m mgc_jax.<command> --help`.
+  """Times `mgc <command> --help`, as `python -m mgc_jax` runs it.
 
   Args:
     rounds: how often each command is started, alternating with the others.
@@ -67,8 +61,8 @@ def help_seconds(rounds: int) -> dict[str, dict]:
 
   measured = {'python': functools.partial(start, ['-c', 'pass'])}
   for command in COMMANDS:
-    arguments = ['-m', f'mgc_jax.{command}', '--help']
-    measured[command] = functools.partial(start, arguments)
+    arguments = ['-m', 'mgc_jax', *command.split(), '--help']
+    measured[f'mgc {command}'.strip()] = functools.partial(start, arguments)
   seconds = in_turn(measured, rounds)
   return {
     name: {'seconds': spread(x), 'ratio': ratio(x, seconds['python'])}

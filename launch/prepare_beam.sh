@@ -49,7 +49,7 @@ case "$runner" in
     ;;
 esac
 shift
-run=(python -m mgc_jax.datasets.prepare "$@" "--beam_pipeline_options=$options")
+run=(mgc prepare "$@" "--beam_pipeline_options=$options")
 if [ -n "$dry_run" ]; then
   printf '%q ' "${run[@]}"
   echo

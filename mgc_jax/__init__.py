@@ -16,7 +16,7 @@ def load(model: 'str | os.PathLike' = BEST) -> 'Classifier':
 
   Args:
     model: cnn, lstm or crnn, which come with the package; the folder of a run
-      or of its bundle; or a file that `mgc_jax.inference.export` wrote.
+      or of its bundle; or a file that `mgc export` wrote.
 
   Raises:
     ConfigError: there is no such model.

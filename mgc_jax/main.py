@@ -1,4 +1,4 @@
-"""Trains a music genre classifier and evaluates it, from audio to result.
+r"""Trains a music genre classifier and evaluates it, from audio to result.
 
 With no data named, the embedded synthetic corpus is used. The same command
 again continues an interrupted run, or prints the result of a finished one.
@@ -8,84 +8,111 @@ or several that share --workdir. SLURM and TPU VMs say by themselves which
 process is which; elsewhere --coordinator, --num_processes and --process_id do.
 
 Examples:
-  python -m mgc_jax.main --config=configs/crnn.py
-  python -m mgc_jax.main --config=configs/cnn.py --workdir=runs/mine \
+  mgc train --config=configs/crnn.py
+  mgc train --config=configs/cnn.py --workdir=runs/mine \
     --config.data.source=folder --config.data.root=/music
-  python -m mgc_jax.main --config=configs/cnn.py --workdir=runs/mine \
-    --mode=evaluate --config.data.source=manifest --config.data.manifest=a.csv
 """
 
-from absl import flags
-from ml_collections import config_flags
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from mgc_jax.system import command_line
+from mgc_jax.system.arguments import Command, Parser, whole_number
+
+if TYPE_CHECKING:
+  from ml_collections import ConfigDict
 
 # The workers that decode start from this module: it imports nothing heavy.
 
+_EVALUATE = r"""Evaluates the model of a finished run on other data.
 
-def main() -> None:
-  """Runs the mode that the flags name, alone or as one of several processes."""
+Examples:
+  mgc evaluate --config=configs/cnn.py --workdir=runs/mine \
+    --config.data.source=manifest --config.data.manifest=a.csv
+"""
+
+
+def _add_arguments(parser: Parser) -> None:
+  parser.add_config()
+  parser.add_argument(
+    '--workdir',
+    metavar='DIR',
+    help='Folder of the run: config, checkpoints, bundle, metrics, plots, '
+    'results. Default: runs/<config>-<digest of the configuration>.',
+  )
+  parser.add_argument(
+    '--distributed',
+    action='store_true',
+    help='This is one of several processes.',
+  )
+  parser.add_argument(
+    '--coordinator',
+    metavar='HOST:PORT',
+    help='host:port of process 0. Default: what the cluster says.',
+  )
+  parser.add_argument(
+    '--num_processes',
+    type=whole_number(1),
+    metavar='N',
+    help='How many there are. Default: the cluster says it.',
+  )
+  parser.add_argument(
+    '--process_id',
+    type=whole_number(0),
+    metavar='N',
+    help='Which this is, from 0. Default: the cluster says it.',
+  )
+
+
+def _add_mode(parser: Parser) -> None:
+  _add_arguments(parser)
+  parser.add_argument(
+    '--mode',
+    choices=['train', 'evaluate'],
+    default='train',
+    help='train: trains, then evaluates; evaluate: the bundle of --workdir on '
+    'the data named.',
+  )
+
+
+def _run(args: argparse.Namespace) -> None:
+  """Trains or evaluates, alone or as one of several processes."""
+  from mgc_jax.config.flags import load_config
   from mgc_jax.system import jax_runtime
 
+  config = load_config(args.config, args.overrides)
   jax_runtime.set_up()
-  if not flags.FLAGS.distributed:
-    _run()
+  if not args.distributed:
+    _train_or_evaluate(args, config)
     return
   from mgc_jax.distributed import processes
 
   # First of all: nothing may touch a device before the processes have met.
-  processes.join(
-    flags.FLAGS.coordinator,
-    flags.FLAGS.num_processes,
-    flags.FLAGS.process_id,
-  )
+  processes.join(args.coordinator, args.num_processes, args.process_id)
   with processes.leaving_at_once():
-    _run()
+    _train_or_evaluate(args, config)
 
 
-def _run() -> None:
+def _train_or_evaluate(args: argparse.Namespace, config: 'ConfigDict') -> None:
   from mgc_jax.system import jax_runtime
   from mgc_jax.training import experiment
   from mgc_jax.training.workdir import resolve_workdir
 
   jax_runtime.check_device()  # before hours of preparing
-  config, mode = flags.FLAGS.config, flags.FLAGS.mode
-  path = config_flags.get_config_filename(flags.FLAGS['config'])
-  workdir = resolve_workdir(flags.FLAGS.workdir, config, path, mode)
-  if mode == 'train':
+  workdir = resolve_workdir(args.workdir, config, args.config, args.mode)
+  if args.mode == 'train':
     experiment.train_and_evaluate(config, workdir)
   else:
     experiment.evaluate_only(config, workdir)
 
 
+def _in_mode(mode: str) -> Callable[[argparse.Namespace], None]:
+  return lambda args: _run(argparse.Namespace(**vars(args), mode=mode))
+
+
+TRAIN = Command(__doc__, _add_arguments, _in_mode('train'))
+EVALUATE = Command(_EVALUATE, _add_arguments, _in_mode('evaluate'))
+
 if __name__ == '__main__':
-  config_flags.DEFINE_config_file(
-    'config', None, 'The config file, e.g. configs/crnn.py.', lock_config=True
-  )
-  flags.DEFINE_string(
-    'workdir',
-    None,
-    'Folder of the run: config, checkpoints, bundle, metrics, plots, results. '
-    'Default: runs/<config>-<digest of the configuration>.',
-  )
-  flags.DEFINE_enum(
-    'mode',
-    'train',
-    ['train', 'evaluate'],
-    'train: trains, then evaluates; evaluate: the bundle of --workdir on the '
-    'data named.',
-  )
-  flags.DEFINE_bool('distributed', False, 'This is one of several processes.')
-  flags.DEFINE_string(
-    'coordinator',
-    None,
-    'host:port of process 0. Default: what the cluster says.',
-  )
-  flags.DEFINE_integer(
-    'num_processes', None, 'How many there are. Default: the cluster says it.'
-  )
-  flags.DEFINE_integer(
-    'process_id', None, 'Which this is, from 0. Default: the cluster says it.'
-  )
-  flags.mark_flag_as_required('config')
-  command_line.run(main)
+  command_line.run(Command(__doc__, _add_mode, _run), 'python -m mgc_jax.main')

@@ -7,12 +7,13 @@ that cannot be read are named there with the reason; the others are answered all
 the same. Exit code 0: all were answered; 1: some were not; 2: wrong usage.
 
 Examples:
-  python -m mgc_jax.predict song.mp3
-  python -m mgc_jax.predict /music --format=csv > genres.csv
-  python -m mgc_jax.predict song.mp3 --timeline --plot=song.png
-  find /music -name '*.flac' | python -m mgc_jax.predict - --format=json
+  mgc predict song.mp3
+  mgc predict /music --format=csv > genres.csv
+  mgc predict song.mp3 --timeline --plot=song.png
+  find /music -name '*.flac' | mgc predict - --format=json
 """
 
+import argparse
 import csv
 import io
 import json
@@ -21,12 +22,17 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from absl import flags
 from tqdm import tqdm
 
 from mgc_jax.audio.files import find_files
 from mgc_jax.inference import pretrained
 from mgc_jax.system import command_line
+from mgc_jax.system.arguments import (
+  Command,
+  Parser,
+  file_path,
+  whole_number,
+)
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.printable_text import printable
 
@@ -57,13 +63,15 @@ def _clock(seconds: float) -> str:
   return f'{tenths // 600}:{tenths % 600 / 10:04.1f}'
 
 
-def _writer(genres: tuple[str, ...]) -> Callable[['Prediction'], None]:
+def _writer(
+  args: argparse.Namespace, genres: tuple[str, ...]
+) -> Callable[['Prediction'], None]:
   """Returns what writes an answer in the format that the flags name."""
-  top, timeline = flags.FLAGS.top, flags.FLAGS.timeline
-  if flags.FLAGS.format == 'json':
+  top, timeline = args.top, args.timeline
+  if args.format == 'json':
     return lambda answer: print(json.dumps(answer.to_json(top, timeline)))
-  if flags.FLAGS.format == 'text':
-    print(f'{flags.FLAGS.model} knows {", ".join(genres)}')
+  if args.format == 'text':
+    print(f'{args.model} knows {", ".join(genres)}')
     return lambda answer: print(text_of(answer, top, timeline))
   writer = csv.writer(sys.stdout, lineterminator='\n')
   # Paths are exactly those of the disk, byte for byte.
@@ -89,26 +97,24 @@ def _writer(genres: tuple[str, ...]) -> Callable[['Prediction'], None]:
   return write
 
 
-def main(words: list[str]) -> None:
+def _run(args: argparse.Namespace) -> None:
   """Answers for all files, and exits with 1 where one could not be."""
-  if not words:
-    raise ConfigError('name files or folders, or - for a list of them')
-  paths = find_files(words)
-  plot = command_line.file_of('plot')
+  paths = find_files(args.paths)
+  plot = file_path('plot', args.plot)
   if plot and len(paths) != 1:
     raise ConfigError(f'--plot={plot}: of one file, not of {len(paths)}')
   from mgc_jax.inference import loading, prefetch
 
-  model = loading.load(flags.FLAGS.model, owns_process=True)
-  write = _writer(model.genres)
+  model = loading.load(args.model, owns_process=True)
+  write = _writer(args, model.genres)
   num_failed = 0
   bar = tqdm(paths, desc='predict', unit='file', disable=len(paths) < 2 or None)
   with bar, prefetch.ahead(model, paths) as answers:
     for path, answer in answers:
-      problem = _problem(answer)
+      problem = _problem(answer, args.strict)
       if problem:
         tqdm.write(f'{printable(path)}: {problem}', file=sys.stderr)
-      if isinstance(answer, DataError) or (problem and flags.FLAGS.strict):
+      if isinstance(answer, DataError) or (problem and args.strict):
         num_failed += 1
       else:
         write(answer)
@@ -121,11 +127,11 @@ def main(words: list[str]) -> None:
     sys.exit(1)
 
 
-def _problem(answer: 'Prediction | DataError') -> str:
+def _problem(answer: 'Prediction | DataError', strict: bool) -> str:
   """Returns why there is no answer, or what is wrong with the file."""
   if isinstance(answer, DataError):
     return str(answer)
-  if answer.warning and not flags.FLAGS.strict:
+  if answer.warning and not strict:
     return f'warning: {answer.warning}'
   return answer.warning
 
@@ -145,25 +151,50 @@ def _plot(
     raise DataError(f'--plot={path}: cannot be written: {error}') from error
 
 
+def _add_arguments(parser: Parser) -> None:
+  parser.add_argument(
+    'paths',
+    nargs='+',
+    metavar='PATH',
+    help='A file or a folder; - reads a list from standard input.',
+  )
+  parser.add_argument(
+    '--model',
+    default=pretrained.BEST,
+    help='cnn, lstm or crnn, which come with the package; the folder of a run '
+    'or of its bundle; or a file that mgc export wrote.',
+  )
+  parser.add_argument(
+    '--top',
+    type=whole_number(1),
+    default=3,
+    metavar='N',
+    help='So many genres of each answer.',
+  )
+  parser.add_argument(
+    '--format',
+    choices=['text', 'json', 'csv'],
+    default='text',
+    help='text for people; json, an object per line; csv, all probabilities.',
+  )
+  parser.add_argument(
+    '--strict',
+    action='store_true',
+    help='A truncated or damaged file is a failure, not a warning.',
+  )
+  parser.add_argument(
+    '--timeline',
+    action='store_true',
+    help='The answer of each window, with times.',
+  )
+  parser.add_argument(
+    '--plot',
+    metavar='FILE',
+    help='PNG of the timeline under the spectrogram, of one file.',
+  )
+
+
+COMMAND = Command(__doc__, _add_arguments, _run)
+
 if __name__ == '__main__':
-  flags.DEFINE_string(
-    'model',
-    pretrained.BEST,
-    'cnn, lstm or crnn, which come with the package; the folder of a run or of '
-    'its bundle; or a file that mgc_jax.inference.export wrote.',
-  )
-  flags.DEFINE_integer('top', 3, 'So many genres of each answer.', 1)
-  flags.DEFINE_enum(
-    'format',
-    'text',
-    ['text', 'json', 'csv'],
-    'text for people; json, an object per line; csv, all probabilities.',
-  )
-  flags.DEFINE_bool(
-    'strict', False, 'A truncated or damaged file is a failure, not a warning.'
-  )
-  flags.DEFINE_bool('timeline', False, 'The answer of each window, with times.')
-  flags.DEFINE_string(
-    'plot', None, 'PNG of the timeline under the spectrogram, of one file.'
-  )
-  command_line.run(main, takes_words=True)
+  command_line.run(COMMAND, 'python -m mgc_jax.predict')

@@ -14,13 +14,9 @@ import runpy
 import sys
 import warnings
 
-from absl import app, flags
 from absl import logging as absl_logging
 
 from tests.processes import ROOT
-
-app.define_help_flags()  # once: they stay, as other flags of absl do
-_shared = None  # names of the flags that belong to no command, while one runs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +33,7 @@ def run_command(module, *words, cwd=ROOT, stdin='', **env):
   """Runs `python -m module words` in this process.
 
   Args:
-    module: its name, such as mgc_jax.predict.
+    module: its name, such as mgc_jax, which is `mgc`, or mgc_jax.predict.
     words: flags and arguments; what is no text is made one.
     cwd: the folder that it runs in.
     stdin: what it may read.
@@ -49,7 +45,6 @@ def run_command(module, *words, cwd=ROOT, stdin='', **env):
   args = [module, *map(os.fspath, map(_text, words))]
   output, errors = _stream(), _stream()
   with contextlib.ExitStack() as stack:
-    stack.enter_context(_own_flags())
     stack.enter_context(_own_logging())
     stack.enter_context(contextlib.chdir(cwd))
     stack.enter_context(_environment(env))
@@ -120,46 +115,20 @@ def train_here(monkeypatch):
     done = run_command('mgc_jax.main', *words, cwd=os.getcwd())
     assert done.returncode == 0, done.stderr
 
-  for module in ('sweep.runner', 'shipped_models.build'):
+  for module in ('sweep.command', 'leakage.command', 'shipped_models.build'):
     monkeypatch.setattr(f'mgc_jax.experiments.{module}.train', train)
 
 
 @contextlib.contextmanager
-def _own_flags():
-  """Forgets the flags that a command defines, and what it was given.
-
-  A command may run inside another, as the runs of a sweep do.
-  """
-  global _shared
-  outermost, _shared = _shared is None, _shared or set(flags.FLAGS)
-  outer = {name: flags.FLAGS[name] for name in set(flags.FLAGS) - _shared}
-  _forget(outer)
-  try:
-    yield
-  finally:
-    _forget(set(flags.FLAGS) - _shared)
-    flags.FLAGS.unparse_flags()
-    for name, flag in outer.items():
-      flags.FLAGS[name] = flag
-    if outermost:
-      _shared = None
-    else:
-      flags.FLAGS.mark_as_parsed()
-
-
-def _forget(names):
-  for name in names:
-    delattr(flags.FLAGS, name)
-
-
-@contextlib.contextmanager
 def _own_logging():
-  """Takes back what `cli.run` does to the loggers of a process."""
-  logger = logging.getLogger('mgc_jax')
-  before = logger.handlers[:], logger.level, logger.propagate
+  """Takes back what a command does to the loggers of a process."""
+  loggers = [logging.getLogger('mgc_jax'), logging.getLogger()]
+  before = [(x, x.handlers[:], x.level, x.propagate) for x in loggers]
   verbosity = absl_logging.get_verbosity()
   try:
     yield
   finally:
-    logger.handlers[:], logger.level, logger.propagate = before
     absl_logging.set_verbosity(verbosity)
+    for logger, handlers, level, propagate in before:
+      logger.handlers[:], logger.propagate = handlers, propagate
+      logger.setLevel(level)

@@ -42,11 +42,7 @@ _TINY = (
   '--config.model.dense.sizes=(7,)',
   '--config.data.num_workers=1',
 )
-_TRAINS = (
-  'mgc_jax.main',
-  'mgc_jax.experiments.sweep',
-  'mgc_jax.experiments.leakage',
-)
+_TRAINS = ('train', 'sweep', 'leakage')
 
 
 def commands(text):
@@ -57,17 +53,22 @@ def commands(text):
   return [line for line in lines if line.strip()]
 
 
-def module(command):
-  """The module that a command runs, or the program."""
-  return re.match(r'(?:python -m )?([\w.]+)', command)[1]
+def name(command):
+  """The name of the command of `mgc`, or the program that is run."""
+  mgc = re.match(r'(?:mgc|python -m mgc_jax[ .]) *([\w-]+)', command)
+  if not mgc:
+    return re.match(r'(?:python -m )?([\w.]+)', command)[1]
+  if mgc[1] == 'main':
+    return 'evaluate' if '--mode=evaluate' in command else 'train'
+  return mgc[1]
 
 
 def shortened(command, smaller=_SMALLER):
   """The same command; where it trains, of a small model, and not for long."""
-  if module(command) not in _TRAINS or '--mode=evaluate' in command:
+  if name(command) not in _TRAINS:
     return command
   small = () if 'init_from=mgc_jax' in command else smaller
-  once = () if module(command) == 'mgc_jax.main' else ('--seeds=0',)
+  once = () if name(command) == 'train' else ('--seeds=0',)
   return f'{command} {shlex.join((*_SHORTER, *small, *once))}'
 
 
@@ -83,7 +84,8 @@ def tiny(command):
 
 
 def run_here(command, folder, env, code=0):
-  """Does as `run` does, but for one `python -m` in this process."""
+  """Does as `run` does, but for one Python command in this process."""
+  command = re.sub(r'^mgc ', 'python -m mgc_jax ', command)
   match = re.fullmatch(r'python -m ([^|&;]*?)(?: > (\S+))?', command)
   if not match or '--distributed' in command:
     return run(command, folder, env, code)
@@ -105,7 +107,7 @@ def run_here(command, folder, env, code=0):
 
 def run_trainings_here(command, folder, env, code=0):
   """Runs what trains in this process, and everything else as a shell does."""
-  trains = module(command) in _TRAINS
+  trains = name(command) in _TRAINS
   return (run_here if trains else run)(command, folder, env, code)
 
 

@@ -22,7 +22,7 @@ _TWO_PROCESSES = (
 
 def _prepare(to, *args):
   """Runs the prepare command and returns the folder of the records."""
-  command = [sys.executable, '-m', 'mgc_jax.datasets.prepare']
+  command = [sys.executable, '-m', 'mgc_jax', 'prepare']
   command += ['--config=configs/crnn.py', f'--config.data.prepared_dir={to}']
   done = subprocess.run([*command, *args], capture_output=True, text=True)
   assert done.returncode == 0, done.stderr
@@ -94,7 +94,7 @@ def test_records_of_real_mp3s(data_dir, tmp_path):
 def test_invalid_options_are_an_error_on_one_line(
   music_folder, tmp_path, option, code, message
 ):
-  command = [sys.executable, '-m', 'mgc_jax.datasets.prepare']
+  command = [sys.executable, '-m', 'mgc_jax', 'prepare']
   command += ['--config=configs/crnn.py', '--config.data.source=folder']
   command += [f'--config.data.root={music_folder}']
   command += [f'--config.data.prepared_dir={tmp_path}/prepared']
@@ -109,7 +109,7 @@ def test_no_readable_track_is_an_error_on_one_line(tmp_path):
     path = tmp_path / 'music' / ('jazz', 'rock')[i % 2] / f'{i}.mp3'
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text('no music')
-  command = [sys.executable, '-m', 'mgc_jax.datasets.prepare']
+  command = [sys.executable, '-m', 'mgc_jax', 'prepare']
   command += ['--config=configs/crnn.py', '--config.data.source=folder']
   command += [f'--config.data.root={tmp_path}/music', _BEAM]
   command += [f'--config.data.prepared_dir={tmp_path}/prepared']

@@ -76,7 +76,8 @@ def test_folds_are_compared_as_one_model(tmp_path):
   command = [
     sys.executable,
     '-m',
-    'mgc_jax.experiments.comparison',
+    'mgc_jax',
+    'compare',
     f'--against={whole}',
   ]
   command += ['--workdirs=' + ','.join(map(str, folds))]

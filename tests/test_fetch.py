@@ -10,7 +10,7 @@ import pytest
 
 from tests.processes import ROOT, Process, environment
 
-COMMAND = [sys.executable, '-m', 'mgc_jax.datasets.published.fetch']
+COMMAND = [sys.executable, '-m', 'mgc_jax', 'fetch']
 MUSIC = os.urandom(900_000)
 
 

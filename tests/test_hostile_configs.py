@@ -2,10 +2,10 @@
 
 import pytest
 
+from mgc_jax.config.flags import load_config
 from mgc_jax.config.schema import validate
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.splits import make_splits
-from mgc_jax.experiments.sweep.runner import load_config
 from mgc_jax.system.errors import ConfigError
 from tests.conftest import table
 from tests.processes import ROOT

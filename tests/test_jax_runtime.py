@@ -276,7 +276,7 @@ def test_a_platform_that_is_not_there_is_named(env, wanted):
     'mgc_jax.main --config=configs/smoke.py --workdir={tmp_path}/run',
     'mgc_jax.collection index {tmp_path}/music --model={tmp_path}/model '
     '--index={tmp_path}/index',
-    'mgc_jax.inference.export --model={tmp_path}/model '
+    'mgc_jax export --model={tmp_path}/model '
     '--to={tmp_path}/model.mgc',
   ],
 )

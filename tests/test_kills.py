@@ -37,7 +37,7 @@ FLAGS = [
   '--config.train.patience_epochs=3',
   '--config.data.num_workers=2',
 ]
-PREPARE = [sys.executable, '-m', 'mgc_jax.datasets.prepare']
+PREPARE = [sys.executable, '-m', 'mgc_jax', 'prepare']
 
 
 def _start(run, prepared, *more):

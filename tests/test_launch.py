@@ -14,7 +14,7 @@ SCRIPTS = sorted(
   path for path in LAUNCH.iterdir() if path.suffix not in ('.yaml', '.txt')
 )
 MAIN = ['python', '-m', 'mgc_jax.main']
-PREPARE = ['python', '-m', 'mgc_jax.datasets.prepare']
+PREPARE = ['mgc', 'prepare']
 
 
 @pytest.mark.parametrize('path', SCRIPTS, ids=lambda path: path.name)

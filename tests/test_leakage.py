@@ -3,12 +3,12 @@ import json
 import numpy as np
 import pytest
 
+from mgc_jax.config.flags import load_config
 from mgc_jax.evaluation import plots, predictions
 from mgc_jax.evaluation.predictions import Predictions
 from mgc_jax.experiments.leakage import table
 from mgc_jax.experiments.leakage.plan import NETWORKS, PROTOCOLS, plan_runs
 from mgc_jax.experiments.sweep.plan import Run
-from mgc_jax.experiments.sweep.runner import load_config
 from mgc_jax.system.errors import ConfigError
 from tests.commands import run_command, train_here
 from tests.processes import ROOT
@@ -154,7 +154,7 @@ def test_command_trains_each_run_once(tmp_path, monkeypatch):
   words += [f'--configs={ROOT}/configs', f'--workdir={tmp_path}/study']
   words += [f'--config.{name}={value}' for name, value in small.items()]
   for attempt in range(2):
-    done = run_command('mgc_jax.experiments.leakage', *words)
+    done = run_command('mgc_jax', 'leakage', *words)
     assert done.returncode == 0, done.stderr
     assert ('run 1 of 3' in done.stderr) == (attempt == 0)
     assert '| lstm ' in done.stdout

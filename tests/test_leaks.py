@@ -64,7 +64,7 @@ def test_dropping_removes_whole_tracks():
 
 
 def _run(*args):
-  return run_command('mgc_jax.datasets.leaks', *args)
+  return run_command('mgc_jax', 'leaks', *args)
 
 
 def test_both_faults_of_the_baseline_list_are_found():

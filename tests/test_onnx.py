@@ -32,7 +32,8 @@ def test_onnx_and_jax_compute_the_same_logits(name, tmp_path):
   command = [
     sys.executable,
     '-m',
-    'mgc_jax.inference.export',
+    'mgc_jax',
+    'export',
     f'--model={name}',
   ]
   subprocess.run(

@@ -176,7 +176,7 @@ def test_paths_are_read_from_standard_input_and_text_lists_the_genres(
 @pytest.mark.parametrize(
   ('args', 'said'),
   [
-    ((), 'name files or folders'),
+    ((), 'required: PATH'),
     (('x.wav', '--model=nope'), 'no such model'),
     (('x.wav', 'y.wav', '--plot=a.png'), '--plot=a.png: of one file, not of 2'),
     (('x.wav', '--format=xml'), 'format'),
@@ -215,7 +215,7 @@ def test_short_and_missing_files_raise_data_errors(model, tmp_path):
 def test_an_exported_model_gives_the_same_predictions(name, tmp_path):
   file, song = tmp_path / 'model.mgc', tmp_path / 'song.wav'
   write_tone(song, 20.0, 22050)
-  command = [sys.executable, '-m', 'mgc_jax.inference.export']
+  command = [sys.executable, '-m', 'mgc_jax', 'export']
   subprocess.run([*command, f'--model={name}', f'--to={file}'], check=True)
   wanted = mgc_jax.load(name).predict(song)
   found = mgc_jax.load(file).predict(song)

@@ -5,13 +5,13 @@ import csv
 import numpy as np
 import pytest
 
+from mgc_jax.config.flags import load_config
 from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.track import Track
 from mgc_jax.evaluation.metrics import confusion_scores, log_softmax
 from mgc_jax.experiments.shipped_models import golden_outputs
 from mgc_jax.experiments.shipped_models.build import build, plan_model
 from mgc_jax.experiments.shipped_models.card import model_card
-from mgc_jax.experiments.sweep.runner import load_config
 from mgc_jax.inference import pretrained
 from mgc_jax.models import bundle as bundles
 from mgc_jax.system.errors import DataError

@@ -4,6 +4,7 @@ import importlib.util
 import pathlib
 import re
 
+from mgc_jax.__main__ import COMMANDS
 from tests.conftest import write_tone
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -13,9 +14,10 @@ TEXT = '\n'.join(page.read_text() for page in PAGES)
 
 def test_every_module_config_and_page_that_is_named_exists():
   modules = set(re.findall(r'python -m ([\w.]+)', TEXT))
-  assert {'mgc_jax.main', 'mgc_jax.datasets.prepare'} <= modules
   for module in modules:
     assert importlib.util.find_spec(module), module
+  commands = set(re.findall(r'(?:^|`|\$ |&& |\| )mgc ([a-z-]+)', TEXT, re.M))
+  assert {'train', 'predict', 'prepare'} <= commands <= set(COMMANDS)
   for path in re.findall(r'--config=([\w/]+\.py)', TEXT):
     assert (ROOT / path).exists(), path
   for path in re.findall(r'\]\(([\w/.]+)\)', PAGES[0].read_text()):

@@ -23,11 +23,9 @@ from tests.processes import ROOT, environment
 PAGE = (ROOT / 'README.md').read_text()
 # Run elsewhere: by .ci/run, or by tests of their own.
 ELSEWHERE = {
-  "pip install -e '.[demo]' && python -m mgc_jax.demo": 'tests/test_demo.py',
-  'python -m mgc_jax.inference.export --model=cnn --format=onnx '
-  '--to=cnn.onnx': ('tests/test_onnx.py'),
-  "pip install -e '.[test]' && python -m mgc_jax.main "
-  '--config=configs/crnn.py': '.ci/run',
+  "pip install -e '.[demo]' && mgc demo": 'tests/test_demo.py',
+  'mgc export --model=cnn --format=onnx --to=cnn.onnx': ('tests/test_onnx.py'),
+  "pip install -e '.[test]' && mgc train --config=configs/crnn.py": '.ci/run',
   'pytest': '.ci/run',
   'pytest -m slow': '.ci/run',
   'pip install torch==2.13.0  # the CPU build; see docs/PERFORMANCE.md': (
@@ -36,22 +34,18 @@ ELSEWHERE = {
   "pip install -e '.[bench]' && python -m benchmarks --toy": (
     'tests/test_benchmarks_toy.py'
   ),
-  'python -m mgc_jax.experiments.cross_validation --workdirs=a,b,c,d,e': (
-    'tests/test_cross_validation.py'
-  ),
-  'python -m mgc_jax.experiments.comparison --workdirs=a,b --against=c,d': (
-    'tests/test_comparison.py'
-  ),
+  'mgc cross-validate --workdirs=a,b,c,d,e': ('tests/test_cross_validation.py'),
+  'mgc compare --workdirs=a,b --against=c,d': ('tests/test_comparison.py'),
 }
 # A copy of three tracks is not whole, and that is what it says.
-CODES = {'mgc_jax.datasets.verify': 1}
+CODES = {'verify': 1}
 
 
 def _commands():
   """Those of blocks and those within a line, in the page's order."""
   found = []
   for block, line in re.findall(
-    r'```(?:sh|console)\n(.*?)```|`((?:python -m |pytest )[^`]+)`',
+    r'```(?:sh|console)\n(.*?)```|`((?:mgc |python -m |pytest )[^`]+)`',
     PAGE,
     re.DOTALL,
   ):
@@ -67,7 +61,7 @@ def test_what_runs_elsewhere_is_there():
   gate = (ROOT / '.ci' / 'run').read_text()
   for part in (
     "install -q -e '.[test]'",
-    'mgc_jax.main --config=configs/crnn.py',
+    'mgc train --config=configs/crnn.py',
     'pytest --cov=mgc_jax --cov-fail-under=90',
     'pytest -m slow',
     'torch==2.13.0',
@@ -146,13 +140,13 @@ def _in_this_world(command, folder, archives, changed):
   command = changed(command)
   if 'config.data.source=gtma' in command:
     command += ' --config.data.allow_missing'
-  if pages.module(command) == 'mgc_jax.experiments.sweep':
+  if pages.name(command) == 'sweep':
     sizes = {'num_artists': 4, 'tracks_per_artist': 1, 'duration_s': 9.0}
     for name, value in sizes.items():
       command += f' --config.data.synthetic.{name}={value}'
-  if pages.module(command) == 'mgc_jax.experiments.leakage':
+  if pages.name(command) == 'leakage':
     command += ' --networks=cnn'
-  if pages.module(command) == 'mgc_jax.datasets.published.fetch':
+  if pages.name(command) == 'fetch':
     command += f' {archives}'
   return command
 
@@ -174,10 +168,10 @@ def test_every_command_runs(size, world, tmp_path, monkeypatch):
     command = command.split(' && ')[-1]
     if command.startswith('pip install'):
       continue
-    if size == 'tiny' and pages.module(command) == 'mgc_jax.experiments.sweep':
+    if size == 'tiny' and pages.name(command) == 'sweep':
       continue  # tests/test_tutorial.py runs it
-    ran.append(pages.module(command))
-    if '--mode=evaluate' not in command and '--workdir=runs/mine' in command:
+    ran.append(pages.name(command))
+    if ran[-1] == 'train' and '--workdir=runs/mine' in command:
       shutil.rmtree(here / 'runs' / 'mine', ignore_errors=True)
     command = _in_this_world(command, tmp_path, archives, changed)
     said = run(command, here, env, CODES.get(ran[-1], 0))

@@ -68,7 +68,7 @@ def _manifest(music_folder, path, more=()):
 
 
 def _prepare(env, tmp_path, root, manifest):
-  command = [sys.executable, '-m', 'mgc_jax.datasets.prepare']
+  command = [sys.executable, '-m', 'mgc_jax', 'prepare']
   command += ['--config=configs/cnn.py', '--config.data.source=manifest']
   command += [f'--config.data.root={root}', '--config.data.num_workers=2']
   command += [f'--config.data.manifest={manifest}']
@@ -120,7 +120,7 @@ def test_unreachable_server_is_reported_for_each_track(
     'AWS_ENDPOINT_URL': 'http://127.0.0.1:9',
     'AWS_MAX_ATTEMPTS': '1',
   }
-  command = [sys.executable, '-m', 'mgc_jax.datasets.verify']
+  command = [sys.executable, '-m', 'mgc_jax', 'verify']
   command += ['--config=configs/cnn.py', '--config.data.source=manifest']
   command += ['--config.data.root=s3://music/tracks']
   command += [f'--config.data.manifest={manifest}']
@@ -133,7 +133,7 @@ def test_unreachable_server_is_reported_for_each_track(
   assert done.stdout.count('unreadable: s3://music/tracks/') == 2
   assert 'cannot be fetched: ' in done.stdout
   # The tracks may be fine, so none may be recorded as skipped.
-  command[2] = 'mgc_jax.datasets.prepare'
+  command[3] = 'prepare'
   command.append(f'--config.data.prepared_dir={tmp_path}/prepared')
   done = subprocess.run(
     command, env=unreachable, cwd=ROOT, capture_output=True, text=True

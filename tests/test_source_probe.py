@@ -36,7 +36,8 @@ def sources(tmp_path):
 
 def _run(sources, *args):
   return run_command(
-    'mgc_jax.experiments.source_probe',
+    'mgc_jax',
+    'probe',
     '--config=configs/cnn.py',
     '--config.features.excerpt_s=2',
     '--config.windows.num_frames=16',

@@ -4,6 +4,7 @@ import sys
 import pytest
 import scipy.stats
 
+from mgc_jax.config.flags import load_config
 from mgc_jax.config.schema import base_config
 from mgc_jax.experiments.sweep.plan import (
   Run,
@@ -12,7 +13,6 @@ from mgc_jax.experiments.sweep.plan import (
   share,
   split_values,
 )
-from mgc_jax.experiments.sweep.runner import load_config
 from mgc_jax.experiments.sweep.table import compare, markdown, scores, write
 from mgc_jax.system.errors import ConfigError, DataError
 from tests.commands import run_command
@@ -225,7 +225,8 @@ def test_folds_are_combined(tmp_path):
 SWEEP = [
   sys.executable,
   '-m',
-  'mgc_jax.experiments.sweep',
+  'mgc_jax',
+  'sweep',
   f'--config={ROOT}/configs/smoke.py',
   '--seeds=0',
   '--config.train.num_epochs=1',
@@ -270,8 +271,8 @@ def test_killed_sweep_is_resumed_and_ends_with_a_table(tmp_path):
   ],
 )
 def test_bad_usage_is_named_before_training(flags, message, tmp_path):
-  words = [*SWEEP[3:4], *flags, f'--workdir={tmp_path}/sweep']
-  done = run_command('mgc_jax.experiments.sweep', *words)
+  words = [*SWEEP[4:5], *flags, f'--workdir={tmp_path}/sweep']
+  done = run_command('mgc_jax', 'sweep', *words)
   assert done.returncode == 2
   assert message in done.stderr and 'Traceback' not in done.stderr
   assert not (tmp_path / 'sweep').exists()

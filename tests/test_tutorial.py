@@ -39,14 +39,11 @@ def test_every_command_runs(size, tmp_path, monkeypatch):
     for command in pages.commands(text):
       if command.startswith(('pip install', 'export ')):
         continue
-      if pages.module(command) == 'mgc_jax.demo':
+      if pages.name(command) == 'demo':
         continue  # tests/test_demo.py runs it
-      if (
-        pages.module(command) == 'mgc_jax.experiments.leakage'
-        and size == 'tiny'
-      ):
+      if pages.name(command) == 'leakage' and size == 'tiny':
         continue  # tests/test_readme_commands.py runs it
-      ran.append(pages.module(command))
+      ran.append(pages.name(command))
       run(changed(command), tmp_path, env)
   assert len(ran) >= 10
   for made in (

@@ -44,9 +44,7 @@ def manifest(tmp_path):
 
 
 def _run(*args):
-  return run_command(
-    'mgc_jax.datasets.verify', '--config=configs/cnn.py', *args
-  )
+  return run_command('mgc_jax', 'verify', '--config=configs/cnn.py', *args)
 
 
 def test_every_fault_is_listed_and_counted(manifest):

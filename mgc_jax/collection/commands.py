@@ -1,27 +1,28 @@
 """The commands of the collection: each opens the index, works, and reports.
 
-Each takes the path of the index and the words after the command's name, and
-reads its flags itself. It raises `ConfigError` for wrong usage and `DataError`
-for an index or a file that cannot be used. If some files failed, each is named
-and the process exits with 1.
+Each takes the path of the index and the flags and words of the command. It
+raises `ConfigError` for wrong usage and `DataError` for an index or a file that
+cannot be used. If some files failed, each is named and the process exits with
+1.
 """
 
+import argparse
 import contextlib
 import os
 import pathlib
 import sys
 from collections.abc import Iterator
 
-from absl import flags
-
 from mgc_jax.collection import organise, report, roots, similar, tagging
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import METHODS, Journal, TagJournal
 from mgc_jax.collection.scan import scan
-from mgc_jax.system import command_line, figure_file
+from mgc_jax.system import figure_file
+from mgc_jax.system.arguments import file_path
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.lock import exclusive
 from mgc_jax.system.printable_text import printable
+from mgc_jax.system.user_dirs import user_data_dir
 
 
 @contextlib.contextmanager
@@ -48,14 +49,16 @@ def _for_change(path: pathlib.Path, create: bool = False) -> Iterator[Index]:
     yield index
 
 
-def _index(path: pathlib.Path, words: list[str]) -> None:
+def _index(path: pathlib.Path, args: argparse.Namespace) -> None:
+  if not (args.folder or args.moved):
+    raise ConfigError('index: name a folder')
   num_failed = 0
-  with _for_change(path, create=not flags.FLAGS.moved) as index:
-    folders = list(words)
-    if flags.FLAGS.moved:
-      folders = [_renamed(index, path), *words]
+  with _for_change(path, create=not args.moved) as index:
+    folders = [args.folder] if args.folder else []
+    if args.moved:
+      folders.insert(0, _renamed(index, path, args.moved))
     for folder in {os.path.realpath(x): x for x in folders}.values():
-      counts = scan(index, folder, flags.FLAGS.model, flags.FLAGS.strict)
+      counts = scan(index, folder, args.model, args.strict)
       print(
         f'{path}: {counts.answered} indexed, {counts.unchanged} unchanged, '
         f'{counts.forgotten} gone, {counts.failed} failed'
@@ -64,9 +67,9 @@ def _index(path: pathlib.Path, words: list[str]) -> None:
   _exit(num_failed)
 
 
-def _renamed(index: Index, path: pathlib.Path) -> str:
+def _renamed(index: Index, path: pathlib.Path, moved: str) -> str:
   """Does what --moved says, and returns the folder's new path."""
-  old, new, number = roots.rename(index, flags.FLAGS.moved)
+  old, new, number = roots.rename(index, moved)
   print(
     f'{path}: {roots.tracks(number)} of {printable(old)} are now in '
     f'{printable(new)}'
@@ -74,11 +77,11 @@ def _renamed(index: Index, path: pathlib.Path) -> str:
   return new
 
 
-def _forget(path: pathlib.Path, words: list[str]) -> None:
+def _forget(path: pathlib.Path, args: argparse.Namespace) -> None:
   with _for_change(path) as index:
-    number = roots.forget(index, words[0])
+    number = roots.forget(index, args.folder)
   print(
-    f'{path}: {roots.tracks(number)} of {printable(words[0])} forgotten; '
+    f'{path}: {roots.tracks(number)} of {printable(args.folder)} forgotten; '
     'no file was touched'
   )
 
@@ -88,10 +91,10 @@ def _exit(num_failed: int) -> None:
     sys.exit(1)
 
 
-def _report(path: pathlib.Path, words: list[str]) -> None:
-  plot = command_line.file_of('plot')
+def _report(path: pathlib.Path, args: argparse.Namespace) -> None:
+  plot = file_path('plot', args.plot)
   with Index(path) as index:
-    summary = report.summarise(index, flags.FLAGS.least)
+    summary = report.summarise(index, args.least)
   print(report.text_of(summary))
   if plot:
     _write_plot(summary, plot)
@@ -106,21 +109,18 @@ def _write_plot(summary: report.Summary, plot: pathlib.Path) -> None:
     raise DataError(f'--plot={plot}: cannot be written: {error}') from error
 
 
-def _target() -> str:
-  if not flags.FLAGS.to:
+def _target(to: str) -> str:
+  if not to:
     raise ConfigError('--to: name the folder to organise into')
-  target = os.path.realpath(flags.FLAGS.to)
+  target = os.path.realpath(to)
   if os.path.lexists(target) and not os.path.isdir(target):
     raise ConfigError(f'--to={target}: not a folder')
   return target
 
 
-def _organise(path: pathlib.Path, words: list[str]) -> None:
-  target = _target()
-  methods = [name for name in METHODS if flags.FLAGS[name].value]
-  if len(methods) > 1:
-    raise ConfigError(f'--{" --".join(methods)}: choose one')
-  method = methods[0] if methods else METHODS[0]
+def _organise(path: pathlib.Path, args: argparse.Namespace) -> None:
+  target = _target(args.to)
+  method = args.method or METHODS[0]
   with _for_change(path) as index:
     journal = Journal(path)
     plan = organise.plan(
@@ -128,36 +128,36 @@ def _organise(path: pathlib.Path, words: list[str]) -> None:
       journal,
       target,
       method,
-      tuple(flags.FLAGS.by),
-      flags.FLAGS.min_probability,
+      tuple(args.by or ['genre']),
+      args.min_probability,
     )
     num_failed = 0
-    if flags.FLAGS.apply:
+    if args.apply:
       num_failed = organise.apply(index, journal, plan.records)
     else:
       for record in plan.records:
         print(f'{method} {printable(record.source)} -> {printable(record.to)}')
-  _say_done(method, len(plan.records) - num_failed, target)
+  _say_done(method, len(plan.records) - num_failed, target, args.apply)
   if plan.num_in_place:
     print(f'{plan.num_in_place} are there already')
   _exit(num_failed)
 
 
-def _say_done(what: str, number: int, target: str) -> None:
-  if flags.FLAGS.apply:
+def _say_done(what: str, number: int, target: str, done: bool) -> None:
+  if done:
     print(f'{target}: {what} of {number} files done')
   else:
     print(f'{target}: {what} of {number} files; nothing is done, use --apply')
 
 
-def _undo(path: pathlib.Path, words: list[str]) -> None:
-  if flags.FLAGS.to is None:
-    _undo_tags(path)
+def _undo(path: pathlib.Path, args: argparse.Namespace) -> None:
+  if args.to is None:
+    _undo_tags(path, args)
   else:
-    _undo_organise(path)
+    _undo_organise(path, args)
 
 
-def _undo_tags(path: pathlib.Path) -> None:
+def _undo_tags(path: pathlib.Path, args: argparse.Namespace) -> None:
   with _for_change(path) as index:
     journal = TagJournal(path)
     if not any(journal.entries()):
@@ -165,33 +165,33 @@ def _undo_tags(path: pathlib.Path) -> None:
         f'undo: tag changed no file of {path}; with --to=DIR, undo takes back '
         'what organise did'
       )
-    counts = tagging.undo(index, journal, Journal(path), flags.FLAGS.apply)
-  done = 'restored' if flags.FLAGS.apply else 'to be restored: use --apply'
+    counts = tagging.undo(index, journal, Journal(path), args.apply)
+  done = 'restored' if args.apply else 'to be restored: use --apply'
   print(f'genre tags: {counts.restored} {done}, {counts.failed} left as is')
   _exit(counts.failed)
 
 
-def _undo_organise(path: pathlib.Path) -> None:
-  target = _target()
+def _undo_organise(path: pathlib.Path, args: argparse.Namespace) -> None:
+  target = _target(args.to)
   with _for_change(path) as index:
     journal = Journal(path)
     records = journal.records(target)
     if not journal.knows(target):
       raise ConfigError(f'--to={target}: organise did nothing there')
     num_failed = 0
-    if flags.FLAGS.apply:
+    if args.apply:
       num_failed = organise.undo(index, journal, records)
     else:
       for record in records[::-1]:
         print(f'back {printable(record.to)} -> {printable(record.source)}')
-  _say_done('undo', len(records) - num_failed, target)
+  _say_done('undo', len(records) - num_failed, target, args.apply)
   _exit(num_failed)
 
 
-def _playlist(path: pathlib.Path, words: list[str]) -> None:
+def _playlist(path: pathlib.Path, args: argparse.Namespace) -> None:
   with Index(path) as index:
     num_failed = 0
-    for line in report.playlist(index, words[0], flags.FLAGS.min_probability):
+    for line in report.playlist(index, args.genre, args.min_probability):
       if isinstance(line, bytes):
         sys.stdout.buffer.write(line)
       else:
@@ -201,16 +201,16 @@ def _playlist(path: pathlib.Path, words: list[str]) -> None:
   _exit(num_failed)
 
 
-def _tag(path: pathlib.Path, words: list[str]) -> None:
+def _tag(path: pathlib.Path, args: argparse.Namespace) -> None:
   with _for_change(path) as index:
     counts = tagging.tag(
       index,
       TagJournal(path),
-      flags.FLAGS.min_probability,
-      flags.FLAGS.replace,
-      flags.FLAGS.apply,
+      args.min_probability,
+      args.replace,
+      args.apply,
     )
-  done = 'tagged' if flags.FLAGS.apply else 'to be tagged: use --apply'
+  done = 'tagged' if args.apply else 'to be tagged: use --apply'
   print(
     f'{counts.tagged} {done}, {counts.kept} have a genre, '
     f'{counts.uncertain} uncertain, {counts.failed} failed'
@@ -218,16 +218,14 @@ def _tag(path: pathlib.Path, words: list[str]) -> None:
   _exit(counts.failed)
 
 
-def _similar(path: pathlib.Path, words: list[str]) -> None:
+def _similar(path: pathlib.Path, args: argparse.Namespace) -> None:
   with Index(path) as index:
-    found = similar.find_similar(
-      index, words, flags.FLAGS.k, flags.FLAGS.diverse
-    )
+    found = similar.find_similar(index, args.songs, args.k, args.diverse)
   for one in found:
     print(f'{one.cosine:.3f} {one.entry.genre}  {printable(one.entry.path)}')
 
 
-COMMANDS = {
+_COMMANDS = {
   'index': _index,
   'report': _report,
   'organise': _organise,
@@ -237,3 +235,9 @@ COMMANDS = {
   'similar': _similar,
   'forget': _forget,
 }
+
+
+def run(args: argparse.Namespace) -> None:
+  """Runs `args.command`."""
+  path = file_path('index', args.index)
+  _COMMANDS[args.command](path or user_data_dir() / 'collection.sqlite', args)

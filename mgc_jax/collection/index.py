@@ -59,7 +59,7 @@ class Index:
   def _missing_error(self) -> ConfigError:
     return ConfigError(
       f'--index={self.path}: does not exist; create it with: '
-      'python -m mgc_jax.collection index DIR'
+      'mgc collection index DIR'
     )
 
   def _open(self, create: bool) -> None:

@@ -272,3 +272,8 @@ def _eval() -> ConfigDict:
   evaluate.batch_size = 16  # excerpts
   evaluate.num_bootstrap = 2000  # resamplings of the tracks for the interval
   return evaluate
+
+
+def describe(config: ConfigDict) -> str:
+  """Returns a line for each field: its name and value."""
+  return str(config)

@@ -1,9 +1,10 @@
 """Finds tracks and artists in two splits, and audio with two genres.
 
 Example, for any manifest, published or your own:
-  python -m mgc_jax.datasets.leaks data/manifests/gtma_window.csv
+  mgc leaks data/manifests/gtma_window.csv
 """
 
+import argparse
 import collections
 import dataclasses
 import logging
@@ -11,18 +12,16 @@ import pathlib
 import sys
 
 import numpy as np
-from absl import flags
 
 from mgc_jax.audio.names import comparable, known_artist
 from mgc_jax.config.rules import SPLITS
 from mgc_jax.datasets.csv_table import read_rows
 from mgc_jax.datasets.published import facts
-from mgc_jax.system import command_line
-from mgc_jax.system.errors import ConfigError, DataError
+from mgc_jax.system.arguments import Command, Parser
+from mgc_jax.system.errors import DataError
 from mgc_jax.system.printable_text import printable
 
-# By name, because `__name__` is __main__ if this module runs as a command.
-_logger = logging.getLogger('mgc_jax.datasets.leaks')
+_logger = logging.getLogger(__name__)
 
 # The columns that identify a row, and how messages describe them.
 _KEYS = {
@@ -209,14 +208,12 @@ def read_columns(manifest: pathlib.Path) -> dict[str, np.ndarray]:
   return columns
 
 
-def main(words: list[str]) -> None:
+def _run(args: argparse.Namespace) -> None:
   """Checks the manifests that are named; exits with 1 where one leaks."""
-  if not words:
-    raise ConfigError('name one manifest, or several')
   leaky = False
-  for word in words:
+  for word in args.manifests:
     columns = read_columns(pathlib.Path(word))
-    leaks = find_leaks(columns, flags.FLAGS.protocol)
+    leaks = find_leaks(columns, args.protocol)
     used = len(set(columns['track_id'][columns['split'] != '']))
     print(f'{word}: {used} tracks, {len(leaks)} leaks')
     print(describe(leaks, columns), end='\n' if leaks else '')
@@ -225,11 +222,16 @@ def main(words: list[str]) -> None:
     sys.exit(1)
 
 
-if __name__ == '__main__':
-  flags.DEFINE_enum(
-    'protocol',
-    'given',
-    ['given', 'artist', 'track', 'window'],
-    'Under track, artists may be in two splits.',
+def _add_arguments(parser: Parser) -> None:
+  parser.add_argument(
+    'manifests', nargs='+', metavar='MANIFEST', help='A CSV file to check.'
   )
-  command_line.run(main, takes_words=True)
+  parser.add_argument(
+    '--protocol',
+    choices=['given', 'artist', 'track', 'window'],
+    default='given',
+    help='Under track, artists may be in two splits.',
+  )
+
+
+COMMAND = Command(__doc__, _add_arguments, _run)

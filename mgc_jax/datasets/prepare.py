@@ -1,37 +1,37 @@
 """Prepares a source: writes its audio to TFRecords and prints a report.
 
 Example:
-  python -m mgc_jax.datasets.prepare --config=configs/crnn.py \
+  mgc prepare --config=configs/crnn.py \
     --config.data.source=folder --config.data.root=/music
 
 On many machines, with Apache Beam (launch/prepare_beam.sh):
-  python -m mgc_jax.datasets.prepare --config=configs/crnn.py \
+  mgc prepare --config=configs/crnn.py \
     --config.data.source=fma --config.data.root=/nfs/fma \
     --config.data.prepared_dir=/nfs/records \
     --beam_pipeline_options=runner=FlinkRunner,flink_master=HOST:8081
 """
 
+import argparse
 import contextlib
 import csv
 import io
 import logging
 import types
 
-from absl import flags
 from etils import epath
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
+from mgc_jax.config.flags import load_config
 from mgc_jax.config.schema import validate
 from mgc_jax.datasets import excerpt_index
 from mgc_jax.datasets.records import Prepared, records_dir, source_fingerprint
 from mgc_jax.datasets.sources import list_tracks, require_two_genres
 from mgc_jax.datasets.track import Track, is_remote
-from mgc_jax.system import command_line
+from mgc_jax.system.arguments import Command, Parser
 from mgc_jax.system.errors import ConfigError, DataError, RemoteError
 from mgc_jax.system.lock import exclusive
 
-# By name, because `__name__` is __main__ if this module runs as a command.
-_logger = logging.getLogger('mgc_jax.datasets.prepare')
+_logger = logging.getLogger(__name__)
 
 _MAX_SKIPPED_FRACTION = 0.1
 _MAX_NAMED = 50  # skipped tracks in the log; the file lists all of them
@@ -237,29 +237,28 @@ def _check_skipped(prepared: Prepared, allow_missing: bool) -> None:
   )
 
 
-def main() -> None:
+def _run(args: argparse.Namespace) -> None:
   """Prepares, and prints the report."""
   from mgc_jax.datasets.preparation_report import preparation_report
   from mgc_jax.datasets.split_file import write_split
   from mgc_jax.datasets.splits import make_splits
 
-  config = _CONFIG.value
+  config = load_config(args.config, args.overrides)
   validate(config)
-  prepared = prepare(config, flags.FLAGS.beam_pipeline_options)
+  prepared = prepare(config, args.beam_pipeline_options)
   splits = make_splits(prepared, config)
   write_split(splits, prepared.index, config.data)
   print(preparation_report(prepared, splits))
 
 
-if __name__ == '__main__':
-  _CONFIG = config_flags.DEFINE_config_file(
-    'config', None, 'The config file, e.g. configs/crnn.py.'
+def _add_arguments(parser: Parser) -> None:
+  parser.add_config()
+  parser.add_argument(
+    '--beam_pipeline_options',
+    metavar='NAME=VALUE,...',
+    help='Prepare on Apache Beam: name=value,... of its pipeline options, such '
+    'as runner=DirectRunner,direct_num_workers=2; see launch/prepare_beam.sh.',
   )
-  flags.DEFINE_string(
-    'beam_pipeline_options',
-    None,
-    'Prepare on Apache Beam: name=value,... of its pipeline options, such as '
-    'runner=DirectRunner,direct_num_workers=2; see launch/prepare_beam.sh.',
-  )
-  flags.mark_flag_as_required('config')
-  command_line.run(main)
+
+
+COMMAND = Command(__doc__, _add_arguments, _run)

@@ -5,12 +5,13 @@ an unexpected length or digest, are listed, and the exit code is 1. Additional
 files are not an error, because training does not use them.
 
 Examples:
-  python -m mgc_jax.datasets.verify --config=configs/crnn.py \
+  mgc verify --config=configs/crnn.py \
     --config.data.source=gtzan --config.data.root=/data/gtzan
-  python -m mgc_jax.datasets.verify --config=configs/crnn.py \
+  mgc verify --config=configs/crnn.py \
     --config.data.source=manifest --config.data.manifest=/music/tracks.csv
 """
 
+import argparse
 import collections
 import dataclasses
 import hashlib
@@ -18,11 +19,11 @@ import os
 import sys
 
 import numpy as np
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from mgc_jax.audio import decode
 from mgc_jax.audio.files import audio_files
+from mgc_jax.config.flags import load_config
 from mgc_jax.config.rules import frame_rate_hz
 from mgc_jax.config.schema import validate
 from mgc_jax.datasets.excerpts import excerpts_of
@@ -30,7 +31,7 @@ from mgc_jax.datasets.remote import local_copy
 from mgc_jax.datasets.sources import list_tracks
 from mgc_jax.datasets.track import Track
 from mgc_jax.datasets.workers import map_tracks
-from mgc_jax.system import command_line
+from mgc_jax.system.arguments import Command, Parser
 from mgc_jax.system.errors import ConfigError, DataError, RemoteError
 from mgc_jax.system.printable_text import printable
 from mgc_jax.system.tables import table
@@ -116,9 +117,9 @@ def _digest(path: str, expected: str) -> str:
   return f'{algorithm}:{digest.hexdigest()}'
 
 
-def main() -> None:
+def _run(args: argparse.Namespace) -> None:
   """Prints the table and every fault; exits with 1 where there is one."""
-  config = _CONFIG.value
+  config = load_config(args.config, args.overrides)
   validate(config)
   if config.data.source == 'synthetic':
     raise ConfigError('config.data.source=synthetic: has no files to verify')
@@ -144,9 +145,4 @@ def main() -> None:
     sys.exit(1)
 
 
-if __name__ == '__main__':
-  _CONFIG = config_flags.DEFINE_config_file(
-    'config', None, 'The config file, e.g. configs/crnn.py.'
-  )
-  flags.mark_flag_as_required('config')
-  command_line.run(main)
+COMMAND = Command(__doc__, Parser.add_config, _run)

@@ -8,20 +8,20 @@ tracks are not independent.
 
 Example for a sweep with --workdir=runs/sweep over folds and
 --config.augment.filter_db=0.0,6.0:
-  python -m mgc_jax.experiments.comparison \
+  mgc compare \
     --workdirs=$(echo runs/sweep/augment.filter_db=6.0/seed0-fold? | tr ' ' ,) \
     --against=$(echo runs/sweep/augment.filter_db=0.0/seed0-fold? | tr ' ' ,)
 """
 
+import argparse
 import dataclasses
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-from absl import flags
 
 from mgc_jax.evaluation import metrics, predictions
-from mgc_jax.system import command_line
+from mgc_jax.system.arguments import Command, Parser, comma_list
 from mgc_jax.system.errors import ConfigError
 
 _NUM_BOOTSTRAP = 4000
@@ -152,17 +152,30 @@ def _text(found: dict) -> str:
   return '\n'.join(lines)
 
 
-def main() -> None:
+def _run(args: argparse.Namespace) -> None:
   """Prints the comparison."""
   of, against = (
     [pathlib.Path(folder) for folder in names]
-    for names in (flags.FLAGS.workdirs, flags.FLAGS.against)
+    for names in (args.workdirs, args.against)
   )
   print(_text(compare(of, against)))
 
 
-if __name__ == '__main__':
-  flags.DEFINE_list('workdirs', None, 'Folders of a run, or of its folds.')
-  flags.DEFINE_list('against', None, 'Those of the other one.')
-  flags.mark_flags_as_required(['workdirs', 'against'])
-  command_line.run(main)
+def _add_arguments(parser: Parser) -> None:
+  parser.add_argument(
+    '--workdirs',
+    type=comma_list,
+    required=True,
+    metavar='DIR,...',
+    help='Folders of a run, or of its folds.',
+  )
+  parser.add_argument(
+    '--against',
+    type=comma_list,
+    required=True,
+    metavar='DIR,...',
+    help='Those of the other one.',
+  )
+
+
+COMMAND = Command(__doc__, _add_arguments, _run)

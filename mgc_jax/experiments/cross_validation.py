@@ -7,28 +7,27 @@ the other folds.
 
 Example:
   for k in 0 1 2 3 4; do
-    python -m mgc_jax.main --config=configs/crnn.py --workdir=runs/fold$k \
+    mgc train --config=configs/crnn.py --workdir=runs/fold$k \
       --config.data.num_folds=5 --config.data.fold=$k
   done
-  python -m mgc_jax.experiments.cross_validation \
-    --workdirs=$(echo runs/fold? | tr ' ' ,)
+  mgc cross-validate --workdirs=$(echo runs/fold? | tr ' ' ,)
 
 --calibrate=runs/all/bundle sets the temperature of that model, which is trained
 on all tracks, to the value fitted on the held-out folds.
 """
 
+import argparse
 import dataclasses
 import json
 import pathlib
 from typing import Any
 
 import numpy as np
-from absl import flags
 
 from mgc_jax.evaluation import metrics, predictions, report
 from mgc_jax.evaluation.calibration import cross_calibration
 from mgc_jax.models import bundle as bundles
-from mgc_jax.system import command_line
+from mgc_jax.system.arguments import Command, Parser, comma_list
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.training.workdir import CONFIG_FILE, FREE_FIELDS
 
@@ -170,9 +169,9 @@ def set_temperature(
     raise DataError(f'{bundle_dir}: cannot be written: {error}') from error
 
 
-def main() -> None:
+def _run(args: argparse.Namespace) -> None:
   """Prints the pooled result."""
-  workdirs = [pathlib.Path(folder) for folder in flags.FLAGS.workdirs]
+  workdirs = [pathlib.Path(folder) for folder in args.workdirs]
   found = evaluate_folds(workdirs)
   folds = ', '.join(f'{x:.1%}' for x in found['fold_track_accuracies'])
   lines = [
@@ -186,16 +185,25 @@ def main() -> None:
     *report.calibration_table(found['calibration']),
   ]
   print('\n'.join(lines))
-  if flags.FLAGS.calibrate:
-    bundle = pathlib.Path(flags.FLAGS.calibrate)
+  if args.calibrate:
+    bundle = pathlib.Path(args.calibrate)
     set_temperature(bundle, workdirs[0], found['calibration']['temperature'])
     print(f'{bundle}: has this temperature')
 
 
-if __name__ == '__main__':
-  flags.DEFINE_list('workdirs', None, 'Folders of the folds: a,b,c.')
-  flags.DEFINE_string(
-    'calibrate', None, 'A bundle that is given the temperature of the folds.'
+def _add_arguments(parser: Parser) -> None:
+  parser.add_argument(
+    '--workdirs',
+    type=comma_list,
+    required=True,
+    metavar='DIR,...',
+    help='Folders of the folds: a,b,c.',
   )
-  flags.mark_flag_as_required('workdirs')
-  command_line.run(main)
+  parser.add_argument(
+    '--calibrate',
+    metavar='DIR',
+    help='A bundle that is given the temperature of the folds.',
+  )
+
+
+COMMAND = Command(__doc__, _add_arguments, _run)

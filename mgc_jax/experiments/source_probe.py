@@ -7,33 +7,34 @@ above chance means that every model can take this shortcut. A lower
 `config.features.max_frequency_hz` removes the part that is due to the codec.
 
 Examples:
-  python -m mgc_jax.experiments.source_probe --config=configs/crnn.py \
+  mgc probe --config=configs/crnn.py \
     --config.features.max_frequency_hz=8000 --plot=bands.png \
     /music/a /music/b/manifest.csv
-  python -m mgc_jax.experiments.source_probe --config=configs/crnn.py \
+  mgc probe --config=configs/crnn.py \
     --config.data.source=manifest --config.data.manifest=/music/with_source.csv
 """
 
+import argparse
 import dataclasses
 import logging
 import os
 import pathlib
 
 import numpy as np
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
+from mgc_jax.config.flags import load_config
 from mgc_jax.config.schema import validate
 from mgc_jax.datasets.manifest import read_manifest
 from mgc_jax.datasets.prepare import prepare_tracks
 from mgc_jax.datasets.sources import folder, list_tracks
 from mgc_jax.datasets.track import Track
-from mgc_jax.system import command_line, figure_file, jax_runtime
+from mgc_jax.system import figure_file, jax_runtime
+from mgc_jax.system.arguments import Command, Parser
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.printable_text import printable
 
-# Named explicitly because __name__ is __main__ when run as a command.
-_logger = logging.getLogger('mgc_jax.experiments.source_probe')
+_logger = logging.getLogger(__name__)
 _NUM_FOLDS = 5
 _NUM_PRINTED_BANDS = 5
 
@@ -125,16 +126,16 @@ def tracks_of(words: list[str], data: ConfigDict) -> list[Track]:
   return [track for tracks in found.values() for track in tracks]
 
 
-def main(words: list[str]) -> None:
+def _run(args: argparse.Namespace) -> None:
   """Prepares, probes, and prints what it found."""
   jax_runtime.allow_librosa()
   from librosa import mel_frequencies
 
-  config = _CONFIG.value
+  config = load_config(args.config, args.overrides)
   validate(config)
   config.data.allow_missing = True  # what is there, is told apart
-  if words:
-    tracks = tracks_of(words, config.data)
+  if args.sources:
+    tracks = tracks_of(args.sources, config.data)
     config.data.source = 'folder'  # names the records
   else:
     tracks = list_tracks(config.data)
@@ -164,8 +165,8 @@ def main(words: list[str]) -> None:
   telling = np.argsort(-found.weight)[:_NUM_PRINTED_BANDS]
   named = ', '.join(f'{middle_hz[i]:.0f}' for i in telling)
   print(f'bands that tell most: {named} Hz')
-  if flags.FLAGS.plot:
-    path = pathlib.Path(flags.FLAGS.plot)
+  if args.plot:
+    path = pathlib.Path(args.plot)
     with figure_file.never_stopping(path):
       from mgc_jax.evaluation import plots
 
@@ -173,10 +174,17 @@ def main(words: list[str]) -> None:
       print(f'mean levels: {path}')
 
 
-if __name__ == '__main__':
-  _CONFIG = config_flags.DEFINE_config_file(
-    'config', None, 'The config file, e.g. configs/crnn.py.'
+def _add_arguments(parser: Parser) -> None:
+  parser.add_argument(
+    'sources',
+    nargs='*',
+    metavar='SOURCE',
+    help='A folder or a manifest. Default: the data that the config names.',
   )
-  flags.DEFINE_string('plot', None, 'PNG of the mean level of each band.')
-  flags.mark_flag_as_required('config')
-  command_line.run(main, takes_words=True)
+  parser.add_config()
+  parser.add_argument(
+    '--plot', metavar='FILE', help='PNG of the mean level of each band.'
+  )
+
+
+COMMAND = Command(__doc__, _add_arguments, _run)

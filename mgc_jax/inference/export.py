@@ -1,36 +1,36 @@
 """Exports a model to one file that runs without this package's model code.
 
-`python -m mgc_jax.predict --model=FILE` reads it. With --format=jax, any JAX
-can run its `program.stablehlo` (`jax.export.deserialize`) on cpu, cuda and tpu
-with any batch size. With --format=onnx, any ONNX runtime can run it for one
-excerpt at a time; this needs the extra: pip install 'mgc_jax[onnx]'.
+`mgc predict --model=FILE` reads it. With --format=jax, any JAX can run its
+`program.stablehlo` (`jax.export.deserialize`) on cpu, cuda and tpu with any
+batch size. With --format=onnx, any ONNX runtime can run it for one excerpt at a
+time; this needs the extra: pip install 'mgc_jax[onnx]'.
 
 Examples:
-  python -m mgc_jax.inference.export --model=cnn --to=cnn.mgc
-  python -m mgc_jax.inference.export --model=cnn --format=onnx --to=cnn.onnx
+  mgc export --model=cnn --to=cnn.mgc
+  mgc export --model=cnn --format=onnx --to=cnn.onnx
 """
 
-from absl import flags
+import argparse
 
 from mgc_jax.inference import pretrained
-from mgc_jax.system import command_line
+from mgc_jax.system.arguments import Command, Parser, file_path
 from mgc_jax.system.errors import DataError
 
 
-def main() -> None:
+def _run(args: argparse.Namespace) -> None:
   """Exports the model that the flags name."""
   from mgc_jax.inference import jax_export, onnx_export
   from mgc_jax.inference.loading import bundle_folder
   from mgc_jax.models import bundle as bundles
   from mgc_jax.system import atomic_file, jax_runtime
 
-  to = command_line.file_of('to')
+  to = file_path('to', args.to)
   assert to is not None  # a required flag
-  folder = bundle_folder(flags.FLAGS.model)
+  folder = bundle_folder(args.model)
   if not folder:
-    raise DataError(f'{flags.FLAGS.model}: is exported already')
+    raise DataError(f'{args.model}: is exported already')
   jax_runtime.check_device()
-  maker = onnx_export if flags.FLAGS.format == 'onnx' else jax_export
+  maker = onnx_export if args.format == 'onnx' else jax_export
   data = maker.of_bundle(bundles.load(folder))
   try:
     atomic_file.write_bytes(to, data)
@@ -39,14 +39,19 @@ def main() -> None:
   print(f'{to}: {len(data) / 1e6:.1f} MB')
 
 
-if __name__ == '__main__':
-  flags.DEFINE_string(
-    'model',
-    pretrained.BEST,
-    'cnn, lstm or crnn (which come with the package), or the '
-    'folder of a run or of its bundle.',
+def _add_arguments(parser: Parser) -> None:
+  parser.add_argument(
+    '--model',
+    default=pretrained.BEST,
+    help='cnn, lstm or crnn (which come with the package), or the folder of a '
+    'run or of its bundle.',
   )
-  flags.DEFINE_enum('format', 'jax', ['jax', 'onnx'], 'What runs it.')
-  flags.DEFINE_string('to', None, 'The file to write.')
-  flags.mark_flag_as_required('to')
-  command_line.run(main)
+  parser.add_argument(
+    '--format', choices=['jax', 'onnx'], default='jax', help='What runs it.'
+  )
+  parser.add_argument(
+    '--to', required=True, metavar='FILE', help='The file to write.'
+  )
+
+
+COMMAND = Command(__doc__, _add_arguments, _run)

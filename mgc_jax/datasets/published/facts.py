@@ -1,17 +1,16 @@
-"""Reads the facts about published tracks in `data/` of the repository."""
+"""Reads the facts about published tracks that come with the package."""
 
 import csv
 import functools
 import pathlib
 
+from mgc_jax.config.installed import folder
 from mgc_jax.system.errors import DataError
-
-_FOLDER = pathlib.Path(__file__).parents[3] / 'data'
 
 
 def path(name: str) -> pathlib.Path:
   """Returns the path of a file in `data/`."""
-  return _FOLDER / name
+  return folder('data') / name
 
 
 def manifest_path(name: str) -> pathlib.Path:
@@ -20,7 +19,7 @@ def manifest_path(name: str) -> pathlib.Path:
   Args:
     name: without its extension, e.g. `gtma_artist`.
   """
-  return _FOLDER / 'manifests' / f'{name}.csv'
+  return path('manifests') / f'{name}.csv'
 
 
 @functools.cache
@@ -42,7 +41,7 @@ def gtzan_digests() -> dict[str, str]:
 
 
 def read_facts(table: pathlib.Path) -> list[dict[str, str]]:
-  """Returns the rows of a CSV in this repository.
+  """Returns the rows of a CSV in `data/`.
 
   Args:
     table: the path of the CSV.
@@ -55,10 +54,10 @@ def read_facts(table: pathlib.Path) -> list[dict[str, str]]:
       return list(csv.DictReader(file))
   except OSError as error:
     raise DataError(
-      f'{table}: {error.strerror}; the lists of GTZAN and FMA are in the '
-      'repository: install it with pip install -e'
+      f'{table}: {error.strerror}; the lists of GTZAN and FMA come with the '
+      'package: install it again'
     ) from error
 
 
 def _column(file: str, name: str) -> dict[str, str]:
-  return {row['track_id']: row[name] for row in read_facts(_FOLDER / file)}
+  return {row['track_id']: row[name] for row in read_facts(path(file))}

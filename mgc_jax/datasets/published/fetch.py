@@ -5,23 +5,22 @@ changed. The archive may be deleted afterwards. Both sets are for research; see
 data/README.md for their terms.
 
 Examples:
-  python -m mgc_jax.datasets.published.fetch gtzan --to=/data
-  python -m mgc_jax.datasets.published.fetch fma_metadata fma_medium --to=/data
+  mgc fetch gtzan --to=/data
+  mgc fetch fma_metadata fma_medium --to=/data
 """
 
+import argparse
 import logging
 import pathlib
-
-from absl import flags
 
 from mgc_jax.datasets.published import facts
 from mgc_jax.datasets.published.archives import unpack
 from mgc_jax.datasets.published.download import Archive, download
-from mgc_jax.system import command_line
+from mgc_jax.system.arguments import Command, Parser
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.lock import exclusive
 
-_logger = logging.getLogger('mgc_jax.datasets.published.fetch')
+_logger = logging.getLogger(__name__)
 
 
 def known_sets(table: pathlib.Path) -> dict[str, list[Archive]]:
@@ -95,23 +94,32 @@ def _log_waiting() -> None:
   _logger.info('another process is fetching this set; waiting')
 
 
-def main(names: list[str]) -> None:
+def _run(args: argparse.Namespace) -> None:
   """Fetches the sets that are named."""
-  known = known_sets(pathlib.Path(flags.FLAGS.archives))
-  unknown = [name for name in names if name not in known]
-  if unknown or not names:
+  known = known_sets(pathlib.Path(args.archives))
+  unknown = [name for name in args.sets if name not in known]
+  if unknown or not args.sets:
     raise ConfigError(
       f'{", ".join(unknown) or "no set"}: name one or several of '
       + ', '.join(sorted(known))
     )
-  for name in names:
-    print(fetch(known[name], name, pathlib.Path(flags.FLAGS.to)))
+  for name in args.sets:
+    print(fetch(known[name], name, pathlib.Path(args.to)))
 
 
-if __name__ == '__main__':
-  flags.DEFINE_string('to', None, 'Folder that receives the sets.')
-  flags.DEFINE_string(
-    'archives', str(facts.path('archives.csv')), 'Table of all archives.'
+def _add_arguments(parser: Parser) -> None:
+  parser.add_argument(
+    'sets', nargs='*', metavar='SET', help='The name of a set.'
   )
-  flags.mark_flag_as_required('to')
-  command_line.run(main, takes_words=True)
+  parser.add_argument(
+    '--to', required=True, metavar='DIR', help='Folder that receives the sets.'
+  )
+  parser.add_argument(
+    '--archives',
+    default=str(facts.path('archives.csv')),
+    metavar='FILE',
+    help='Table of all archives.',
+  )
+
+
+COMMAND = Command(__doc__, _add_arguments, _run)

@@ -156,7 +156,7 @@ def _metadata_path(root: str) -> pathlib.Path:
       return place / 'tracks.csv'
   raise DataError(
     f'{root}: no fma_metadata/tracks.csv in it or beside it; fetch it with '
-    'python -m mgc_jax.datasets.published.fetch fma_metadata --to=DIR'
+    'mgc fetch fma_metadata --to=DIR'
   )
 
 

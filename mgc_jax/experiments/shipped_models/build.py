@@ -6,26 +6,27 @@ is trained on all tracks, to the last epoch. If it is interrupted, the same
 command resumes it.
 
 Example:
-  python -m mgc_jax.experiments.shipped_models.build --root=$DATA/gtzan_logmel
+  mgc build-models --root=$DATA/gtzan_logmel
 """
 
+import argparse
 import logging
 import pathlib
 import shutil
 
-from absl import flags
-
 from mgc_jax.experiments.sweep.plan import Run
 from mgc_jax.experiments.sweep.runner import check_run, train
 from mgc_jax.inference import pretrained
-from mgc_jax.system import command_line
+from mgc_jax.system.arguments import (
+  Command,
+  Parser,
+  comma_list,
+  whole_number,
+)
 from mgc_jax.system.errors import ConfigError, DataError
 
-# Named explicitly because __name__ is __main__ when run as a command.
-_logger = logging.getLogger('mgc_jax.experiments.shipped_models')
-_COMMAND = (
-  'python -m mgc_jax.experiments.shipped_models.build --root=$DATA/gtzan_logmel'
-)
+_logger = logging.getLogger(__name__)
+_COMMAND = 'mgc build-models --root=$DATA/gtzan_logmel'
 
 
 def plan_model(
@@ -114,31 +115,60 @@ def build(
   print(text)
 
 
-def main() -> None:
+def _run(args: argparse.Namespace) -> None:
   """Builds the models that the flags name."""
-  unknown = set(flags.FLAGS.models) - set(pretrained.NAMES)
+  unknown = set(args.models) - set(pretrained.NAMES)
   if unknown:
     raise ConfigError(
       f'--models={",".join(sorted(unknown))}: must be of '
       + ', '.join(pretrained.NAMES)
     )
-  for name in flags.FLAGS.models:
-    workdir = pathlib.Path(flags.FLAGS.workdir) / name
-    runs = plan_model(flags.FLAGS.root, workdir, flags.FLAGS.num_folds, ())
-    config = f'{flags.FLAGS.configs}/{name}.py'
-    build(name, config, runs, pathlib.Path(flags.FLAGS.to) / name)
+  for name in args.models:
+    workdir = pathlib.Path(args.workdir) / name
+    runs = plan_model(args.root, workdir, args.num_folds, ())
+    config = f'{args.configs}/{name}.py'
+    build(name, config, runs, pathlib.Path(args.to) / name)
 
 
-if __name__ == '__main__':
-  flags.DEFINE_string('root', None, 'Folder of frames and manifest.csv.')
-  flags.DEFINE_list('models', list(pretrained.NAMES), 'Which models.')
-  flags.DEFINE_integer('num_folds', 3, 'Of the cross-validation.', 2)
-  flags.DEFINE_string('configs', 'configs', 'Folder of the config files.')
-  flags.DEFINE_string(
-    'workdir', 'runs/pretrained', 'Folder of all runs; they are resumed.'
+def _add_arguments(parser: Parser) -> None:
+  parser.add_argument(
+    '--root',
+    required=True,
+    metavar='DIR',
+    help='Folder of frames and manifest.csv.',
   )
-  flags.DEFINE_string(
-    'to', str(pretrained.path('.')), 'Folder of the finished bundles.'
+  parser.add_argument(
+    '--models',
+    type=comma_list,
+    default=list(pretrained.NAMES),
+    metavar='NAME,...',
+    help='Which models.',
   )
-  flags.mark_flag_as_required('root')
-  command_line.run(main)
+  parser.add_argument(
+    '--num_folds',
+    type=whole_number(2),
+    default=3,
+    metavar='N',
+    help='Of the cross-validation.',
+  )
+  parser.add_argument(
+    '--configs',
+    default='configs',
+    metavar='DIR',
+    help='Folder of the config files; without one, those of the package.',
+  )
+  parser.add_argument(
+    '--workdir',
+    default='runs/pretrained',
+    metavar='DIR',
+    help='Folder of all runs; they are resumed.',
+  )
+  parser.add_argument(
+    '--to',
+    default=str(pretrained.path('.')),
+    metavar='DIR',
+    help='Folder of the finished bundles.',
+  )
+
+
+COMMAND = Command(__doc__, _add_arguments, _run)

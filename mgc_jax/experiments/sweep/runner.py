@@ -1,41 +1,16 @@
 """Runs the training command for each run of a sweep."""
 
 import ctypes
-import re
 import signal
 import subprocess
 import sys
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
+from mgc_jax.config.flags import load_config
 from mgc_jax.config.schema import validate
 from mgc_jax.experiments.sweep.plan import Run
-from mgc_jax.system import command_line
 from mgc_jax.system.errors import ConfigError, DataError
-
-
-def load_config(path: str, overrides: tuple[str, ...]) -> ConfigDict:
-  """Returns the configuration that the training command would have.
-
-  Args:
-    path: path of the config file.
-    overrides: `--config.FIELD=VALUE` of a run.
-
-  Raises:
-    ConfigError: a field is unknown or its value is invalid.
-  """
-  values = flags.FlagValues()
-  arguments = ['sweep', f'--config={path}', *overrides]
-  config_flags.DEFINE_config_file(
-    'config', lock_config=True, flag_values=values, sys_argv=arguments
-  )
-  try:
-    values(arguments)
-    command_line.expand_config(values.config)
-    return values.config
-  except command_line.FLAG_ERRORS as error:
-    raise ConfigError(command_line.flag_message(error)) from error
 
 
 def check_run(config: str, run: Run) -> ConfigDict:
@@ -101,10 +76,3 @@ def _end_with_parent() -> None:
   """Makes Linux kill this process when the sweep dies."""
   set_parent_death_signal = 1  # PR_SET_PDEATHSIG, linux/prctl.h
   ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-
-
-def take_overrides(argv: list[str]) -> list[str]:
-  """Removes all `--config.FIELD=...` from the arguments and returns them."""
-  found = [arg for arg in argv if re.match(r'--?config\.', arg)]
-  argv[:] = [arg for arg in argv if arg not in found]
-  return [f'--{arg.lstrip("-")}' for arg in found]

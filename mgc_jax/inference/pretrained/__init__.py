@@ -1,6 +1,6 @@
 """The models that come with the package: bundles with model cards.
 
-`python -m mgc_jax.experiments.shipped_models.build` trains them again.
+`mgc build-models` trains them again.
 """
 
 import pathlib

@@ -12,56 +12,48 @@ If it is interrupted, the same command resumes it. It writes leakage.md,
 leakage.json and leakage.png.
 
 Example with precomputed frames, at 12.9 frames per second as from audio:
-  python -m mgc_jax.experiments.leakage \
-    --artist_split=given --test_fraction=0.308 \
+  mgc leakage --artist_split=given --test_fraction=0.308 \
     --config.data.source=manifest --config.data.root=$DATA/gtzan_logmel \
     --config.data.manifest=manifest.csv
 """
 
+import argparse
 import logging
 import pathlib
-import sys
-
-from absl import flags
 
 from mgc_jax.evaluation import report
 from mgc_jax.experiments.leakage.plan import NETWORKS, plan_runs
 from mgc_jax.experiments.sweep.plan import Run
-from mgc_jax.experiments.sweep.runner import (
-  check_run,
-  parse_seeds,
-  take_overrides,
-  train,
-)
-from mgc_jax.system import atomic_file, command_line, figure_file
+from mgc_jax.experiments.sweep.runner import check_run, parse_seeds, train
+from mgc_jax.system import atomic_file, figure_file
+from mgc_jax.system.arguments import Command, Parser, comma_list, real_number
 from mgc_jax.system.errors import DataError
 
-# Named explicitly because __name__ is __main__.
-_logger = logging.getLogger('mgc_jax.experiments.leakage')
+_logger = logging.getLogger(__name__)
 
 
-def main() -> None:
+def _run(args: argparse.Namespace) -> None:
   """Trains what is not trained, and writes table and picture."""
   from mgc_jax.experiments.leakage import table  # imports JAX
 
-  workdir = pathlib.Path(flags.FLAGS.workdir)
+  workdir = pathlib.Path(args.workdir)
   planned = plan_runs(
-    flags.FLAGS.networks,
-    parse_seeds(flags.FLAGS.seeds),
-    _OVERRIDES,
+    args.networks,
+    parse_seeds(args.seeds),
+    args.overrides,
     workdir,
-    flags.FLAGS.test_fraction,
-    flags.FLAGS.artist_split,
+    args.test_fraction,
+    args.artist_split,
   )
   runs = [run for group in planned.values() for run in group]
   for run in runs:
-    check_run(_config_path(run), run)
+    check_run(_config_path(args, run), run)
   # Seed by seed, so that the first seed is complete early.
   runs.sort(key=lambda run: run.seed)
   for number, run in enumerate(runs, 1):
     if not run.result():
       _logger.info('run %d of %d: %s', number, len(runs), run.workdir)
-      train(_config_path(run), run)
+      train(_config_path(args, run), run)
   rows = [table.summarise(*key, group) for key, group in planned.items()]
   text = table.markdown(rows)
   print(text)
@@ -77,23 +69,51 @@ def main() -> None:
     plots.plot_leakage(rows, picture)
 
 
-def _config_path(run: Run) -> str:
-  return f'{flags.FLAGS.configs}/{run.row}.py'
+def _config_path(args: argparse.Namespace, run: Run) -> str:
+  return f'{args.configs}/{run.row}.py'
 
 
-if __name__ == '__main__':
-  _OVERRIDES = take_overrides(sys.argv)
-  flags.DEFINE_string('configs', 'configs', 'Folder of the config files.')
-  flags.DEFINE_list('networks', list(NETWORKS), 'Networks to train.')
-  flags.DEFINE_list('seeds', ['0', '1', '2'], 'Seeds of every row: 0,1,2.')
-  flags.DEFINE_float(
-    'test_fraction', 0.3, 'Of the tracks, where the split is random.', 0.0, 1.0
+def _add_arguments(parser: Parser) -> None:
+  parser.add_overrides()
+  parser.add_argument(
+    '--configs',
+    default='configs',
+    metavar='DIR',
+    help='Folder of the config files; without one, those of the package.',
   )
-  flags.DEFINE_enum(
-    'artist_split',
-    'random',
-    ['random', 'given'],
-    'The split of the artist protocol.',
+  parser.add_argument(
+    '--networks',
+    type=comma_list,
+    default=list(NETWORKS),
+    metavar='NAME,...',
+    help='Networks to train.',
   )
-  flags.DEFINE_string('workdir', 'runs/leakage', 'Folder of all its runs.')
-  command_line.run(main)
+  parser.add_argument(
+    '--seeds',
+    type=comma_list,
+    default=['0', '1', '2'],
+    metavar='N,...',
+    help='Seeds of every row: 0,1,2.',
+  )
+  parser.add_argument(
+    '--test_fraction',
+    type=real_number(0, 1),
+    default=0.3,
+    metavar='F',
+    help='Of the tracks, where the split is random.',
+  )
+  parser.add_argument(
+    '--artist_split',
+    choices=['random', 'given'],
+    default='random',
+    help='The split of the artist protocol.',
+  )
+  parser.add_argument(
+    '--workdir',
+    default='runs/leakage',
+    metavar='DIR',
+    help='Folder of all its runs.',
+  )
+
+
+COMMAND = Command(__doc__, _add_arguments, _run)

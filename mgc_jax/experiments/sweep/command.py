@@ -7,44 +7,36 @@ a field is a row; several fields give all combinations. Folds are combined: with
 five times and scored once, on all tracks.
 
 Examples:
-  python -m mgc_jax.experiments.sweep --config=configs/cnn.py --seeds=0,1,2
-  python -m mgc_jax.experiments.sweep --config=configs/cnn.py --seeds=0,1,2 \
+  mgc sweep --config=configs/cnn.py --seeds=0,1,2
+  mgc sweep --config=configs/cnn.py --seeds=0,1,2 \
     --config.train.learning_rate=0.001,0.002 --workdir=runs/rates
 
 In a SLURM array job, each task trains its share of the runs:
-  sbatch --array=0-5 --gpus=1 --wrap="python -m mgc_jax.experiments.sweep ..."
+  sbatch --array=0-5 --gpus=1 --wrap="mgc sweep ..."
 """
 
+import argparse
 import hashlib
 import json
 import logging
 import os
 import pathlib
-import sys
 
-from absl import flags
-
+from mgc_jax.config.flags import load_config
 from mgc_jax.experiments.sweep.plan import check_folds, plan, share
-from mgc_jax.experiments.sweep.runner import (
-  check_run,
-  load_config,
-  parse_seeds,
-  take_overrides,
-  train,
-)
-from mgc_jax.system import command_line
+from mgc_jax.experiments.sweep.runner import check_run, parse_seeds, train
+from mgc_jax.system.arguments import Command, Parser, comma_list
 
-# Named explicitly because __name__ is __main__.
-_logger = logging.getLogger('mgc_jax.experiments.sweep')
+_logger = logging.getLogger(__name__)
 
 
-def main() -> None:
+def _run(args: argparse.Namespace) -> None:
   """Trains what is not trained, and prints the table when all is."""
   from mgc_jax.experiments.sweep import table  # imports JAX
 
-  path = flags.FLAGS.config
-  workdir = pathlib.Path(flags.FLAGS.workdir or _default_workdir(path))
-  runs = plan(parse_seeds(flags.FLAGS.seeds), _OVERRIDES, workdir)
+  path, overrides = args.config, args.overrides
+  workdir = pathlib.Path(args.workdir or _default_workdir(path, overrides))
+  runs = plan(parse_seeds(args.seeds), overrides, workdir)
   check_folds(runs, [check_run(path, run) for run in runs])
   mine = share(runs, dict(os.environ))
   for number, run in enumerate(mine, 1):
@@ -60,22 +52,28 @@ def main() -> None:
   table.write(rows, workdir)
 
 
-def _default_workdir(path: str) -> str:
+def _default_workdir(path: str, overrides: list[str]) -> str:
   """Names a sweep by its settings, so that more seeds can be added to it."""
-  settings = [load_config(path, ()).to_json(sort_keys=True), sorted(_OVERRIDES)]
+  settings = [load_config(path).to_json(sort_keys=True), sorted(overrides)]
   digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:8]
   return f'runs/sweep-{pathlib.Path(path).stem}-{digest}'
 
 
-if __name__ == '__main__':
-  _OVERRIDES = take_overrides(sys.argv)
-  flags.DEFINE_string('config', None, 'The config file, e.g. configs/cnn.py.')
-  flags.DEFINE_list('seeds', ['0', '1', '2'], 'Seeds of every row: 0,1,2.')
-  flags.DEFINE_string(
-    'workdir',
-    None,
-    'Folder of the sweep: a folder per run, sweep.json, sweep.md. Default: '
-    'runs/sweep-<config>-<digest of the settings>.',
+def _add_arguments(parser: Parser) -> None:
+  parser.add_config()
+  parser.add_argument(
+    '--seeds',
+    type=comma_list,
+    default=['0', '1', '2'],
+    metavar='N,...',
+    help='Seeds of every row: 0,1,2.',
   )
-  flags.mark_flag_as_required('config')
-  command_line.run(main)
+  parser.add_argument(
+    '--workdir',
+    metavar='DIR',
+    help='Folder of the sweep: a folder per run, sweep.json, sweep.md. '
+    'Default: runs/sweep-<config>-<digest of the settings>.',
+  )
+
+
+COMMAND = Command(__doc__, _add_arguments, _run)

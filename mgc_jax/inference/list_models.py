@@ -1,0 +1,80 @@
+"""Lists the models that come with the package.
+
+For each: the genres that it knows, its size, its accuracy in cross-validation
+with no artist in two splits, and its licence, as its card states them.
+
+Example:
+  mgc models
+"""
+
+import argparse
+import json
+import re
+import textwrap
+
+from mgc_jax.inference import pretrained
+from mgc_jax.system.arguments import Command, Parser
+from mgc_jax.system.errors import DataError
+
+_WIDTH = 80
+# Where the card of a model states each.
+_IN_CARD = {
+  'parameters': r'([\d,]+) parameters',
+  'accuracy': r'track accuracy is (.+?):',
+  'licence': r'\*\*Licence\.\*\* (.+?) Made by',
+}
+
+
+def facts(name: str) -> dict[str, str]:
+  """Returns `genres`, `parameters`, `size`, `accuracy` and `licence`.
+
+  Args:
+    name: of `pretrained.NAMES`.
+
+  Raises:
+    DataError: the model is damaged, or its card does not state one of them.
+  """
+  folder = pretrained.path(name)
+  try:
+    bundle = json.loads((folder / 'bundle.json').read_text(encoding='utf-8'))
+    card = ' '.join((folder / 'README.md').read_text(encoding='utf-8').split())
+    found = {
+      'genres': ', '.join(bundle['genres']),
+      'size': f'{(folder / bundle["weights"]).stat().st_size / 1e6:.1f} MB',
+    }
+  except (OSError, LookupError, TypeError, ValueError) as error:
+    raise DataError(f'{folder}: damaged: {error}') from error
+  for what, pattern in _IN_CARD.items():
+    match = re.search(pattern, card)
+    if not match:
+      raise DataError(f'{folder}/README.md: does not state the {what}')
+    found[what] = match[1]
+  return found
+
+
+def _text(name: str) -> str:
+  found = facts(name)
+  default = ' (the default)' if name == pretrained.BEST else ''
+  lines = [
+    f'{name}{default}: {found["parameters"]} parameters, {found["size"]}'
+  ]
+  for what in ('genres', 'accuracy', 'licence'):
+    lines += textwrap.wrap(
+      found[what],
+      _WIDTH,
+      initial_indent=f'  {what + ":":10}',
+      subsequent_indent=' ' * 12,
+    )
+  return '\n'.join(lines)
+
+
+def _add_arguments(parser: Parser) -> None:
+  del parser  # takes no flags
+
+
+def _run(args: argparse.Namespace) -> None:
+  del args
+  print('\n\n'.join(_text(name) for name in pretrained.NAMES))
+
+
+COMMAND = Command(__doc__, _add_arguments, _run)
