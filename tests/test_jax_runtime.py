@@ -276,8 +276,7 @@ def test_a_platform_that_is_not_there_is_named(env, wanted):
     'mgc_jax.main --config=configs/smoke.py --workdir={tmp_path}/run',
     'mgc_jax.collection index {tmp_path}/music --model={tmp_path}/model '
     '--index={tmp_path}/index',
-    'mgc_jax export --model={tmp_path}/model '
-    '--to={tmp_path}/model.mgc',
+    'mgc_jax export --model={tmp_path}/model --to={tmp_path}/model.mgc',
   ],
 )
 def test_commands_say_in_one_line_that_the_platform_is_not_there(

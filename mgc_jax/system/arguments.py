@@ -59,7 +59,11 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
   def _get_help_string(self, action: argparse.Action) -> str:
     text, default = action.help or '', action.default
-    if default in (None, False, [], argparse.SUPPRESS):
+    if (
+      default is None or isinstance(default, bool) or not action.option_strings
+    ):
+      return text
+    if default in ([], argparse.SUPPRESS):
       return text
     shown = ','.join(default) if isinstance(default, list) else default
     return f'{text} Default: {str(shown).replace("%", "%%")}.'
