@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Trains on all GPUs of this machine; the same command again resumes.
+# Trains on all GPUs of this machine. Run the same command again to resume.
 #
 #   pip install -e '.[cuda]'
 #   launch/local_gpu.sh --config=configs/crnn.py --workdir=runs/crnn
 #
-# --dry_run, first, prints the command instead.
+# With --dry_run as the first argument it only prints the command.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export JAX_PLATFORMS="${JAX_PLATFORMS:-cuda}"

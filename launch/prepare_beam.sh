@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prepares a large collection on Apache Beam, by one of its runners.
+# Prepares a large collection with Apache Beam, on one of its runners.
 #
 #   pip install -e '.[beam]'
 #   launch/prepare_beam.sh direct   --config=configs/crnn.py --config.data...
@@ -8,13 +8,14 @@
 #   FLINK_MASTER=host:8081 WORKER_IMAGE=mine launch/prepare_beam.sh flink ...
 #   SPARK_MASTER=host:7077 WORKER_IMAGE=mine launch/prepare_beam.sh spark ...
 #
-# Dataflow also needs: pip install 'apache-beam[gcp]' gcsfs. The image of Flink's
-# and Spark's workers is Beam's own (apache/beam_python3.11_sdk) with this package
-# installed in it, and gcsfs or s3fs where tracks are in a bucket.
+# Dataflow also needs: pip install 'apache-beam[gcp]' gcsfs. The workers of Flink
+# and Spark need Beam's image (apache/beam_python3.11_sdk) with this package
+# installed, and gcsfs or s3fs if the tracks are in a bucket.
 #
-# The tracks (config.data.root of a manifest) must be where all workers reach
-# them: a shared disk, gs:// or s3://; the records (config.data.prepared_dir) on a
-# shared disk or gs://. --dry_run, first, prints the command instead.
+# All workers must be able to reach the tracks (config.data.root of a manifest) on
+# a shared disk, gs:// or s3://, and the records (config.data.prepared_dir) on a
+# shared disk or gs://. With --dry_run as the first argument it only prints the
+# command.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 dry_run=
@@ -28,7 +29,7 @@ case "$runner" in
     options="runner=DirectRunner,direct_running_mode=multi_processing"
     options+=",direct_num_workers=${NUM_WORKERS:-0}" # 0: one per core
     ;;
-  dataflow) # workers install this package from its checkout, and what it needs
+  dataflow) # workers install this package from its checkout, and its dependencies
     options="runner=DataflowRunner,project=${PROJECT:?},region=${REGION:?}"
     options+=",temp_location=${BUCKET:?}/tmp,setup_file=./setup.py"
     options+=",requirements_file=launch/beam_requirements.txt"

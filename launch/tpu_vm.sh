@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Trains on a TPU VM, or on every worker of a slice; again, it resumes.
+# Trains on a TPU VM, or on every worker of a slice. Run the same command again to
+# resume.
 #
 #   pip install -e '.[tpu]'
 #   launch/tpu_vm.sh --config=configs/crnn.py --workdir=/shared/runs/crnn
 #
-# On a slice, on all workers at once, with a workdir that they share:
+# On a slice, run it on all workers at once, with a workdir that they share:
 #   gcloud compute tpus tpu-vm ssh NAME --worker=all \
 #     --command='mgc_jax/launch/tpu_vm.sh --config=configs/crnn.py --workdir=...'
 #
-# --dry_run, first, prints the command instead.
+# With --dry_run as the first argument it only prints the command.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export JAX_PLATFORMS="${JAX_PLATFORMS:-tpu}"
