@@ -1,27 +1,49 @@
-"""What README shows exists and runs."""
+"""The pages name only modules, files, anchors and fields that exist."""
 
 import importlib.util
 import pathlib
 import re
 
-from mgc_jax.__main__ import COMMANDS
+import pytest
+
 from tests.conftest import write_tone
 
 ROOT = pathlib.Path(__file__).parent.parent
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+PAGES = [
+  ROOT / 'README.md',
+  ROOT / 'data' / 'README.md',
+  *sorted((ROOT / 'docs').glob('*.md')),
+]
 TEXT = '\n'.join(page.read_text() for page in PAGES)
+ARCHITECTURE = ROOT / 'docs' / 'ARCHITECTURE.md'
 
 
-def test_every_module_config_and_page_that_is_named_exists():
+def test_every_module_and_config_that_is_named_exists():
   modules = set(re.findall(r'python -m ([\w.]+)', TEXT))
+  assert 'mgc_jax.main' in modules
   for module in modules:
     assert importlib.util.find_spec(module), module
   commands = set(re.findall(r'(?:^|`|\$ |&& |\| )mgc ([a-z-]+)', TEXT, re.M))
   assert {'train', 'predict', 'prepare'} <= commands <= set(COMMANDS)
   for path in re.findall(r'--config=([\w/]+\.py)', TEXT):
     assert (ROOT / path).exists(), path
-  for path in re.findall(r'\]\(([\w/.]+)\)', PAGES[0].read_text()):
-    assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+  for link in re.findall(r'\]\(([^)\s]+)\)', page.read_text()):
+    if link.startswith('http'):
+      continue
+    path, _, anchor = link.partition('#')
+    target = (page.parent / path) if path else page
+    assert target.exists(), link
+    assert not anchor or anchor in _anchors(target.read_text()), link
+
+
+def _anchors(text):
+  """The anchors of a page's headings, as GitHub makes them."""
+  for heading in re.findall(r'^#+ (.+)$', text, re.MULTILINE):
+    yield re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')
 
 
 def test_every_override_that_is_named_is_a_field():
@@ -34,19 +56,41 @@ def test_every_override_that_is_named_is_a_field():
     field(config, path)  # raises where there is none
 
 
-def _python_examples():
-  return re.findall(r'```python\n(.*?)```', PAGES[0].read_text(), re.DOTALL)
+def test_the_table_of_packages_has_every_module():
+  rows = dict(
+    re.findall(r'^\| `(\w+)` \|(.+)$', ARCHITECTURE.read_text(), re.MULTILINE)
+  )
+  package = ROOT / 'mgc_jax'
+  folders = {path.parent.name for path in package.glob('*/__init__.py')}
+  assert folders == set(rows)
+  for folder in folders:
+    named = set(re.findall(r'`(\w+)/?`', rows[folder]))
+    there = {
+      path.stem
+      for path in (package / folder).iterdir()
+      if path.suffix == '.py' or (path / '__init__.py').exists()
+    }
+    assert named == there - {'__init__', '__main__', 'command'}, folder
 
 
-def test_the_example_of_an_answer_runs(tmp_path, monkeypatch, capsys):
+def test_every_place_that_the_architecture_names_exists():
+  for path in re.findall(r'`(\w+/[\w/]*\w\.py)`', ARCHITECTURE.read_text()):
+    assert (ROOT / 'mgc_jax' / path).exists(), path
+
+
+def _python_example(page):
+  return re.findall(r'```python\n(.*?)```', page.read_text(), re.DOTALL)[0]
+
+
+def test_the_example_of_a_prediction_runs(tmp_path, monkeypatch, capsys):
   write_tone(tmp_path / 'song.mp3', 30.0, 22050)
   monkeypatch.chdir(tmp_path)
   names = {}
-  exec(_python_examples()[0], names)
-  assert names['answer'].genre in capsys.readouterr().out
+  exec(_python_example(PAGES[0]), names)
+  assert names['prediction'].genre in capsys.readouterr().out
 
 
 def test_the_example_of_a_model_runs():
   names = {}
-  exec(_python_examples()[1], names)
+  exec(_python_example(ARCHITECTURE), names)
   assert names['logits'].shape == (2, 3, 10)
