@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from mgc_jax.__main__ import COMMANDS
 from tests.conftest import write_tone
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -18,13 +19,13 @@ TEXT = '\n'.join(page.read_text() for page in PAGES)
 ARCHITECTURE = ROOT / 'docs' / 'ARCHITECTURE.md'
 
 
-def test_every_module_and_config_that_is_named_exists():
+def test_every_module_command_and_config_that_is_named_exists():
   modules = set(re.findall(r'python -m ([\w.]+)', TEXT))
   assert 'mgc_jax.main' in modules
   for module in modules:
     assert importlib.util.find_spec(module), module
-  commands = set(re.findall(r'(?:^|`|\$ |&& |\| )mgc ([a-z-]+)', TEXT, re.M))
-  assert {'train', 'predict', 'prepare'} <= commands <= set(COMMANDS)
+  commands = re.findall(r'(?:^ *|`|\$ |&& )mgc ([a-z-]+)', TEXT, re.MULTILINE)
+  assert {'train', 'predict', 'collection'} <= set(commands) <= set(COMMANDS)
   for path in re.findall(r'--config=([\w/]+\.py)', TEXT):
     assert (ROOT / path).exists(), path
 

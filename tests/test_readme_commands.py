@@ -1,4 +1,4 @@
-"""Every command of README runs, in order, in a small world.
+"""Every command of README and two other pages runs, in a small world.
 
 In it `/music` and the like are folders of a test, and sets are fetched from
 loopback.
@@ -20,32 +20,34 @@ from tests import pages
 from tests.commands import train_here
 from tests.processes import ROOT, environment
 
-PAGE = (ROOT / 'README.md').read_text()
+# In an order in which a command finds what the commands before it have made.
+PAGES = ('README.md', 'docs/COLLECTION.md', 'docs/EXPERIMENTS.md')
+PAGE = '\n'.join((ROOT / page).read_text() for page in PAGES)
 # Run elsewhere: by .ci/run, or by tests of their own.
 ELSEWHERE = {
   "pip install -e '.[demo]' && mgc demo": 'tests/test_demo.py',
-  'mgc export --model=cnn --format=onnx --to=cnn.onnx': ('tests/test_onnx.py'),
-  "pip install -e '.[test]' && mgc train --config=configs/crnn.py": '.ci/run',
+  'mgc export --model=cnn --format=onnx --to=cnn.onnx': 'tests/test_onnx.py',
+  "pip install -e '.[test]' && python -m mgc_jax.main "
+  '--config=configs/crnn.py': '.ci/run',
   'pytest': '.ci/run',
-  'pytest -m slow': '.ci/run',
   'pip install torch==2.13.0  # the CPU build; see docs/PERFORMANCE.md': (
     '.ci/run'
   ),
   "pip install -e '.[bench]' && python -m benchmarks --toy": (
     'tests/test_benchmarks_toy.py'
   ),
-  'mgc cross-validate --workdirs=a,b,c,d,e': ('tests/test_cross_validation.py'),
-  'mgc compare --workdirs=a,b --against=c,d': ('tests/test_comparison.py'),
+  'mgc cross-validate --workdirs=a,b,c,d,e': 'tests/test_cross_validation.py',
+  'mgc compare --workdirs=a,b --against=c,d': 'tests/test_comparison.py',
 }
 # A copy of three tracks is not whole, and that is what it says.
 CODES = {'verify': 1}
 
 
 def _commands():
-  """Those of blocks and those within a line, in the page's order."""
+  """Those of blocks, and those with arguments within a line, in order."""
   found = []
   for block, line in re.findall(
-    r'```(?:sh|console)\n(.*?)```|`((?:mgc |python -m |pytest )[^`]+)`',
+    r'```(?:sh|console)\n(.*?)```|`((?:mgc [\w-]+ |python -m |pytest )[^`]+)`',
     PAGE,
     re.DOTALL,
   ):
@@ -61,7 +63,7 @@ def test_what_runs_elsewhere_is_there():
   gate = (ROOT / '.ci' / 'run').read_text()
   for part in (
     "install -q -e '.[test]'",
-    'mgc train --config=configs/crnn.py',
+    '--config=configs/crnn.py',
     'pytest --cov=mgc_jax --cov-fail-under=90',
     'pytest -m slow',
     'torch==2.13.0',
@@ -71,7 +73,7 @@ def test_what_runs_elsewhere_is_there():
 
 @pytest.fixture
 def world(tmp_path, mirror):
-  """The folders that README speaks of, and the arguments to fetch sets."""
+  """The folders that the pages speak of, and the arguments to fetch sets."""
   songs = pages.write_songs(
     tmp_path / 'music', ('classical', 'rock'), lambda i: f'{i:03d}.mp3'
   )
