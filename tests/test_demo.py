@@ -278,7 +278,7 @@ def test_the_documented_commands_open_the_page(index, tmp_path):
     for page in (ROOT / 'README.md', ROOT / 'docs' / 'TUTORIAL.md')
     for _, text in pages.BLOCK.findall(page.read_text())
     for command in pages.commands(text)
-    if 'mgc_jax.demo' in command
+    if 'mgc demo' in command
   ]
   assert len(found) == 2
   for command in found:

@@ -24,7 +24,9 @@ def test_every_module_command_and_config_that_is_named_exists():
   assert 'mgc_jax.main' in modules
   for module in modules:
     assert importlib.util.find_spec(module), module
-  commands = re.findall(r'(?:^ *|`|\$ |&& )mgc ([a-z][a-z-]*)', TEXT, re.MULTILINE)
+  commands = re.findall(
+    r'(?:^ *|`|\$ |&& )mgc ([a-z][a-z-]*)', TEXT, re.MULTILINE
+  )
   assert {'train', 'predict', 'collection'} <= set(commands) <= set(COMMANDS)
   for path in re.findall(r'--config=([\w/]+\.py)', TEXT):
     assert (ROOT / path).exists(), path
