@@ -42,7 +42,7 @@ def network_config(name: str, toy: bool = False) -> ConfigDict:
   config.train.batch_size //= config.model.num_members
   config.model.num_members = 1
   config.model.lstm.encoder_size = 0
-  config.model.lstm.differences = False
+  config.model.lstm.deltas = False
   config.train.schedule = 'constant'
   config.train.warmup_epochs = 0.0
   if toy:

@@ -1,7 +1,7 @@
-"""LSTM over the frames of an excerpt; its state crosses windows.
+"""LSTM over the frames of an excerpt; its state is kept between windows.
 
-In three folds over artists of 639 tracks of GTZAN it finds the genre of 62.1 %
-(docs/RESULTS.md, with the commands).
+Track accuracy on 639 tracks of GTZAN: 62.1 %, in a three-fold cross-validation
+over artists (docs/RESULTS.md, with the commands).
 
 python -m mgc_jax.main --config=configs/lstm.py
 """
@@ -13,17 +13,17 @@ from mgc_jax.config.recipes import recipe_config
 def get_config() -> ConfigDict:
   """Returns the configuration."""
   config = recipe_config()
-  config.windows.hop_frames = 96  # its state is handed on: one after another
+  config.windows.hop_frames = 96  # no overlap, as the state is kept
   config.augment.mixup_alpha = 0.3
   config.model.name = 'lstm'
   config.model.num_members = 4
-  config.model.lstm.frames_per_step = 2
-  config.model.lstm.differences = True
+  config.model.lstm.stack_frames = 2
+  config.model.lstm.deltas = True
   config.model.lstm.encoder_size = 128
   config.model.lstm.encoder_dropout = 0.1
   config.model.lstm.hidden_size = 64
   config.model.lstm.recurrent_dropout = 0.2
   config.model.lstm.output_dropout = 0.3
-  config.train.batch_size = 64  # 16 of each member
+  config.train.batch_size = 64  # 16 for each member
   config.train.num_epochs = 60
   return config

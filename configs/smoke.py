@@ -1,4 +1,4 @@
-"""Everything once, in well under a minute: a tiny corpus and a tiny CRNN.
+"""A tiny CRNN on a tiny corpus, to test the whole path in under a minute.
 
 python -m mgc_jax.main --config=configs/smoke.py
 """

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mgc_jax.config.schema import base_config
+from mgc_jax.config.schema import Config, base_config
 from mgc_jax.models import create_model
 from mgc_jax.models.bundle import Bundle
 from tests.mirror import serve
@@ -121,7 +121,7 @@ def tiny():
   config.augment.num_band_masks = 0
   config.augment.max_band_mask_bands = 4
   config.augment.mixup_alpha = 0.0
-  config.model.cnn.fold_frames = config.model.cnn.fold_bands = 2
+  config.model.cnn.stack_frames = config.model.cnn.stack_bands = 2
   config.model.cnn.filters = (4, 6)
   config.model.cnn.pool_frames = (2, 2)
   config.model.cnn.pool_bands = (2, 2)
@@ -182,9 +182,10 @@ def bundle(tiny_config):
   """A model of random weights, for ten genres."""
   shape = (1, 1, tiny_config.windows.num_frames, 20)
   windows = jax.random.normal(jax.random.key(1), shape)
-  variables = create_model(tiny_config).init(jax.random.key(0), windows)
+  config = Config.from_dict(tiny_config)
+  variables = create_model(config).init(jax.random.key(0), windows)
   return Bundle(
-    tiny_config,
+    config,
     tuple('abcdefghij'),
     jax.device_get(variables),
     np.arange(20, dtype=np.float32),

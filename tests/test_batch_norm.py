@@ -3,6 +3,7 @@ import jax
 import numpy as np
 import pytest
 
+from mgc_jax.config.schema import Config
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.reader import Reader
 from mgc_jax.datasets.splits import make_splits
@@ -28,10 +29,15 @@ def parts(tiny_config):
   return config, Reader(prepared.index), examples, state
 
 
+def _precise(config, reader, examples):
+  typed = Config.from_dict(config)
+  return PreciseBatchNorm(typed, reader, examples, data_mesh())
+
+
 def test_statistics_are_those_of_the_evaluated_windows(parts):
   config, reader, examples, state = parts
   config.train.batch_size = len(examples)  # one batch: its own statistics
-  found = PreciseBatchNorm(config, reader, examples, data_mesh())(state)
+  found = _precise(config, reader, examples)(state)
   outputs = {}
 
   def keep_maps(next_fun, args, kwargs, context):
@@ -61,22 +67,22 @@ def test_statistics_are_those_of_the_evaluated_windows(parts):
 def test_the_state_and_its_weights_do_not_change(parts):
   config, reader, examples, state = parts
   before = jax.device_get(state)
-  found = PreciseBatchNorm(config, reader, examples, data_mesh())(state)
+  found = _precise(config, reader, examples)(state)
   jax.tree.map(np.testing.assert_array_equal, before, jax.device_get(state))
   assert found['params'] is state.variables()['params']
 
 
 def test_statistics_are_deterministic(parts):
   config, reader, examples, state = parts
-  precise = PreciseBatchNorm(config, reader, examples, data_mesh())
+  precise = _precise(config, reader, examples)
   one, two = (jax.device_get(precise(state)) for _ in range(2))
   jax.tree.map(np.testing.assert_array_equal, one, two)
 
 
 def test_recomputation_can_be_switched_off(parts):
   config, reader, examples, state = parts
-  config.train.recount_batch_stats = False
-  found = PreciseBatchNorm(config, reader, examples, data_mesh())(state)
+  config.train.precise_batch_norm = False
+  found = _precise(config, reader, examples)(state)
   assert found['batch_stats'] is state.batch_stats
 
 
@@ -88,7 +94,7 @@ def test_batches_mix_genres(parts):
 
   def variances(batch_size):
     config.train.batch_size = batch_size
-    found = PreciseBatchNorm(config, reader, examples, data_mesh())(state)
+    found = _precise(config, reader, examples)(state)
     return found['batch_stats']['ConvStack_0']['ConvBlock_0']['BatchNorm_0'][
       'var'
     ]
@@ -97,8 +103,9 @@ def test_batches_mix_genres(parts):
   np.testing.assert_allclose(parted, whole, rtol=0.1)
 
 
-def test_a_frozen_body_keeps_its_statistics(parts):
+def test_a_frozen_backbone_keeps_its_statistics(parts):
   config, reader, examples, state = parts
-  config.train.freeze_body = True
-  found = PreciseBatchNorm(config, reader, examples, data_mesh())(state)
+  config.train.freeze_backbone = True
+  config.train.init_from = 'bundle'  # not read here
+  found = _precise(config, reader, examples)(state)
   assert found['batch_stats'] is state.batch_stats

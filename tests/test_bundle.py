@@ -15,7 +15,7 @@ def test_what_is_saved_is_loaded(bundle, tmp_path):
   assert found.info == {'seed': 3}
   assert found.num_params == bundle.num_params > 100
   for section in ('features', 'windows', 'model'):
-    assert found.config[section] == bundle.config[section]
+    assert getattr(found.config, section) == getattr(bundle.config, section)
   np.testing.assert_array_equal(found.band_mean, bundle.band_mean)
   model = create_model(found.config)
   windows = jax.random.normal(jax.random.key(2), (2, 3, 32, 20))

@@ -1,13 +1,20 @@
+import dataclasses
 import functools
 import importlib.util
+import json
 import pathlib
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from mgc_jax.config.rules import CHOICES, RULES
-from mgc_jax.config.schema import base_config, field, validate
+from mgc_jax.config.fields import settings
+from mgc_jax.config.schema import (
+  Config,
+  base_config,
+  describe,
+  validate,
+)
 from mgc_jax.models import create_model
 from mgc_jax.system.errors import ConfigError
 
@@ -24,6 +31,7 @@ def _load(path):
 
 
 def _num_params(config):
+  config = Config.from_dict(config)
   shape = (1, 2, config.windows.num_frames, config.features.num_bands)
   init = functools.partial(create_model(config).init, jax.random.key(0))
   params = jax.eval_shape(init, jnp.zeros(shape))['params']
@@ -34,7 +42,6 @@ def _num_params(config):
 def test_every_config_builds_validates_and_initialises(path):
   module = _load(path)
   config = module.get_config()
-  validate(config)
   assert _num_params(config) > 1000
   command = f'python -m mgc_jax.main --config={path.relative_to(ROOT)}'
   assert command in module.__doc__
@@ -55,14 +62,6 @@ def test_cnn_stays_under_370000_parameters():
   assert _num_params(config) < 370_000
 
 
-def _leaves(tree, prefix=''):
-  for name, value in tree.items():
-    if hasattr(value, 'items'):
-      yield from _leaves(value, f'{prefix}{name}.')
-    else:
-      yield f'{prefix}{name}'
-
-
 @pytest.mark.parametrize(
   ('misspell', 'message'),
   [
@@ -80,7 +79,6 @@ def test_a_misspelt_field_of_a_config_file_is_named(misspell, message):
 
 
 def test_every_number_and_choice_has_a_rule():
-  config = base_config()
   free = {
     'data.source',  # the registry of sources checks it
     'data.root',
@@ -92,11 +90,72 @@ def test_every_number_and_choice_has_a_rule():
     'data.eval_split',  # checked with the splits
     'train.init_from',  # a folder
   }
-  for path in _leaves(config):
-    known = path in RULES or path in CHOICES or path in free
-    assert known or isinstance(field(config, path), bool), path
-  for path in (*RULES, *CHOICES):
-    field(config, path)
+  for path, found in settings(Config):
+    has_rule = found.metadata['setting'].rule is not None
+    assert has_rule or path in free or found.type is bool, path
+    assert not (has_rule and path in free), path
+  assert free <= {path for path, _ in settings(Config)}
+
+
+def test_a_dict_of_json_gives_the_same_configuration():
+  config = base_config()
+  config.model.cnn.filters = [8, 16, 24, 32, 40]
+  config.data.genres = ('jazz', 'rock')
+  typed = Config.from_dict(config)
+  assert typed.model.cnn.filters == (8, 16, 24, 32, 40)
+  assert Config.from_dict(json.loads(json.dumps(typed.to_dict()))) == typed
+  assert {typed: 1}[Config.from_dict(config)] == 1  # it can be hashed
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    typed.seed = 1
+
+
+def test_defaults_are_those_of_the_dataclasses():
+  assert Config.from_dict(base_config()) == Config()
+
+
+def test_an_integer_becomes_a_float_where_a_float_is_wanted():
+  found = Config().to_dict()
+  found['features']['excerpt_s'], found['model']['dense']['dropout'] = 20, [0]
+  config = Config.from_dict(found)
+  assert type(config.features.excerpt_s) is float
+  assert type(config.model.dense.dropout[0]) is float
+
+
+@pytest.mark.parametrize(
+  ('path', 'value', 'message'),
+  [
+    ('seed', True, 'config.seed=True: must be at least 0'),
+    ('seed', 'one', 'config.seed=one: must be at least 0'),
+    ('train.num_epochs', 1.5, 'config.train.num_epochs=1.5: must be'),
+    ('train.class_weights', 1, 'class_weights=1: must be True or False'),
+    ('data.root', 7, 'config.data.root=7: must be text'),
+    ('data.genres', 'jazz', 'config.data.genres=jazz: must be a list of names'),
+    ('data.genres', [1], 'config.data.genres=.1.: must be a list of names'),
+    ('model', 3, 'config.model: must be a section of fields'),
+    ('augment.gain_db', 10**400, 'gain_db=1000.*: must be at least 0'),
+  ],
+)
+def test_a_value_of_another_type_is_refused(path, value, message):
+  found = Config().to_dict()
+  *sections, name = path.split('.')
+  section = found
+  for step in sections:
+    section = section[step]
+  section[name] = value
+  with pytest.raises(ConfigError, match=message):
+    Config.from_dict(found)
+
+
+def test_description_has_every_field_with_value_unit_and_meaning():
+  config = base_config()
+  config.train.num_epochs = 77
+  lines = describe(config).splitlines()
+  names = [line.split()[0] for line in lines if not line.startswith(' ')]
+  assert names == [path for path, _ in settings(Config)]
+  (line,) = [x for x in lines if x.startswith('train.num_epochs ')]
+  assert line.split()[1:4] == ['77', 'epochs', 'Length']
+  assert line.index('Length') == lines[0].index('Random seed')  # aligned
+  assert describe() == describe(Config())
 
 
 @pytest.mark.parametrize(
@@ -138,8 +197,8 @@ def test_every_number_and_choice_has_a_rule():
     ({'augment.mixup_alpha': float('inf')}, 'mixup_alpha=inf'),
     ({'data.eval_split': 'valid,valid'}, 'config.data.eval_split=valid,valid'),
     (
-      {'model.name': 'lstm', 'model.lstm.frames_per_step': 500},
-      'config.model.lstm.frames_per_step=500: more than',
+      {'model.name': 'lstm', 'model.lstm.stack_frames': 500},
+      'config.model.lstm.stack_frames=500: more than',
     ),
     ({'model.dense.sizes': (8, 8)}, 'config.model.dense.dropout=.*needs one'),
     ({'model.cnn.readout': 'steps'}, 'config.model.cnn.readout=steps'),

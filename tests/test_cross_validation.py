@@ -136,8 +136,9 @@ def test_temperature_is_set_if_the_settings_match(bundle, tmp_path):
 
 def test_temperature_of_another_model_is_refused(bundle, tmp_path):
   bundles.save(bundle, tmp_path / 'fold0' / 'bundle')
-  bundle.config.windows.hop_frames += 1
-  bundles.save(bundle, tmp_path / 'other')
+  windows = dataclasses.replace(bundle.config.windows, hop_frames=17)
+  config = dataclasses.replace(bundle.config, windows=windows)
+  bundles.save(dataclasses.replace(bundle, config=config), tmp_path / 'other')
   with pytest.raises(ConfigError, match='other: its windows differ.*fold0'):
     set_temperature(tmp_path / 'other', tmp_path / 'fold0', 2.5)
   assert bundles.load(tmp_path / 'other').temperature == 1.5

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mgc_jax.config.schema import Config
 from mgc_jax.models import HEAD, create_model, heads
 from mgc_jax.models import bundle as bundles
 
@@ -70,9 +71,10 @@ def test_heads_of_all_members_are_heads(parts):
 def test_a_bundle_of_members_is_loaded(bundle, tiny_config, tmp_path):
   tiny_config.model.num_members = M  # which does not divide the default batch
   windows = np.zeros((1, 1, tiny_config.windows.num_frames, 20), np.float32)
-  variables = create_model(tiny_config).init(jax.random.key(0), windows)
+  config = Config.from_dict(tiny_config)
+  variables = create_model(config).init(jax.random.key(0), windows)
   whole = dataclasses.replace(
-    bundle, config=tiny_config, variables=jax.device_get(variables)
+    bundle, config=config, variables=jax.device_get(variables)
   )
   bundles.save(whole, tmp_path / 'bundle')
   found = bundles.load(tmp_path / 'bundle')

@@ -46,14 +46,14 @@ def test_every_window_and_track_is_counted_exactly_once(evaluation, batch_size):
   config, index, examples, forward = evaluation
   config.eval.batch_size = batch_size
   reader, mesh = Reader(index), data_mesh()
-  found = score(predict_examples(forward, reader, examples, config, mesh))
+  found = score(predict_examples(forward, reader, examples, config.eval, mesh))
   length, hop = config.windows.num_frames, config.windows.hop_frames
   windows = [grid_size(int(n), length, hop) for n in index.num_frames]
   assert len(index) == 16 and len(set(windows)) > 2
   assert found['num_windows'] == sum(windows)
   assert found['num_tracks'] == 14
   config.eval.batch_size = 3
-  other = score(predict_examples(forward, reader, examples, config, mesh))
+  other = score(predict_examples(forward, reader, examples, config.eval, mesh))
   assert other['loss'] == pytest.approx(found['loss'], rel=1e-5)
   assert other['confusion_matrix'] == found['confusion_matrix']
 

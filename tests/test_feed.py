@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ml_collections import FrozenConfigDict
 
+from mgc_jax.config.schema import Config
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.reader import Reader
 from mgc_jax.datasets.splits import make_splits
@@ -96,7 +97,8 @@ def test_a_run_ends_with_the_same_bundle(tiny_config, tmp_path, cache):
     splits = make_splits(prepared, tiny_config)
     folder = tmp_path / value
     folder.mkdir()
-    parts = tiny_config, splits, Reader(prepared.index), RunWriter(folder)
+    config = Config.from_dict(tiny_config)
+    parts = config, splits, Reader(prepared.index), RunWriter(folder)
     made = trainer.make_feed(trainer.create_run(*parts))
     assert isinstance(made, Streamed if value == 'none' else Resident)
     trainer.train(*parts)

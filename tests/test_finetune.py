@@ -1,8 +1,8 @@
 import jax
 import numpy as np
 import pytest
-from ml_collections import FrozenConfigDict
 
+from mgc_jax.config.schema import Config
 from mgc_jax.models import HEAD, create_model
 from mgc_jax.models import bundle as bundles
 from mgc_jax.models.bundle import Bundle
@@ -17,9 +17,9 @@ OWN = ('mine', 'yours')
 
 def _state(config, seed):
   config.seed = seed
-  model = create_model(config)
-  tx = create_optimizer(config.train, 3)
-  frozen = FrozenConfigDict(config)
+  frozen = Config.from_dict(config)
+  model = create_model(frozen)
+  tx = create_optimizer(frozen.train, 3)
   bands = np.full(20, float(seed), np.float32), np.ones(20, np.float32)
   return create_state(model, tx, frozen, *bands), model, tx, frozen
 
@@ -30,10 +30,10 @@ def _state(config, seed):
 def config(request, tiny_config, tmp_path):
   """A configuration that starts from a bundle of ten genres."""
   tiny_config.model.name = request.param
-  state, *_ = _state(tiny_config, 5)
+  state, _, _, frozen = _state(tiny_config, 5)
   variables = jax.device_get(state.variables())
   bands = np.array(state.band_mean), np.array(state.band_std)
-  bundle = Bundle(tiny_config, GENRES, variables, *bands)
+  bundle = Bundle(frozen, GENRES, variables, *bands)
   bundles.save(bundle, tmp_path / 'bundle')
   tiny_config.train.init_from = str(tmp_path / 'bundle')
   return tiny_config
@@ -77,9 +77,9 @@ def _batch():
 
 
 @pytest.mark.parametrize('freeze', [True, False])
-def test_a_frozen_body_stays_and_its_head_learns(config, freeze):
+def test_a_frozen_backbone_stays_and_its_head_learns(config, freeze):
   config.model.num_genres = 2
-  config.train.freeze_body = freeze
+  config.train.freeze_backbone = freeze
   config.train.warmup_epochs = 0.0
   config.train.weight_decay = 0.1
   state, model, tx, frozen = _state(config, 1)
@@ -124,9 +124,9 @@ def test_a_window_that_changes_shapes_is_named(tiny_config, tmp_path):
   tiny_config.model.dense.sizes = ()
   tiny_config.model.dense.dropout = ()
   tiny_config.model.name = 'crnn'
-  state, *_ = _state(tiny_config, 5)
+  state, _, _, frozen = _state(tiny_config, 5)
   bundle = Bundle(
-    tiny_config,
+    frozen,
     GENRES,
     jax.device_get(state.variables()),
     np.zeros(20, 'f'),

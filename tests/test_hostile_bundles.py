@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from mgc_jax.config.schema import Config
 from mgc_jax.models import bundle as bundles
 from mgc_jax.models import create_model
 from mgc_jax.models.bundle import Bundle
@@ -28,9 +29,10 @@ GENRES = tuple('abcdefghij')
 def bundle(tiny_config, tmp_path):
   """A folder with a good bundle."""
   shape = (1, 1, tiny_config.windows.num_frames, 20)
-  variables = create_model(tiny_config).init(jax.random.key(0), np.zeros(shape))
+  config = Config.from_dict(tiny_config)
+  variables = create_model(config).init(jax.random.key(0), np.zeros(shape))
   bands = np.zeros(20, np.float32), np.ones(20, np.float32)
-  bundles.save(Bundle(tiny_config, GENRES, variables, *bands), tmp_path)
+  bundles.save(Bundle(config, GENRES, variables, *bands), tmp_path)
   return tmp_path
 
 
@@ -42,6 +44,10 @@ def _edit(section=None, **changes):
     path.write_text(json.dumps(meta))
 
   return edit
+
+
+def _nested(depth):
+  return {'cnn': _nested(depth - 1)} if depth else 1
 
 
 def _write_json(text):
@@ -117,6 +123,12 @@ BUNDLES = [
     'elsewhere',
   ),
   ('zero byte in a path', _edit(weights='a\0b'), 'bundle'),
+  (
+    'deep section',
+    _edit('model', cnn=_nested(400)),
+    'not a bundle',
+  ),
+  ('section of words', _edit(model='cnn'), 'not a bundle'),
   ('later version', _edit(format_version=99), 'not a bundle of version'),
   ('temperature in words', _edit(temperature='hot'), 'not a bundle'),
   (

@@ -47,7 +47,7 @@ CONFIGS = [
   ),
   (
     'frozen at random',
-    ['--config.train.freeze_body=True'],
+    ['--config.train.freeze_backbone=True'],
     'set config.train.init_from',
   ),
   (

@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 
 from mgc_jax.audio import log_mel
-from mgc_jax.config.rules import frame_rate_hz
-from mgc_jax.config.schema import base_config
+from mgc_jax.config.schema import base_config, frame_rate_hz
 
 
 def _librosa(waveform, settings):

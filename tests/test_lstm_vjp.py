@@ -4,15 +4,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mgc_jax.models.cpu.lstm_vjp import WindowLstm, fold_steps
-from mgc_jax.models.lstm import with_differences
+from mgc_jax.models.cpu.lstm_vjp import WindowLstm, stack_steps
+from mgc_jax.models.lstm import with_deltas
 from tests.small_models import B, F, W, configure, initialise, windows
 
 
-def test_lstm_state_is_handed_from_window_to_window(tiny_config):
+def test_lstm_state_is_handed_from_window_to_window():
   """Cutting a stretch into other windows changes no step's output."""
-  lstm = WindowLstm(tiny_config.model.lstm.copy_and_resolve_references())
-  lstm.settings.readout = 'flatten'
+  lstm = WindowLstm(8, readout='flatten')
   steps = jax.random.normal(jax.random.key(0), (B, 3, 8, F))
   variables = lstm.init(jax.random.key(0), steps, False)
   whole = steps.reshape(B, 4, 6, F)
@@ -20,11 +19,9 @@ def test_lstm_state_is_handed_from_window_to_window(tiny_config):
   np.testing.assert_allclose(one.reshape(B, -1), two.reshape(B, -1), rtol=1e-5)
 
 
-def test_scan_equals_a_plain_loop_over_the_cell(tiny_config):
-  settings = tiny_config.model.lstm
-  settings.readout = 'flatten'
-  size, steps = settings.hidden_size, 8
-  lstm = WindowLstm(settings)
+def test_scan_equals_a_plain_loop_over_the_cell():
+  size, steps = 9, 8
+  lstm = WindowLstm(size, readout='flatten')
   x = jax.random.normal(jax.random.key(0), (steps, 1, steps, F))  # B == S
   variables = lstm.init(jax.random.key(0), x, False)
   found = lstm.apply(variables, x, False).reshape(steps, steps, size)
@@ -54,13 +51,15 @@ def _cell_params(params):
   'dtype', ['float32', pytest.param('bfloat16', marks=pytest.mark.slow)]
 )
 @pytest.mark.parametrize('batch', [3, 64])  # by hand, and differentiated by jax
-def test_gradients_of_the_scan_equal_those_of_the_loop(
-  batch, dtype, tiny_config
-):
-  settings = tiny_config.model.lstm
-  settings.update(readout='flatten', output_dropout=0.0, recurrent_dropout=0.5)
-  size, steps = settings.hidden_size, 7
-  lstm = WindowLstm(settings, jnp.dtype(dtype))
+def test_gradients_of_the_scan_equal_those_of_the_loop(batch, dtype):
+  size, steps = 8, 7
+  lstm = WindowLstm(
+    size,
+    recurrent_dropout=0.5,
+    output_dropout=0.0,
+    readout='flatten',
+    dtype=jnp.dtype(dtype),
+  )
   x = jax.random.normal(jax.random.key(0), (batch, 1, steps, F))
   params = lstm.init(jax.random.key(1), x, False)['params']
   pull = jax.random.normal(jax.random.key(2), (batch, 1, steps * size))
@@ -137,23 +136,23 @@ def _shape(tree):
 
 def test_differences_are_beside_the_frames(tiny_config):
   frames = windows()
-  found = with_differences(frames)
+  found = with_deltas(frames)
   np.testing.assert_array_equal(found[..., :F], frames)
   assert (found[:, :, 0, F:] == 0).all()
   np.testing.assert_allclose(
     found[:, :, 1:, F:], frames[:, :, 1:] - frames[:, :, :-1], atol=1e-6
   )
   config = configure('lstm', tiny_config)
-  config.model.lstm.differences = True
+  config.model.lstm.deltas = True
   params = initialise(config)[1]['params']
-  width = config.model.lstm.frames_per_step * 2 * F
+  width = config.model.lstm.stack_frames * 2 * F
   assert params['WindowLstm_0']['input_kernel'].shape[0] == width
 
 
 def test_steps_are_encoded_one_by_one(tiny_config):
   config = configure('lstm', tiny_config)
   config.model.lstm.encoder_size = 7
-  config.model.lstm.frames_per_step = 4
+  config.model.lstm.stack_frames = 4
   model, variables = initialise(config)
   params = variables['params']
   assert params['StepEncoder_0']['Dense_0']['kernel'].shape == (4 * F, 7)
@@ -167,16 +166,16 @@ def test_steps_are_encoded_one_by_one(tiny_config):
   )
   assert logits.shape == (B, W, 5)
   stats = changed['batch_stats']['StepEncoder_0']['BatchNorm_0']
-  steps = fold_steps(windows() * 3 + 1, 4)
+  steps = stack_steps(windows() * 3 + 1, 4)
   sums = steps @ params['StepEncoder_0']['Dense_0']['kernel']
   wanted = 0.1 * sums.mean((0, 1, 2))
   np.testing.assert_allclose(stats['mean'], wanted, atol=1e-4)
 
 
-def test_recurrent_dropout_uses_one_mask_for_all_steps(tiny_config):
-  settings = tiny_config.model.lstm
-  settings.update(readout='flatten', recurrent_dropout=0.9, output_dropout=0.0)
-  lstm = WindowLstm(settings)
+def test_recurrent_dropout_uses_one_mask_for_all_steps():
+  lstm = WindowLstm(
+    8, recurrent_dropout=0.9, output_dropout=0.0, readout='flatten'
+  )
   x = jnp.ones((B, 1, 6, F))
   variables = lstm.init(jax.random.key(0), x, False)
   plain = lstm.apply(variables, x, False).reshape(B, 6, -1)

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import flax.linen as nn
@@ -5,11 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ml_collections import FrozenConfigDict
 
-from mgc_jax.config.schema import base_config
-from mgc_jax.models import create_model, layers
-from mgc_jax.models.cpu.lstm_vjp import fold_steps
+from mgc_jax.config.schema import Config
+from mgc_jax.models import Cnn, Crnn, Lstm, create_model, layers
+from mgc_jax.models.cpu.lstm_vjp import stack_steps
 from mgc_jax.models.layers import read_out_map
 from mgc_jax.system.errors import ConfigError
 from tests.small_models import B, F, T, W, configure, initialise, windows
@@ -83,7 +83,7 @@ def _num_params(config):
 
 
 def test_default_cnn_is_no_larger_than_the_seed_s():
-  assert _num_params(base_config()) < 370_000
+  assert _num_params(Config()) < 370_000
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_read_out_of_a_map(how):
 
 def test_folded_frames_keep_their_order():
   x = jnp.arange(B * W * 7 * F).reshape(B, W, 7, F)
-  found = fold_steps(x, 3)
+  found = stack_steps(x, 3)
   assert found.shape == (B, W, 2, 3 * F)
   np.testing.assert_array_equal(found[:, :, 1, F : 2 * F], x[:, :, 4])
 
@@ -120,30 +120,11 @@ def test_too_much_pooling_is_named(tiny_config):
     initialise(configure('cnn', tiny_config))
 
 
-def test_parts_of_a_batch_change_nothing(tiny_config, monkeypatch):
-  config = configure('crnn', tiny_config)
-  config.model.cnn.norm = 'none'
-  model, variables = initialise(config)
-
-  def loss(params):
-    return (model.apply({'params': params}, windows()) ** 2).sum()
-
-  def graded():
-    return jax.jit(jax.value_and_grad(loss))(variables['params'])
-
-  whole = graded()
-  monkeypatch.setattr(layers, '_WINDOWS_AT_ONCE', 4)  # of 6: 4 and 2
-  parts = graded()
-  close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6)
-  jax.tree.map(close, parts, whole)
-
-
-def test_parts_drop_different_elements(tiny_config, monkeypatch):
+def test_every_window_has_its_own_dropout(tiny_config):
   config = configure('cnn', tiny_config)
   config.model.cnn.norm, config.model.dense.dropout = 'none', (0.0,)
   config.model.cnn.dropout = (0.5, 0.5)
   model, variables = initialise(config)
-  monkeypatch.setattr(layers, '_WINDOWS_AT_ONCE', 1)
   equal = jnp.broadcast_to(windows()[:1, :1], (B, W, T, F))
   rngs = {'dropout': jax.random.key(0)}
   logits = model.apply(variables, equal, train=True, rngs=rngs)
@@ -158,29 +139,12 @@ def test_a_jitted_model_can_be_differentiated(name, tiny_config):
   assert max(float(abs(x).max()) for x in jax.tree.leaves(grads)) > 0
 
 
-def test_batches_are_normalised_as_a_whole(tiny_config, monkeypatch):
-  model, variables = initialise(configure('cnn', tiny_config))
-
-  def stats():
-    return model.apply(
-      variables,
-      windows(),
-      train=True,
-      rngs={'dropout': jax.random.key(0)},
-      mutable=['batch_stats'],
-    )[1]
-
-  whole = stats()
-  monkeypatch.setattr(layers, '_WINDOWS_AT_ONCE', 4)
-  jax.tree.map(np.testing.assert_array_equal, stats(), whole)
-
-
 @pytest.mark.parametrize('norm', ['batch', 'batch_after_pool'])
 @pytest.mark.parametrize('name', ['relu', 'gelu'])
-def test_a_block_in_the_order_that_its_norm_says(norm, name, tiny_config):
-  settings = tiny_config.model.cnn
-  settings.norm, settings.activation, settings.padding = norm, name, 'VALID'
-  block = layers.ConvBlock(4, (2, 2), 0.0, FrozenConfigDict(settings))
+def test_a_block_in_the_order_that_its_norm_says(norm, name):
+  block = layers.ConvBlock(
+    4, (2, 2), padding='VALID', activation=name, norm=norm
+  )
   x = jax.random.normal(jax.random.key(1), (3, 10, 8, 2))
   params = block.init(jax.random.key(0), x, train=True)['params']
   scale = jnp.array([1.0, -1.0, 2.0, -0.5])  # a negative one turns the maximum
@@ -201,6 +165,36 @@ def test_a_block_in_the_order_that_its_norm_says(norm, name, tiny_config):
   y = getattr(nn, name)(y)
   y = y if norm == 'batch_after_pool' else pool(y)
   np.testing.assert_allclose(found, y.transpose(3, 1, 2, 0), atol=1e-5)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_model_without_a_config_has_the_defaults_of_the_config(name):
+  config = Config()
+  config = dataclasses.replace(
+    config, model=dataclasses.replace(config.model, name=name, num_genres=5)
+  )
+  model = {'cnn': Cnn, 'lstm': Lstm, 'crnn': Crnn}[name](num_genres=5)
+  made = create_model(config)
+  assert type(made) is type(model)
+  for one in dataclasses.fields(model):
+    if one.name not in ('parent', 'name'):
+      assert getattr(made, one.name) == getattr(model, one.name), one.name
+
+
+def test_a_model_can_be_built_without_a_config():
+  model = Crnn(
+    num_genres=5,
+    filters=(4, 6),
+    pool_frames=(2, 2),
+    pool_bands=(2, 2),
+    dropout=(0.0, 0.1),
+    readout='steps',
+    lstm_hidden_size=8,
+    dense_sizes=(),
+    dense_dropout=(),
+  )
+  variables = model.init(jax.random.key(0), windows())
+  assert model.apply(variables, windows()).shape == (B, W, 5)
 
 
 def test_unknown_model_is_named(tiny_config):

@@ -44,12 +44,12 @@ def test_only_kernels_decay():
     assert (found['kernel'] < 0).all() and (found['bias'] == 0).all()
   updates = _update(zero, params, weight_decay=0.1, optimizer='adam')
   assert (updates['Head_0']['kernel'] == 0).all()
-  updates = _update(zero, params, weight_decay=0.1, freeze_body=True)
+  updates = _update(zero, params, weight_decay=0.1, freeze_backbone=True)
   assert (updates['ConvStack_0']['kernel'] == 0).all()
   assert (updates['Head_0']['kernel'] < 0).all()
   members = {'members_0': zero, 'members_1': zero}
   whole = {'members_0': params, 'members_1': params}
-  updates = _update(members, whole, weight_decay=0.1, freeze_body=True)
+  updates = _update(members, whole, weight_decay=0.1, freeze_backbone=True)
   for found in updates.values():
     assert (found['ConvStack_0']['kernel'] == 0).all()
     assert (found['Head_0']['kernel'] < 0).all()

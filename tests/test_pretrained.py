@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mgc_jax.config.flags import load_config
+from mgc_jax.config.schema import Config
 from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.track import Track
 from mgc_jax.evaluation.metrics import confusion_scores, log_softmax
@@ -142,10 +143,10 @@ def test_a_shipped_bundle_is_small_matches_its_config_and_has_a_card(name):
   assert weights.stat().st_size < 2 * 2**20
   bundle, config = (
     bundles.load(folder),
-    load_config(f'{ROOT}/configs/{name}.py', ()),
+    Config.from_dict(load_config(f'{ROOT}/configs/{name}.py', ())),
   )
   for section in ('features', 'windows', 'model'):
-    assert bundle.config[section].to_dict() == config[section].to_dict()
+    assert getattr(bundle.config, section) == getattr(config, section)
   assert len(bundle.genres) == 10 and bundle.temperature != 1
   assert (
     f'{bundle.num_params:,} parameters' in (folder / 'README.md').read_text()

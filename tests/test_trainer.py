@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mgc_jax.config.schema import Config
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.reader import Reader
 from mgc_jax.datasets.splits import make_splits
@@ -34,7 +35,8 @@ def arguments(tiny_config, tmp_path):
     splits = make_splits(prepared, config)
     (tmp_path / workdir).mkdir(exist_ok=True)
     writer = RunWriter(tmp_path / workdir)
-    return config, splits, Reader(prepared.index), writer
+    typed = Config.from_dict(config)
+    return typed, splits, Reader(prepared.index), writer
 
   return build
 

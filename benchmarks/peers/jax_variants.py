@@ -5,7 +5,6 @@ A variant changes the imported modules, so a process can apply only one.
 
 from collections.abc import Callable
 
-from mgc_jax.models import layers
 from mgc_jax.models.cpu import (
   convolution,
   dropout,
@@ -32,16 +31,11 @@ def _inputs_recomputed() -> None:
   convolution.computed_once = lambda x: x
 
 
-def _whole_batches() -> None:
-  layers._WINDOWS_AT_ONCE = 1 << 30
-
-
 # How to disable each optimisation.
 _DISABLE: dict[str, Callable[[], None]] = {
   'matrix_products': _native_convolution,
   'fused_dropout': _jax_dropout,
   'hoisted_products': _products_in_loop,
-  'parts_of_batches': _whole_batches,
   'inputs_computed_once': _inputs_recomputed,
   'kept_memory': lambda: None,
 }

@@ -113,8 +113,8 @@ def _network(model: ConfigDict, batch_shape: tuple, found: dict) -> keras.Model:
   elif model.lstm.bands_as_steps:
     x = ops.swapaxes(windows, 2, 3)
   else:
-    steps = t // model.lstm.frames_per_step
-    x = windows[:, :, : steps * model.lstm.frames_per_step]
+    steps = t // model.lstm.stack_frames
+    x = windows[:, :, : steps * model.lstm.stack_frames]
     x = ops.reshape(x, (b, w, steps, -1))
   if model.name != 'cnn':
     x = _lstm(x, model.lstm, found)
@@ -132,7 +132,7 @@ def _network(model: ConfigDict, batch_shape: tuple, found: dict) -> keras.Model:
 def _conv_stack(x: Any, cnn: ConfigDict, found: dict) -> Any:
   """Maps f32[B, W, T, F] to f32[B, W, S, D]."""
   b, w, t, f = x.shape
-  frames, bands = cnn.fold_frames, cnn.fold_bands
+  frames, bands = cnn.stack_frames, cnn.stack_bands
   x = x[:, :, : t // frames * frames, : f // bands * bands]
   x = ops.reshape(x, (b * w, t // frames, frames, f // bands, bands))
   x = ops.transpose(x, (0, 1, 3, 2, 4))

@@ -133,7 +133,7 @@ class _Network(nn.Module):
     self.model = model = FrozenConfigDict(model)
     self.convs, self.rests = nn.ModuleList(), nn.ModuleList()
     self.lstm, cnn = None, model.cnn
-    channels = cnn.fold_frames * cnn.fold_bands
+    channels = cnn.stack_frames * cnn.stack_bands
     for i, size in enumerate(cnn.filters if model.name != 'lstm' else ()):
       pad, normed = cnn.padding.lower(), cnn.norm != 'none'
       self.convs.append(
@@ -170,9 +170,9 @@ class _Network(nn.Module):
     if model.name == 'lstm':
       if model.lstm.bands_as_steps:
         return x.transpose(2, 3)
-      frames = model.lstm.frames_per_step
+      frames = model.lstm.stack_frames
       return x[:, :, : t // frames * frames].reshape(b, w, t // frames, -1)
-    frames, bands = model.cnn.fold_frames, model.cnn.fold_bands
+    frames, bands = model.cnn.stack_frames, model.cnn.stack_bands
     x = x[:, :, : t // frames * frames, : f // bands * bands]
     x = x.reshape(b * w, t // frames, frames, f // bands, bands)
     x = x.permute(0, 2, 4, 1, 3).flatten(1, 2)

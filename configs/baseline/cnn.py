@@ -1,6 +1,6 @@
-"""The seed's CNN: 347,834 parameters on windows of 258 frames x 128 bands.
+"""The baseline CNN: 347,834 parameters on windows of 258 frames x 128 bands.
 
-The seed reports 73.0 % of windows right, under a split that leaks
+Its authors report a window accuracy of 73.0 %, under a leaking split
 (`--config.data.protocol=window`).
 
 python -m mgc_jax.main --config=configs/baseline/cnn.py

@@ -1,7 +1,7 @@
-"""The seed's C-RNN: 818,874 parameters on windows of 258 frames x 128 bands.
+"""The baseline C-RNN: 818,874 parameters on windows of 258 frames x 128 bands.
 
-Its LSTM runs over the 4 time steps that pooling leaves of a window, not over
-windows. The seed reports 77.2 % of windows right, under a split that leaks
+Its LSTM runs over the 4 time steps left after pooling a window, not over
+windows. Its authors report a window accuracy of 77.2 %, under a leaking split
 (`--config.data.protocol=window`).
 
 python -m mgc_jax.main --config=configs/baseline/crnn.py

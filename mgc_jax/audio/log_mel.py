@@ -10,7 +10,8 @@ import functools
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
+
+from mgc_jax.config.schema import FeaturesConfig
 
 _AMIN_POWER = 1e-10  # librosa's floor, -100 dB
 # Slaney's Auditory Toolbox: linear below 1 kHz, logarithmic above.
@@ -20,7 +21,7 @@ _BREAK_MEL = _BREAK_HZ / _LINEAR_HZ_PER_MEL
 _LOG_STEP = np.log(6.4) / 27.0
 
 
-def log_mel(waveform: np.ndarray, features: ConfigDict) -> np.ndarray:
+def log_mel(waveform: np.ndarray, features: FeaturesConfig) -> np.ndarray:
   """Computes log-mel frames.
 
   Args:
@@ -63,7 +64,7 @@ def log_mel(waveform: np.ndarray, features: ConfigDict) -> np.ndarray:
 
 
 def _kept(
-  num_frames: int, num_samples: int, features: ConfigDict
+  num_frames: int, num_samples: int, features: FeaturesConfig
 ) -> np.ndarray:
   """Returns i64[kept], the indices of evenly spaced frames.
 

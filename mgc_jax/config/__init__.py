@@ -5,6 +5,6 @@ Config files import from here: `from mgc_jax.config import base_config`.
 
 from ml_collections import ConfigDict
 
-from mgc_jax.config.schema import base_config, validate
+from mgc_jax.config.schema import Config, base_config, validate
 
-__all__ = ['ConfigDict', 'base_config', 'validate']
+__all__ = ['Config', 'ConfigDict', 'base_config', 'validate']

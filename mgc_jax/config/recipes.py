@@ -1,13 +1,15 @@
-"""What several config files share: the recipe of our three, and the seed's."""
+"""Settings that several config files share."""
 
-from mgc_jax.config.schema import ConfigDict, base_config
+from ml_collections import ConfigDict
+
+from mgc_jax.config.schema import base_config
 
 
 def recipe_config() -> ConfigDict:
-  """Returns what our three models share; docs/RESULTS.md says why.
+  """Returns the settings of our three models; docs/RESULTS.md explains them.
 
-  Frames are 12.9 a second, 387 of a clip of 30 s, each clip's own extremes its
-  range; windows are 7.4 s.
+  There are 12.9 frames per second, 387 in an excerpt of 30 s. The range of
+  values is that of each excerpt. Windows are 7.4 s long.
   """
   config = base_config()
   config.features.hop_samples = 512
@@ -37,10 +39,10 @@ def recipe_config() -> ConfigDict:
 
 
 def baseline_config() -> ConfigDict:
-  """Returns what the seed's three networks share: signal, blocks, training.
+  """Returns the settings of the three baseline networks.
 
-  Windows are the seed's, and an epoch has each of them once; its input was raw
-  power, here it is decibels.
+  Windows are those of the baseline, and an epoch uses each of them once. The
+  input of the published networks was power; here it is decibels.
   """
   config = base_config()
   config.data.examples = 'window'

@@ -1,279 +1,776 @@
-"""Every field of the configuration, with its unit and meaning, and the checks.
+"""Every field of the configuration: type, default, unit, meaning and rule.
 
-A config file is `base_config()` with overrides; the command line overrides it
-again (`--config.train.num_epochs=5`). Features come before the model, so that
-one prepared data set serves many models.
+Config files and the command line work on the `ConfigDict` that `base_config`
+returns (`--config.train.num_epochs=5`). `Config.from_dict` checks it and
+returns the frozen dataclasses that the rest of the package reads.
 """
 
-from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Self
 
-from mgc_jax.config.rules import CHOICES, CROSS_CHECKS, RULES
+from ml_collections import ConfigDict
+
+from mgc_jax.config.fields import (
+  Section,
+  config_dict,
+  read_section,
+  setting,
+  table,
+  value_at,
+)
+from mgc_jax.config.rules import (
+  ACTIVATIONS,
+  POSITIVE,
+  RATE,
+  RATES,
+  SIZES,
+  SPLITS,
+  STEP_READOUTS,
+  at_least,
+  between,
+  one_of,
+)
 from mgc_jax.system.errors import ConfigError
+
+_MAX_SPECTRUM_VALUES = 2**29  # in an excerpt: 4 GiB as complex numbers
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticConfig(Section):
+  """The size of the synthetic corpus."""
+
+  num_artists: int = setting(
+    8, 'Artists in each genre.', rule=between(1, 10**6)
+  )
+  tracks_per_artist: int = setting(
+    3, 'Tracks by each artist.', rule=between(1, 10**6)
+  )
+  duration_s: float = setting(
+    30.0, 'Length of each track.', unit='s', rule=between(1, 3600)
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig(Section):
+  """Which tracks are used, and how they are split."""
+
+  source: str = setting(
+    'synthetic',
+    'Where tracks come from: synthetic, folder, manifest, gtzan, fma or gtma.',
+  )
+  root: str | None = setting(None, 'Folder of the audio.')
+  subset: str = setting(
+    'medium',
+    'Subset of FMA.',
+    rule=one_of('small', 'medium', 'large', 'full'),
+  )
+  gtzan_root: str | None = setting(None, 'Folder of GTZAN, for gtma.')
+  fma_root: str | None = setting(None, 'Folder of FMA, for gtma.')
+  manifest: str | None = setting(
+    None, 'CSV of tracks; an absolute path, or relative to data.root.'
+  )
+  genres: tuple[str, ...] = setting(
+    (), 'Names of the genres that may occur; empty allows any.'
+  )
+  protocol: str | None = setting(
+    None,
+    'How tracks are split. given: by the split column of the manifest. artist: '
+    'no artist is in two splits. track: no track is in two splits. window: the '
+    'leaking split of the baseline. Unset: artist for gtzan and gtma and if '
+    'there is no split column or a cross-validation, otherwise given.',
+    rule=one_of('given', 'artist', 'track', 'window'),
+  )
+  on_leak: str = setting(
+    'stop',
+    'What to do if two splits share a track, an artist or audio, or if the '
+    'same audio has two genres. stop: raise an error. drop: keep a shared '
+    'track only in the split closest to the test, and drop audio with two '
+    'genres. warn: only report it, as protocol window always does.',
+    rule=one_of('stop', 'drop', 'warn'),
+  )
+  examples: str = setting(
+    'excerpt',
+    'What a row of a batch is. excerpt: an excerpt from which windows are cut '
+    'during training. window: a single window of the grid, as in the baseline '
+    'and always with protocol window.',
+    rule=one_of('excerpt', 'window'),
+  )
+  split_seed: int = setting(
+    0,
+    'Random seed that assigns tracks to splits; independent of config.seed.',
+    rule=between(0, 2**32),
+  )
+  valid_fraction: float = setting(
+    0.1,
+    'Share of the tracks used for validation; in a cross-validation, of the '
+    'tracks outside the test fold. 0: no validation split.',
+    rule=RATE,
+  )
+  test_fraction: float = setting(
+    0.1,
+    'Share of the tracks used for the test; unused in a cross-validation.',
+    rule=RATE,
+  )
+  num_folds: int = setting(
+    0,
+    'Number of cross-validation folds, at least 2. 0: split by the fractions.',
+    rule=between(0, 10**6),
+  )
+  fold: int = setting(
+    0,
+    'Fold used as the test split, from 0 to num_folds - 1.',
+    rule=between(0, 10**6),
+  )
+  eval_split: str | None = setting(
+    None,
+    'Split evaluated after training; several are combined, as in valid,test. '
+    'Unset: test if it has tracks, otherwise valid.',
+  )
+  prepared_dir: str | None = setting(
+    None,
+    'Folder of the records; each set has a sub-folder named by a fingerprint '
+    'of source, files and features. Unset: the user cache.',
+  )
+  cache: str = setting(
+    'auto',
+    'Where the training split is kept. none: streamed from disk. device: in '
+    'device memory as float16. auto: device if it fits easily.',
+    rule=one_of('auto', 'device', 'none'),
+  )
+  allow_missing: bool = setting(
+    False, 'Continue even if over 10 % of the tracks are skipped.'
+  )
+  on_damage: str = setting(
+    'auto',
+    'What to do with a truncated or damaged file. warn: use the part that can '
+    'be decoded, and report the file. skip: skip the track. auto: warn if at '
+    'least 90 % of the stated length can be decoded, otherwise skip.',
+    rule=one_of('auto', 'warn', 'skip'),
+  )
+  num_workers: int = setting(
+    0, 'Processes that decode audio; 0: one per core.', rule=between(0, 10**4)
+  )
+  min_duration_s: float = setting(
+    1.0,
+    'Shorter tracks are skipped and reported.',
+    unit='s',
+    rule=between(0, 3600),
+  )
+  synthetic: SyntheticConfig = SyntheticConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class FeaturesConfig(Section):
+  """Log-mel spectrograms, kept apart from the model: many models share them."""
+
+  sample_rate_hz: int = setting(
+    22050,
+    'Audio is resampled to this rate.',
+    unit='Hz',
+    rule=between(1000, 400_000),
+  )
+  fft_samples: int = setting(
+    2048,
+    'Length of the Hann window and of the Fourier transform.',
+    unit='samples',
+    rule=between(16, 2**20),
+  )
+  hop_samples: int = setting(
+    1024,
+    'Distance between frames; 1024 at 22,050 Hz is 46.4 ms.',
+    unit='samples',
+    rule=between(1, 2**20),
+  )
+  frames_per_s: float = setting(
+    0.0,
+    'Frames kept per second, evenly spaced over the excerpt; 0: all.',
+    unit='1/s',
+    rule=between(0, 10**6),
+  )
+  max_frames: int = setting(
+    0,
+    'Largest number of frames in an excerpt; 0: no limit.',
+    unit='frames',
+    rule=between(0, 10**7),
+  )
+  num_bands: int = setting(
+    128,
+    'Number of mel bands F; precomputed spectrograms must have as many.',
+    unit='bands',
+    rule=between(1, 4096),
+  )
+  min_frequency_hz: float = setting(
+    0.0, 'Lower edge of the first band.', unit='Hz', rule=at_least(0)
+  )
+  max_frequency_hz: float = setting(
+    11025.0, 'Upper edge of the last band.', unit='Hz', rule=POSITIVE
+  )
+  dynamic_range_db: float = setting(
+    80.0,
+    'Values are clipped this far below the maximum of their excerpt.',
+    unit='dB',
+    rule=POSITIVE,
+  )
+  scaling: str = setting(
+    'full_scale',
+    'What 0 dB is. full_scale: the power of full-scale audio. range: the '
+    'maximum of each excerpt, whose minimum becomes -dynamic_range_db.',
+    rule=one_of('full_scale', 'range'),
+  )
+  excerpt_s: float = setting(
+    30.0,
+    'Longest excerpt of a track.',
+    unit='s',
+    rule=between(0.1, 3600),
+  )
+  excerpts: str = setting(
+    'middle',
+    'Which excerpts of a track are used. middle: only the middle one. all: the '
+    'whole track, one excerpt after another.',
+    rule=one_of('middle', 'all'),
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowsConfig(Section):
+  """How excerpts are cut into the windows that a model sees."""
+
+  num_frames: int = setting(
+    128,
+    'Length T of a window; 128 frames are 5.9 s with the default features.',
+    unit='frames',
+    rule=between(1, 10**7),
+  )
+  hop_frames: int = setting(
+    128,
+    'Distance between the starts of successive windows.',
+    unit='frames',
+    rule=between(1, 10**7),
+  )
+  standardise: str = setting(
+    'bands',
+    'Which values have mean 0 and standard deviation 1. bands: those of each '
+    'band over the training split. excerpt: those of each excerpt over all '
+    'bands. window: those of each window over all bands. If examples are '
+    'windows, excerpt and window are the same.',
+    rule=one_of('bands', 'excerpt', 'window'),
+  )
+  num_windows: int = setting(
+    3,
+    'Number W of successive windows of an excerpt in a training step.',
+    unit='windows',
+    rule=between(1, 10**6),
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig(Section):
+  """Augmentation, used in training only."""
+
+  crop: str = setting(
+    'shifted',
+    'Where the windows of an excerpt are. grid: from its start. shifted: one '
+    'after another from a random start. scattered: each at a random place.',
+    rule=one_of('grid', 'shifted', 'scattered'),
+  )
+  max_speed: float = setting(
+    1.0,
+    'Excerpts are played up to this factor faster or slower; 1: off.',
+    rule=between(1, 10),
+  )
+  max_shift_bands: int = setting(
+    0,
+    'Largest shift of the whole spectrum, up or down; 0: off.',
+    unit='bands',
+    rule=between(0, 10**4),
+  )
+  gain_db: float = setting(
+    6.0,
+    'Largest change of the level, up or down; 0: off.',
+    unit='dB',
+    rule=between(0, 1000),
+  )
+  filter_db: float = setting(
+    0.0,
+    'Largest change of the level of a band, smooth over bands (FilterAugment); '
+    '0: off.',
+    unit='dB',
+    rule=between(0, 1000),
+  )
+  num_time_masks: int = setting(
+    1, 'Masks over time in each window (SpecAugment).', rule=between(0, 10**3)
+  )
+  max_time_mask_frames: int = setting(
+    24, 'Longest mask over time.', unit='frames', rule=between(0, 10**7)
+  )
+  num_band_masks: int = setting(
+    1, 'Masks over mel bands in each window.', rule=between(0, 10**3)
+  )
+  max_band_mask_bands: int = setting(
+    16, 'Widest mask over mel bands.', unit='bands', rule=between(0, 10**4)
+  )
+  mixup_alpha: float = setting(
+    0.2,
+    'Mixup draws its shares from Beta(alpha, alpha); 0: off.',
+    rule=between(0, 1000),
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class CnnConfig(Section):
+  """Convolution blocks of the CNN and the CRNN."""
+
+  stack_frames: int = setting(
+    1,
+    'Successive frames stacked as channels before the first convolution. '
+    'Stacking 2 x 2 frames and bands quarters the arithmetic and lowers the '
+    'accuracy.',
+    unit='frames',
+    rule=between(1, 10**3),
+  )
+  stack_bands: int = setting(
+    1,
+    'Adjacent mel bands stacked as channels before the first convolution.',
+    unit='bands',
+    rule=between(1, 10**3),
+  )
+  filters: tuple[int, ...] = setting(
+    (32, 64, 96, 128, 128), 'Output channels of each block.', rule=SIZES
+  )
+  kernel_size: int = setting(
+    3, 'Width and height of the kernels.', rule=between(1, 10**3)
+  )
+  padding: str = setting(
+    'SAME', 'Padding of the convolutions.', rule=one_of('SAME', 'VALID')
+  )
+  pool_frames: tuple[int, ...] = setting(
+    (2, 2, 2, 2, 1), 'Max-pool size over time in each block.', rule=SIZES
+  )
+  pool_bands: tuple[int, ...] = setting(
+    (2, 2, 2, 2, 2), 'Max-pool size over mel bands in each block.', rule=SIZES
+  )
+  dropout: tuple[float, ...] = setting(
+    (0.0, 0.1, 0.1, 0.1, 0.1), 'Dropout rate after each block.', rule=RATES
+  )
+  activation: str = setting(
+    'relu', 'Activation of each block.', rule=one_of(*ACTIVATIONS)
+  )
+  norm: str = setting(
+    'batch',
+    'Normalisation. batch: batch norm of the output of each convolution. '
+    'batch_after_pool: batch norm after the max-pool, on a quarter of the '
+    'values. none: off.',
+    rule=one_of('batch', 'batch_after_pool', 'none'),
+  )
+  readout: str = setting(
+    'mean_max',
+    'How the last map [T, F, channels] becomes vectors. mean_max: mean over '
+    'bands, then mean and max over time. mean. flatten. In a CRNN also steps: '
+    'one vector per time step, over which the LSTM runs; and step_means: the '
+    'same, averaged over bands.',
+    rule=one_of('mean_max', 'mean', 'flatten', *STEP_READOUTS),
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class LstmConfig(Section):
+  """The LSTM of the LSTM model and of the CRNN."""
+
+  hidden_size: int = setting(128, 'Hidden units H.', rule=between(1, 10**5))
+  stack_frames: int = setting(
+    4,
+    'Successive frames stacked into one LSTM step; unused in a crnn.',
+    unit='frames',
+    rule=between(1, 10**6),
+  )
+  deltas: bool = setting(
+    False,
+    'Add the differences between successive frames to the input; unused in a '
+    'crnn.',
+  )
+  bands_as_steps: bool = setting(
+    False,
+    'Scan mel bands instead of time, as the baseline does; unused in a crnn.',
+  )
+  encoder_size: int = setting(
+    0,
+    'Units of a dense layer with batch norm and ReLU on each step before the '
+    'LSTM; 0: none. Unused in a crnn.',
+    rule=between(0, 10**5),
+  )
+  encoder_dropout: float = setting(
+    0.0, 'Dropout rate after that layer.', rule=RATE
+  )
+  stateful: bool = setting(
+    True,
+    'Start a window with the state at the end of the previous window instead '
+    'of zeros. A bundle trained on single windows has False.',
+  )
+  bidirectional: bool = setting(
+    False, 'Add a second LSTM that runs backwards within each window.'
+  )
+  input_dropout: float = setting(
+    0.0,
+    'Dropout rate of the input; all steps of an excerpt share one mask.',
+    rule=RATE,
+  )
+  recurrent_dropout: float = setting(
+    0.0,
+    'Dropout rate of the hidden state; all steps share one mask.',
+    rule=RATE,
+  )
+  output_dropout: float = setting(0.5, 'Dropout rate of the output.', rule=RATE)
+  readout: str = setting(
+    'mean_max',
+    'How the hidden states of a window become one vector.',
+    rule=one_of('mean_max', 'mean', 'last', 'flatten'),
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseConfig(Section):
+  """Hidden dense layers between the backbone and the logits."""
+
+  sizes: tuple[int, ...] = setting((64,), 'Units of each layer.', rule=SIZES)
+  dropout: tuple[float, ...] = setting(
+    (0.25,), 'Dropout rate after each layer.', rule=RATES
+  )
+  activation: str = setting(
+    'relu', 'Activation of each layer.', rule=one_of(*ACTIVATIONS)
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig(Section):
+  """The network."""
+
+  name: str = setting(
+    'cnn', 'Kind of network.', rule=one_of('cnn', 'lstm', 'crnn')
+  )
+  num_genres: int = setting(
+    10,
+    'Number C of genres; set from the data in training.',
+    rule=between(2, 10**5),
+  )
+  num_members: int = setting(
+    1,
+    'Networks in the ensemble, whose probabilities are averaged. Each is '
+    'trained on its own share of every batch, and sees each example once per '
+    'epoch.',
+    rule=between(1, 100),
+  )
+  dtype: str = setting(
+    'float32',
+    'Type of the arithmetic; weights are float32.',
+    rule=one_of('float32', 'bfloat16'),
+  )
+  cnn: CnnConfig = CnnConfig()
+  lstm: LstmConfig = LstmConfig()
+  dense: DenseConfig = DenseConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(Section):
+  """Training."""
+
+  num_epochs: int = setting(
+    12, 'Length of the training.', unit='epochs', rule=between(1, 10**7)
+  )
+  batch_size: int = setting(
+    8,
+    'Examples in a step, over all devices.',
+    unit='examples',
+    rule=between(1, 10**6),
+  )
+  accumulate_steps: int = setting(
+    1,
+    'Number of parts into which a batch is divided to save memory. The update '
+    'is that of the whole batch, except that batch norm and dropout see parts.',
+    rule=between(1, 10**6),
+  )
+  init_from: str | None = setting(
+    None,
+    'Folder of a bundle whose weights training starts from. The dense layers '
+    'are new if the bundle has other genres or other dense layers. Unset: '
+    'random weights.',
+  )
+  freeze_backbone: bool = setting(False, 'Train only the dense layers.')
+  optimizer: str = setting(
+    'adamw',
+    'Optimizer; adam has no weight decay.',
+    rule=one_of('adamw', 'adam'),
+  )
+  learning_rate: float = setting(
+    2e-3, 'Learning rate at the end of the warm-up.', rule=POSITIVE
+  )
+  warmup_epochs: float = setting(
+    1.0,
+    'Length of the linear warm-up from 0.',
+    unit='epochs',
+    rule=between(0, 1e6),
+  )
+  schedule: str = setting(
+    'cosine',
+    'Learning rate after the warm-up; cosine decays to zero.',
+    rule=one_of('cosine', 'constant'),
+  )
+  weight_decay: float = setting(
+    1e-3, 'Weight decay of the kernels.', rule=between(0, 1e6)
+  )
+  clip_norm: float = setting(
+    1.0,
+    'Largest global norm of the gradient; 0: no clipping.',
+    rule=between(0, 1e12),
+  )
+  ema_decay: float = setting(
+    0.0,
+    'Decay per step of the moving average of the weights; 0: no average.',
+    rule=RATE,
+  )
+  precise_batch_norm: bool = setting(
+    True,
+    'Recompute the batch-norm statistics before each evaluation, from training '
+    'windows without augmentation and dropout.',
+  )
+  label_smoothing: float = setting(
+    0.1, 'Share of the target spread over all genres.', rule=RATE
+  )
+  class_weights: bool = setting(
+    False, 'Weight genres by the inverse of their frequency.'
+  )
+  checkpoint_every_steps: int = setting(
+    500,
+    'Distance between checkpoints within an epoch; 0: only at the end of each '
+    'epoch. If the data is on an accelerator, rounded up to 64 steps.',
+    unit='steps',
+    rule=between(0, 10**9),
+  )
+  select: str = setting(
+    'best',
+    'Which epoch becomes the bundle. best: the one with the highest track '
+    'accuracy on the validation split. last: the last one.',
+    rule=one_of('best', 'last'),
+  )
+  evaluate_every_epochs: int = setting(
+    1,
+    'Distance between evaluations; the last epoch is always evaluated.',
+    unit='epochs',
+    rule=between(1, 10**9),
+  )
+  patience_epochs: int = setting(
+    0,
+    'Stop after this many epochs without a better one; 0: off.',
+    unit='epochs',
+    rule=between(0, 10**9),
+  )
+  tensorboard: bool = setting(
+    False, 'Also write the metrics as TensorBoard files.'
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig(Section):
+  """Evaluation."""
+
+  batch_size: int = setting(
+    16, 'Excerpts in a batch.', unit='excerpts', rule=between(1, 10**6)
+  )
+  num_bootstrap: int = setting(
+    2000,
+    'Bootstrap samples of the tracks for the confidence interval.',
+    rule=between(100, 10**7),
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Section):
+  """The whole configuration."""
+
+  seed: int = setting(
+    0,
+    'Random seed of initial weights, order of examples, dropout and '
+    'augmentation.',
+    rule=between(0, 2**32),
+  )
+  data: DataConfig = DataConfig()
+  features: FeaturesConfig = FeaturesConfig()
+  windows: WindowsConfig = WindowsConfig()
+  augment: AugmentConfig = AugmentConfig()
+  model: ModelConfig = ModelConfig()
+  train: TrainConfig = TrainConfig()
+  eval: EvalConfig = EvalConfig()
+
+  @classmethod
+  def from_dict(cls, found: ConfigDict | Mapping[str, Any]) -> Self:
+    """Checks names, types, ranges, choices and combinations.
+
+    Args:
+      found: What the `get_config()` of a config file returned, with overrides
+        applied; or a mapping of sections, as JSON has it.
+
+    Returns:
+      The configuration. Lists have become tuples.
+
+    Raises:
+      ConfigError: Names the first field that is wrong, and what it must be.
+    """
+    config = read_section(cls, found, 'config')
+    _check_splits(config.data)
+    _check_features(config.features, config.windows)
+    _check_model(config.model, config.windows)
+    _check_training(config.train)
+    _check_selection(config.train, config.data)
+    return config
 
 
 def base_config() -> ConfigDict:
-  """Returns the default of every field; a field not here does not exist."""
-  config = ConfigDict()
-  config.seed = 0  # initial weights, order of epochs, dropout, augmentation
-  config.data = _data()
-  config.features = _features()
-  config.windows = _windows()
-  config.augment = _augment()
-  config.model = _model()
-  config.train = _train()
-  config.eval = _eval()
-  return config
+  """Returns the default of every field, to be changed by a config file."""
+  return config_dict(Config())
 
 
 def validate(config: ConfigDict) -> None:
-  """Checks ranges, choices and combinations.
+  """Checks a configuration as `Config.from_dict` does.
 
   Args:
-    config: what a config file's `get_config()` returned, overrides applied.
+    config: What the `get_config()` of a config file returned.
 
   Raises:
-    ConfigError: names the first field that is wrong, and what it must be.
+    ConfigError: Names the first field that is wrong, and what it must be.
   """
-  _check_names(config, base_config(), 'config')
-  for path, choices in CHOICES.items():
-    value = field(config, path)
-    if value not in choices:
-      wish = ', '.join(str(c) for c in choices if c is not None)
-      raise ConfigError(f'config.{path}={value}: must be one of {wish}')
-  for path, (holds, wish) in RULES.items():
-    value = field(config, path)
-    # None can be put into any field of a ConfigDict.
-    if value is None or not holds(value):
-      raise ConfigError(f'config.{path}={value}: must be {wish}')
-  for check in CROSS_CHECKS:
-    check(config)
+  Config.from_dict(config)
 
 
-def _check_names(found: ConfigDict, wanted: ConfigDict, prefix: str) -> None:
-  """Compares the names of fields: a config file may have misspelt one."""
-  for name in found:
-    if name not in wanted:
-      raise ConfigError(
-        f'{prefix}.{name}: no such field; see mgc_jax/config/schema.py'
-      )
-  for name, value in wanted.items():
-    if name not in found:
-      raise ConfigError(
-        f'{prefix}.{name}: missing; see mgc_jax/config/schema.py'
-      )
-    if isinstance(value, ConfigDict):
-      if not isinstance(found[name], ConfigDict):
-        raise ConfigError(f'{prefix}.{name}: must be a section of fields')
-      _check_names(found[name], value, f'{prefix}.{name}')
+def describe(config: ConfigDict | Config | None = None) -> str:
+  """Returns a table of every field with its value, unit and meaning.
+
+  Args:
+    config: The values; the defaults if None.
+  """
+  return table(Config, Config() if config is None else config)
 
 
-def field(config: ConfigDict, path: str) -> object:
-  """Returns `config.<path>`; `ConfigError` where there is no such field."""
-  value = config
-  for name in path.split('.'):
-    if name not in value:
-      raise ConfigError(f'config.{path}: missing; see mgc_jax/config/schema.py')
-    value = value[name]
-  return value
+def field(config: ConfigDict | Config, path: str) -> Any:
+  """Returns `config.<path>`; raises `ConfigError` if there is no such field."""
+  return value_at(config, path)
 
 
-def _data() -> ConfigDict:
-  data = ConfigDict()
-  # synthetic, folder, manifest, gtzan, fma, or gtma.
-  data.source = 'synthetic'
-  data.root = placeholder(str)  # the folder of the audio
-  data.subset = 'medium'  # of fma: small, medium, large, or full
-  data.gtzan_root = placeholder(str)  # of gtma: the folders of its two sources
-  data.fma_root = placeholder(str)
-  data.manifest = placeholder(str)  # CSV; absolute, or relative to data.root
-  data.genres = ()  # that may occur, as strings; empty: any
-  # given: the manifest's split column; artist: no artist in two splits; track;
-  # window: the seed's leaking split. Unset: given where there is a split
-  # column and no fold, artist elsewhere, and for gtzan and gtma.
-  data.protocol = placeholder(str)
-  # What to do if two splits share a track, an artist or audio, or if the same
-  # audio has two genres. stop: raise an error; drop: keep a shared track only
-  # in the split nearest to the test, and drop audio with two genres; warn.
-  # With protocol window it is only reported.
-  data.on_leak = 'stop'
-  # What a row of a batch is. excerpt: windows are cut from it when training;
-  # window: one of its grid alone, as the seed had it (and protocol window has).
-  data.examples = 'excerpt'
-  data.split_seed = 0  # which tracks go where; apart from config.seed
-  data.valid_fraction = 0.1  # of the tracks (with folds: of the rest); 0: none
-  data.test_fraction = 0.1  # of the tracks
-  data.num_folds = 0  # 0: fractions; K >= 2: fold data.fold of K is the test
-  data.fold = 0  # 0 .. num_folds - 1
-  # Which split is evaluated at the end; several are pooled: 'valid,test'.
-  # Unset: test where there is one, else valid.
-  data.eval_split = placeholder(str)
-  # Folder under which records lie, each set in a sub-folder named after the
-  # fingerprint of its source, files and features. Unset: the user's cache.
-  data.prepared_dir = placeholder(str)
-  # Where the training split lies: none streams it from disk; device holds it in
-  # the device's memory, float16; auto does that where it fits easily.
-  data.cache = 'auto'
-  data.allow_missing = False  # go on with over 10 % of the tracks left out
-  # What is done with a truncated or damaged file. warn: the part that can be
-  # decoded is used, and named; skip: the track is left out; auto: it is used
-  # where at least 90 % of the stated length can be decoded.
-  data.on_damage = 'auto'
-  data.num_workers = 0  # processes that decode; 0: one per core
-  data.min_duration_s = 1.0  # a shorter track is left out, and reported
-  data.synthetic = ConfigDict()
-  data.synthetic.num_artists = 8  # made-up artists per genre
-  data.synthetic.tracks_per_artist = 3
-  data.synthetic.duration_s = 30.0  # of each track
-  return data
+def frame_rate_hz(features: FeaturesConfig) -> float:
+  """Returns the number of frames per second.
+
+  Args:
+    features: `config.features`.
+  """
+  every = features.sample_rate_hz / features.hop_samples
+  return min(features.frames_per_s or every, every)
 
 
-def _features() -> ConfigDict:
-  features = ConfigDict()
-  features.sample_rate_hz = 22050  # audio is resampled to it
-  features.fft_samples = 2048  # length of the Hann window and of the transform
-  features.hop_samples = 1024  # between frames; 46.4 ms at 22,050 Hz
-  # Of them as many are kept, evenly spaced over the excerpt; 0: all.
-  features.frames_per_s = 0.0
-  features.max_frames = 0  # and no more of an excerpt than so many; 0: any
-  features.num_bands = 128  # mel bands, F; ready-made frames must have as many
-  features.min_frequency_hz = 0.0  # lower edge of the first band
-  features.max_frequency_hz = 11025.0  # upper edge of the last band
-  features.dynamic_range_db = (
-    80.0  # clipped that far under an excerpt's maximum
+def _check_splits(data: DataConfig) -> None:
+  if data.num_folds == 1:
+    raise ConfigError('config.data.num_folds=1: must be 0, or at least 2')
+  if data.num_folds and data.fold >= data.num_folds:
+    raise ConfigError(
+      f'config.data.fold={data.fold}: must be under '
+      f'config.data.num_folds={data.num_folds}'
+    )
+  if data.num_folds and data.protocol == 'given':
+    raise ConfigError(
+      f'config.data.num_folds={data.num_folds}: given splits have no folds; '
+      'set config.data.protocol to artist or track'
+    )
+  if data.valid_fraction + data.test_fraction >= 1:
+    raise ConfigError(
+      f'config.data.valid_fraction={data.valid_fraction} and test_fraction='
+      f'{data.test_fraction}: nothing is left for training'
+    )
+  names = (data.eval_split or 'test').split(',')
+  if len(set(names)) < len(names) or not set(names) <= set(SPLITS):
+    raise ConfigError(
+      f'config.data.eval_split={data.eval_split}: must be one or several of '
+      + ', '.join(SPLITS)
+    )
+
+
+def _check_features(features: FeaturesConfig, windows: WindowsConfig) -> None:
+  if features.max_frequency_hz > features.sample_rate_hz / 2:
+    raise ConfigError(
+      f'config.features.max_frequency_hz={features.max_frequency_hz}: over '
+      f'half of config.features.sample_rate_hz={features.sample_rate_hz}'
+    )
+  if features.min_frequency_hz >= features.max_frequency_hz:
+    raise ConfigError(
+      f'config.features.min_frequency_hz={features.min_frequency_hz}: not '
+      f'under max_frequency_hz={features.max_frequency_hz}'
+    )
+  num_frames = 1 + int(
+    features.excerpt_s * features.sample_rate_hz / features.hop_samples
   )
-  # full_scale: 0 dB is the power of full-scale audio; range: each excerpt's own
-  # maximum is 0 dB, and its minimum -dynamic_range_db.
-  features.scaling = 'full_scale'
-  features.excerpt_s = 30.0  # longest excerpt of a track
-  features.excerpts = 'middle'  # middle: one of a track; all: one after another
-  return features
+  if num_frames * features.fft_samples > _MAX_SPECTRUM_VALUES:
+    raise ConfigError(
+      f'config.features.excerpt_s={features.excerpt_s}: {num_frames} frames of '
+      f'config.features.fft_samples={features.fft_samples} do not fit into '
+      'memory; use config.features.excerpts=all with shorter ones'
+    )
+  num_frames = 1 + int(features.excerpt_s * frame_rate_hz(features))
+  num_frames = min(num_frames, features.max_frames or num_frames)
+  if windows.num_frames > num_frames:
+    raise ConfigError(
+      f'config.windows.num_frames={windows.num_frames}: longer than an '
+      f'excerpt ({num_frames} frames in config.features.excerpt_s)'
+    )
 
 
-def _windows() -> ConfigDict:
-  windows = ConfigDict()
-  windows.num_frames = (
-    128  # T, frames in a window; 5.9 s with the features above
-  )
-  windows.hop_frames = 128  # between the starts of successive windows
-  # What brings decibels to mean 0 and deviation 1: bands, those of each band
-  # over the training split; excerpt, each excerpt's own over all its bands;
-  # window, each window's. Where examples are windows the last two are one.
-  windows.standardise = 'bands'
-  windows.num_windows = 3  # W of an excerpt in a training step, in order
-  return windows
+def _check_model(model: ModelConfig, windows: WindowsConfig) -> None:
+  cnn, dense, lstm = model.cnn, model.dense, model.lstm
+  if not cnn.filters:
+    raise ConfigError('config.model.cnn.filters=(): needs one block at least')
+  steps = model.name == 'lstm' and not lstm.bands_as_steps
+  if steps and lstm.stack_frames > windows.num_frames:
+    raise ConfigError(
+      f'config.model.lstm.stack_frames={lstm.stack_frames}: more than '
+      f'config.windows.num_frames={windows.num_frames}'
+    )
+  for name in ('pool_frames', 'pool_bands', 'dropout'):
+    values = getattr(cnn, name)
+    if len(values) != len(cnn.filters):
+      raise ConfigError(
+        f'config.model.cnn.{name}={values}: needs one number for each of '
+        f'config.model.cnn.filters={cnn.filters}'
+      )
+  if len(dense.dropout) != len(dense.sizes):
+    raise ConfigError(
+      f'config.model.dense.dropout={dense.dropout}: needs one number for each '
+      f'of config.model.dense.sizes={dense.sizes}'
+    )
+  if cnn.readout in STEP_READOUTS and model.name == 'cnn':
+    raise ConfigError(
+      f'config.model.cnn.readout={cnn.readout}: for a crnn only'
+    )
 
 
-def _augment() -> ConfigDict:
-  """What acts in training only; 0 switches a number off."""
-  augment = ConfigDict()
-  # Where the windows of an excerpt are: grid, from its start on; shifted, one
-  # after another from anywhere on; scattered, each anywhere, in order.
-  augment.crop = 'shifted'
-  augment.max_speed = 1.0  # played up to so much faster or slower; 1: off
-  augment.max_shift_bands = 0  # of all that sounds, up or down; 0: off
-  augment.gain_db = 6.0  # level moved by up to so much, up or down
-  augment.filter_db = 0.0  # likewise that of bands, smoothly (FilterAugment)
-  augment.num_time_masks = 1  # SpecAugment: per window
-  augment.max_time_mask_frames = 24
-  augment.num_band_masks = 1
-  augment.max_band_mask_bands = 16
-  augment.mixup_alpha = 0.2  # Beta(alpha, alpha); 0: no mixup
-  return augment
+def _check_training(train: TrainConfig) -> None:
+  if train.batch_size % train.accumulate_steps:
+    raise ConfigError(
+      f'config.train.accumulate_steps={train.accumulate_steps}: must divide '
+      f'config.train.batch_size={train.batch_size}'
+    )
+  if train.patience_epochs % train.evaluate_every_epochs:
+    raise ConfigError(
+      f'config.train.patience_epochs={train.patience_epochs}: must be a '
+      'multiple of config.train.evaluate_every_epochs='
+      f'{train.evaluate_every_epochs}, or 0'
+    )
+  if train.freeze_backbone and not train.init_from:
+    raise ConfigError(
+      'config.train.freeze_backbone=True: the weights would stay random; set '
+      'config.train.init_from'
+    )
 
 
-def _model() -> ConfigDict:
-  model = ConfigDict()
-  model.name = 'cnn'  # cnn, lstm, or crnn
-  model.num_genres = 10  # C; filled from the data
-  # M networks of this kind that answer together. Each is trained on rows of its
-  # own, an M-th of every batch, and has every example once an epoch.
-  model.num_members = 1
-  model.dtype = 'float32'  # of the arithmetic: float32 or bfloat16
-  model.cnn = ConfigDict()
-  # Frames and bands folded into channels before the first convolution: 2 x 2
-  # quarters the arithmetic, and costs accuracy.
-  model.cnn.fold_frames = 1
-  model.cnn.fold_bands = 1
-  model.cnn.filters = (32, 64, 96, 128, 128)  # one per block
-  model.cnn.kernel_size = 3  # square
-  model.cnn.padding = 'SAME'  # of convolutions: SAME or VALID
-  model.cnn.pool_frames = (2, 2, 2, 2, 1)  # max-pool per block, over time
-  model.cnn.pool_bands = (2, 2, 2, 2, 2)  # and over mel bands
-  model.cnn.dropout = (0.0, 0.1, 0.1, 0.1, 0.1)  # rate after each block
-  model.cnn.activation = 'relu'  # relu, elu, gelu, silu or tanh
-  # batch: of a convolution's outputs; batch_after_pool: of their maxima, which
-  # are a quarter; none.
-  model.cnn.norm = 'batch'
-  # How a block of [T', F', channels] becomes one vector: mean_max (mean over
-  # bands, then mean and max over time), mean, or flatten. In a CRNN also
-  # steps, one vector per time step, over which the LSTM then runs, or
-  # step_means, its mean over bands.
-  model.cnn.readout = 'mean_max'
-  model.lstm = ConfigDict()
-  model.lstm.hidden_size = 128  # H
-  model.lstm.frames_per_step = 4  # successive frames folded into one LSTM step
-  model.lstm.differences = False  # of successive frames, beside them
-  model.lstm.bands_as_steps = False  # the seed's swapped axes
-  # A dense layer on each step before the LSTM, normalised over the batch, then
-  # a rectifier; 0: none. Only in an lstm: a crnn has its blocks there.
-  model.lstm.encoder_size = 0
-  model.lstm.encoder_dropout = 0.0
-  # A window begins with the state that the one before it left, not with zeros.
-  # Of a run that trains on one window at a time the bundle says False.
-  model.lstm.stateful = True
-  model.lstm.bidirectional = False  # another one backwards, within each window
-  model.lstm.input_dropout = 0.0  # one mask for all steps of an excerpt
-  model.lstm.recurrent_dropout = 0.0  # likewise, on the hidden state
-  model.lstm.output_dropout = 0.5
-  model.lstm.readout = 'mean_max'  # over its steps: also mean, last, flatten
-  model.dense = ConfigDict()
-  model.dense.sizes = (64,)  # hidden layers before the genres
-  model.dense.dropout = (0.25,)  # rate after each
-  model.dense.activation = 'relu'
-  return model
-
-
-def _train() -> ConfigDict:
-  train = ConfigDict()
-  train.num_epochs = 12
-  train.batch_size = 8  # excerpts in a step, over all devices
-  # Parts of a batch, computed one after another for want of memory; the update
-  # is that of the whole batch, but for batch norm and dropout, which see parts.
-  train.accumulate_steps = 1
-  # A bundle (a folder) whose weights training starts from. Where its genres are
-  # others, or its dense layers, those layers are new. Unset: random weights.
-  train.init_from = placeholder(str)
-  train.freeze_body = False  # train the dense layers (the head) only
-  train.optimizer = 'adamw'  # adamw, or adam (no weight decay)
-  train.learning_rate = 2e-3  # at the end of the warm-up
-  train.warmup_epochs = 1.0
-  train.schedule = 'cosine'  # cosine to zero after the warm-up, or constant
-  train.weight_decay = 1e-3  # of kernels only
-  train.clip_norm = 1.0  # of the gradient, globally; 0: off
-  train.ema_decay = 0.0  # average of the weights per step; 0: off
-  # Count the statistics of batch normalisation anew before evaluation, from
-  # training windows as they are evaluated: nothing mixed, masked or dropped.
-  train.recount_batch_stats = True
-  train.label_smoothing = 0.1
-  train.class_weights = False  # weigh genres by the inverse of their number
-  # Steps between checkpoints inside an epoch; each epoch's end has one anyway.
-  # With the data on an accelerator, at the end of a piece of 64 steps.
-  train.checkpoint_every_steps = 500  # 0: only there
-  train.select = 'best'  # best epoch by valid's track accuracy, or last
-  train.evaluate_every_epochs = 1  # the last one is evaluated anyway
-  train.tensorboard = False  # log the metrics to TensorBoard files as well
-  train.patience_epochs = 0  # stop after so many without a better one; 0: off
-  return train
-
-
-def _eval() -> ConfigDict:
-  evaluate = ConfigDict()
-  evaluate.batch_size = 16  # excerpts
-  evaluate.num_bootstrap = 2000  # resamplings of the tracks for the interval
-  return evaluate
-
-
-def describe(config: ConfigDict) -> str:
-  """Returns a line for each field: its name and value."""
-  return str(config)
+def _check_selection(train: TrainConfig, data: DataConfig) -> None:
+  no_valid = data.valid_fraction == 0 and data.protocol in ('artist', 'track')
+  if no_valid and (train.select == 'best' or train.patience_epochs):
+    raise ConfigError(
+      'config.data.valid_fraction=0: there is nothing to choose by; set '
+      'config.train.select=last and config.train.patience_epochs=0'
+    )

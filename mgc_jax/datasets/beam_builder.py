@@ -19,8 +19,8 @@ import apache_beam as beam
 import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
-from ml_collections import ConfigDict
 
+from mgc_jax.config.schema import FeaturesConfig
 from mgc_jax.datasets.builder import NAME, VERSION, MgcWindows, example_of
 from mgc_jax.datasets.excerpts import Excerpt, try_excerpts
 from mgc_jax.datasets.track import Track
@@ -63,8 +63,7 @@ class BeamMgcWindows(MgcWindows, skip_registration=True):
     self, dl_manager: tfds.download.DownloadManager, pipeline: beam.Pipeline
   ):
     del dl_manager  # nothing is downloaded
-    features = self._mgc_config.features.copy_and_resolve_references()
-    data = self._mgc_config.data
+    features, data = self._mgc_features, self._mgc_data
     limits = data.min_duration_s, data.on_damage
     # Pass the tracks in a file: a long list would not fit into the job request.
     path = epath.Path(self.data_dir) / _TRACKS
@@ -121,7 +120,7 @@ def _read_tracks(path: str) -> Iterator[Track]:
 
 
 def _outcome(
-  track: Track, features: ConfigDict, min_s: float, on_damage: str
+  track: Track, features: FeaturesConfig, min_s: float, on_damage: str
 ) -> _Outcome:
   return track, try_excerpts(track, features, min_s, on_damage)
 

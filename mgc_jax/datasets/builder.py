@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
-from ml_collections import ConfigDict
 
+from mgc_jax.config.schema import DataConfig, FeaturesConfig
 from mgc_jax.datasets import excerpt_index
 from mgc_jax.datasets.excerpts import Excerpt, try_excerpts
 from mgc_jax.datasets.track import Track
@@ -71,7 +71,8 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
     self,
     tracks: list[Track],
     genres: list[str],
-    config: ConfigDict,
+    data: DataConfig,
+    features: FeaturesConfig,
     fingerprint: str,
     data_dir: str | os.PathLike,
   ):
@@ -80,13 +81,16 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
     Args:
       tracks: the tracks to prepare.
       genres: the genres in the order of their labels.
-      config: the whole configuration.
+      data: `config.data`: processes, and which tracks are skipped.
+      features: `config.features`.
       fingerprint: the name of the sub-folder for these records.
       data_dir: the folder in which that sub-folder is created.
     """
     self._tracks = tracks
     self._genres = genres
-    self._mgc_config = config
+    # The prefix keeps these apart from the attributes of TFDS.
+    self._mgc_data = data
+    self._mgc_features = features
     self._skipped: list[tuple[Track, str]] = []
     self._damaged: list[tuple[Track, str]] = []
     # TFDS uses the name of its config in the path of the folder.
@@ -99,9 +103,7 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
     return tfds.core.DatasetInfo(
       builder=self,
       description='Log-mel windows of music excerpts, a record per excerpt.',
-      features=record_features(
-        self._mgc_config.features.num_bands, self._genres
-      ),
+      features=record_features(self._mgc_features.num_bands, self._genres),
     )
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager):
@@ -109,15 +111,15 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
     return {'excerpts': self._generate_examples()}
 
   def _generate_examples(self):
-    config = self._mgc_config
+    data = self._mgc_data
     prepared = 0
     arguments = (
-      config.features.copy_and_resolve_references(),
-      config.data.min_duration_s,
-      config.data.on_damage,
+      self._mgc_features,
+      data.min_duration_s,
+      data.on_damage,
     )
     for track, outcome in map_tracks(
-      try_excerpts, self._tracks, arguments, config.data.num_workers, 'prepare'
+      try_excerpts, self._tracks, arguments, data.num_workers, 'prepare'
     ):
       if isinstance(outcome, str):
         self._skipped.append((track, outcome))

@@ -7,12 +7,11 @@ import tokenize
 from collections.abc import Iterator
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from mgc_jax.audio.decode import TOLERANCE_S, ExcerptReader, Outcome
 from mgc_jax.audio.excerpt import Excerpt
 from mgc_jax.audio.log_mel import log_mel
-from mgc_jax.config.rules import frame_rate_hz
+from mgc_jax.config.schema import FeaturesConfig, frame_rate_hz
 from mgc_jax.datasets.remote import local_copy
 from mgc_jax.datasets.sources import synthetic
 from mgc_jax.datasets.track import Track
@@ -35,7 +34,7 @@ _HEADER_ERRORS = (
 
 def excerpts_of(
   track: Track,
-  features: ConfigDict,
+  features: FeaturesConfig,
   min_duration_s: float,
   on_damage: str = 'auto',
 ) -> list[Excerpt]:
@@ -91,7 +90,7 @@ def _accepted_damage(outcome: Outcome, on_damage: str) -> str:
 
 def try_excerpts(
   track: Track,
-  features: ConfigDict,
+  features: FeaturesConfig,
   min_duration_s: float,
   on_damage: str = 'auto',
 ) -> list[Excerpt] | str:
@@ -104,7 +103,7 @@ def try_excerpts(
     return str(error)
 
 
-def _reader(path: str, features: ConfigDict) -> ExcerptReader | None:
+def _reader(path: str, features: FeaturesConfig) -> ExcerptReader | None:
   """Opens an audio file; None for precomputed frames and synthetic tracks."""
   if path.endswith('.npy') or path.startswith(synthetic.SCHEME):
     return None
@@ -114,7 +113,7 @@ def _reader(path: str, features: ConfigDict) -> ExcerptReader | None:
 
 
 def _signals(
-  path: str, features: ConfigDict, reader: ExcerptReader | None
+  path: str, features: FeaturesConfig, reader: ExcerptReader | None
 ) -> Iterator[tuple[np.ndarray, float, np.ndarray]]:
   """Yields f16[N, F], the duration in seconds, and the array to hash."""
   rate = features.sample_rate_hz

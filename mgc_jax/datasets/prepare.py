@@ -19,10 +19,9 @@ import logging
 import types
 
 from etils import epath
-from ml_collections import ConfigDict
 
 from mgc_jax.config.flags import load_config
-from mgc_jax.config.schema import validate
+from mgc_jax.config.schema import Config
 from mgc_jax.datasets import excerpt_index
 from mgc_jax.datasets.records import Prepared, records_dir, source_fingerprint
 from mgc_jax.datasets.sources import list_tracks, require_two_genres
@@ -37,7 +36,7 @@ _MAX_SKIPPED_FRACTION = 0.1
 _MAX_NAMED = 50  # skipped tracks in the log; the file lists all of them
 
 
-def prepare(config: ConfigDict, beam_options: str | None = None) -> Prepared:
+def prepare(config: Config, beam_options: str | None = None) -> Prepared:
   """Opens the records of a source, and prepares them first if necessary.
 
   Args:
@@ -68,7 +67,7 @@ def prepare(config: ConfigDict, beam_options: str | None = None) -> Prepared:
 
 
 def prepare_tracks(
-  tracks: list[Track], config: ConfigDict, beam_options: str | None = None
+  tracks: list[Track], config: Config, beam_options: str | None = None
 ) -> Prepared:
   """Opens the records of given tracks, and prepares them first if necessary.
 
@@ -120,14 +119,14 @@ def _log_reasons(
 
 
 def _records(
-  tracks: list[Track], config: ConfigDict, beam_options: str | None
+  tracks: list[Track], config: Config, beam_options: str | None
 ) -> epath.Path:
   from mgc_jax.datasets import builder  # TensorFlow: seconds
   from mgc_jax.datasets.without_keras import tf
 
-  root = records_dir(config)
+  root = records_dir(config.data)
   try:
-    fingerprint = source_fingerprint(tracks, config)
+    fingerprint = source_fingerprint(tracks, config.data, config.features)
   except RemoteError as error:
     raise DataError(str(error)) from error
   directory = root / builder.NAME / fingerprint / builder.VERSION
@@ -176,7 +175,7 @@ def _log_waiting() -> None:
 
 def _write_records(
   tracks: list[Track],
-  config: ConfigDict,
+  config: Config,
   directory: epath.Path,
   beam_options: str | None,
 ) -> None:
@@ -197,7 +196,9 @@ def _write_records(
     beam_builder = _beam_builder()
     builder_class = beam_builder.BeamMgcWindows
     download_config = beam_builder.download_config(beam_options)
-  writer = builder_class(tracks, genres, config, fingerprint, root)
+  writer = builder_class(
+    tracks, genres, config.data, config.features, fingerprint, root
+  )
   # TFDS prints that it downloads, which is not the case.
   with contextlib.redirect_stdout(io.StringIO()):
     writer.download_and_prepare(download_config=download_config)
@@ -243,8 +244,7 @@ def _run(args: argparse.Namespace) -> None:
   from mgc_jax.datasets.split_file import write_split
   from mgc_jax.datasets.splits import make_splits
 
-  config = load_config(args.config, args.overrides)
-  validate(config)
+  config = Config.from_dict(load_config(args.config, args.overrides))
   prepared = prepare(config, args.beam_pipeline_options)
   splits = make_splits(prepared, config)
   write_split(splits, prepared.index, config.data)

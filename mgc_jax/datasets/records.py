@@ -7,8 +7,8 @@ import os
 import shutil
 
 from etils import epath
-from ml_collections import ConfigDict
 
+from mgc_jax.config.schema import DataConfig, FeaturesConfig
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.remote import remote_states
 from mgc_jax.datasets.sources import synthetic
@@ -34,42 +34,44 @@ class Prepared:
   damaged: list[dict[str, str]]
 
 
-def records_dir(config: ConfigDict) -> epath.Path:
+def records_dir(data: DataConfig) -> epath.Path:
   """Returns the folder for records, an absolute path or `gs://...`.
 
   Raises:
     ConfigError: it is in another kind of bucket.
   """
-  named = config.data.prepared_dir
-  if (named or '').startswith('s3://'):
+  named = data.prepared_dir or ''
+  if named.startswith('s3://'):
     raise ConfigError(
       f'config.data.prepared_dir={named}: must be a local folder or gs://...'
     )
-  if is_remote(named or ''):
+  if is_remote(named):
     return epath.Path(named)
   if named:
     return epath.Path(os.path.abspath(named))
   return epath.Path(user_cache_dir() / 'prepared')
 
 
-def source_fingerprint(tracks: list[Track], config: ConfigDict) -> str:
+def source_fingerprint(
+  tracks: list[Track], data: DataConfig, features: FeaturesConfig
+) -> str:
   """Returns a name for records, which depends on everything that affects them.
 
   Splits do not, so another split needs no decoding.
 
   Args:
     tracks: the tracks of the source.
-    config: the fingerprint depends on `features`, `data.min_duration_s` and
-      `data.on_damage`.
+    data: the fingerprint depends on `min_duration_s` and `on_damage`.
+    features: the fingerprint depends on all fields.
 
   Returns:
     `<source>-<16 hexadecimal digits>`.
   """
   remote = remote_states([track.path for track in tracks])
   digest = hashlib.sha256()
-  settings = config.features.to_dict()
-  settings['min_duration_s'] = config.data.min_duration_s
-  settings['on_damage'] = config.data.on_damage
+  settings = features.to_dict()
+  settings['min_duration_s'] = data.min_duration_s
+  settings['on_damage'] = data.on_damage
   digest.update(json.dumps(settings, sort_keys=True).encode())
   # With ffmpeg more files can be read, and some of them further.
   if any(_is_audio(track.path) for track in tracks):
@@ -78,7 +80,7 @@ def source_fingerprint(tracks: list[Track], config: ConfigDict) -> str:
     row = (track.track_id, track.path, track.genre, track.artist)
     state = remote.get(track.path) or _file_state(track.path)
     digest.update(ascii((row, state)).encode())
-  return f'{config.data.source}-{digest.hexdigest()[:16]}'
+  return f'{data.source}-{digest.hexdigest()[:16]}'
 
 
 def _is_audio(path: str) -> bool:

@@ -6,15 +6,15 @@ import logging
 import os
 
 from etils import epath
-from ml_collections import ConfigDict
 
+from mgc_jax.config.schema import DataConfig
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.splits import Splits
 
 _logger = logging.getLogger(__name__)
 
 
-def write_split(splits: Splits, index: ExcerptIndex, data: ConfigDict) -> None:
+def write_split(splits: Splits, index: ExcerptIndex, data: DataConfig) -> None:
   """Writes a CSV with the split of each excerpt, for users to read.
 
   If it cannot be written, this logs a warning.

@@ -10,9 +10,9 @@ import hashlib
 import logging
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from mgc_jax.config.rules import SPLITS
+from mgc_jax.config.schema import Config, DataConfig, WindowsConfig
 from mgc_jax.datasets import leaks
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.grouping import assign_groups, merged_groups
@@ -97,7 +97,7 @@ class Splits:
     return digest.hexdigest()[:16]
 
 
-def make_splits(prepared: Prepared, config: ConfigDict) -> Splits:
+def make_splits(prepared: Prepared, config: Config) -> Splits:
   """Divides the prepared excerpts by `config.data.protocol`.
 
   Args:
@@ -146,7 +146,7 @@ def make_splits(prepared: Prepared, config: ConfigDict) -> Splits:
   return _checked(splits, index, data)
 
 
-def _default_protocol(given: np.ndarray, data: ConfigDict) -> str:
+def _default_protocol(given: np.ndarray, data: DataConfig) -> str:
   if data.source in PUBLISHED:
     return 'artist'
   has_given = bool((given != '').any())
@@ -159,7 +159,7 @@ def _excerpts(index: ExcerptIndex, chosen: np.ndarray) -> Examples:
 
 
 def _grouped(
-  index: ExcerptIndex, protocol: str, data: ConfigDict
+  index: ExcerptIndex, protocol: str, data: DataConfig
 ) -> np.ndarray:
   """Returns str[n], the split of each excerpt; never divides a group."""
   keys = [index.track_id, index.sha256, leaks.replica_groups(index.track_id)]
@@ -184,7 +184,7 @@ def _grouped(
 
 
 def _warn_of_empty_splits(
-  split: np.ndarray, counts: np.ndarray, protocol: str, data: ConfigDict
+  split: np.ndarray, counts: np.ndarray, protocol: str, data: DataConfig
 ) -> None:
   """Logs which splits should have tracks but have none, and why.
 
@@ -215,7 +215,7 @@ def _warn_of_empty_splits(
 
 
 def _splits_of_groups(
-  counts: np.ndarray, protocol: str, data: ConfigDict
+  counts: np.ndarray, protocol: str, data: DataConfig
 ) -> np.ndarray:
   """Returns i64[G], the split of each group: 0 train, 1 valid, 2 test."""
   rng = np.random.default_rng([data.split_seed, 0])
@@ -238,7 +238,7 @@ def _splits_of_groups(
 
 
 def _window_split(
-  prepared: Prepared, data: ConfigDict, windows: ConfigDict, published: bool
+  prepared: Prepared, data: DataConfig, windows: WindowsConfig, published: bool
 ) -> Splits:
   """The baseline's protocol, which puts windows of one track in all splits."""
   index = prepared.index
@@ -273,7 +273,7 @@ def _window_split(
   )
 
 
-def _windows_of(excerpts: Examples, windows: ConfigDict) -> Examples:
+def _windows_of(excerpts: Examples, windows: WindowsConfig) -> Examples:
   """Returns each window of whole excerpts, on the baseline's grid."""
   found = [
     (row, start, min(windows.num_frames, length))
@@ -285,7 +285,7 @@ def _windows_of(excerpts: Examples, windows: ConfigDict) -> Examples:
   return Examples(*np.array(found, int).reshape(-1, 3).T)
 
 
-def _checked(splits: Splits, index: ExcerptIndex, data: ConfigDict) -> Splits:
+def _checked(splits: Splits, index: ExcerptIndex, data: DataConfig) -> Splits:
   """Returns the splits without leaking tracks; raises as `leaks.check` does."""
   rows = np.concatenate([np.unique(e.rows) for e in splits.examples.values()])
   split = np.concatenate(

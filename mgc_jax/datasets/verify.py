@@ -19,13 +19,16 @@ import os
 import sys
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from mgc_jax.audio import decode
 from mgc_jax.audio.files import audio_files
 from mgc_jax.config.flags import load_config
-from mgc_jax.config.rules import frame_rate_hz
-from mgc_jax.config.schema import validate
+from mgc_jax.config.schema import (
+  Config,
+  DataConfig,
+  FeaturesConfig,
+  frame_rate_hz,
+)
 from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.remote import local_copy
 from mgc_jax.datasets.sources import list_tracks
@@ -46,7 +49,7 @@ _PROBLEMS = {'missing': 'missing', 'known to be': 'known fault'}
 _KINDS = ('whole', 'known fault', *FAULTS, 'extra')
 
 
-def check_track(track: Track, features: ConfigDict) -> tuple[str, str]:
+def check_track(track: Track, features: FeaturesConfig) -> tuple[str, str]:
   """Checks the file of a track.
 
   Args:
@@ -86,7 +89,7 @@ def check_track(track: Track, features: ConfigDict) -> tuple[str, str]:
   return 'whole', ''
 
 
-def extra_files(tracks: list[Track], data: ConfigDict) -> list[str]:
+def extra_files(tracks: list[Track], data: DataConfig) -> list[str]:
   """Returns audio files in the folders of a source that it does not list.
 
   Args:
@@ -95,7 +98,7 @@ def extra_files(tracks: list[Track], data: ConfigDict) -> list[str]:
   """
   known = {os.path.realpath(track.path) for track in tracks}
   roots = [data.root, data.gtzan_root, data.fma_root]
-  if data.source == 'manifest' and not data.root:
+  if data.source == 'manifest' and data.manifest and not data.root:
     roots.append(os.path.dirname(os.path.abspath(data.manifest)))
   found = []
   for root in filter(None, roots):
@@ -119,16 +122,14 @@ def _digest(path: str, expected: str) -> str:
 
 def _run(args: argparse.Namespace) -> None:
   """Prints the table and every fault; exits with 1 where there is one."""
-  config = load_config(args.config, args.overrides)
-  validate(config)
+  config = Config.from_dict(load_config(args.config, args.overrides))
   if config.data.source == 'synthetic':
     raise ConfigError('config.data.source=synthetic: has no files to verify')
   tracks = list_tracks(config.data)
   counts: collections.Counter = collections.Counter()
   lines = []
-  features = config.features.copy_and_resolve_references()
   for track, (kind, reason) in map_tracks(
-    check_track, tracks, (features,), config.data.num_workers, 'verify'
+    check_track, tracks, (config.features,), config.data.num_workers, 'verify'
   ):
     counts[kind] += 1
     if kind != 'whole':

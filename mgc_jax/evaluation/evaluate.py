@@ -8,9 +8,9 @@ import flax.linen as nn
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from ml_collections import ConfigDict, FrozenConfigDict
 from tqdm import tqdm
 
+from mgc_jax.config.schema import EvalConfig, WindowsConfig
 from mgc_jax.datasets.splits import Examples
 from mgc_jax.distributed.mesh import process_part, replicated, shard_batch
 from mgc_jax.evaluation import metrics
@@ -23,7 +23,9 @@ if TYPE_CHECKING:  # imports TensorFlow, which other readers do not need
 Forward = Callable[..., tuple[jax.Array, jax.Array]]
 
 
-def make_forward(model: nn.Module, windows: ConfigDict, mesh: Mesh) -> Forward:
+def make_forward(
+  model: nn.Module, windows: WindowsConfig, mesh: Mesh
+) -> Forward:
   """Returns a jitted function from frames to logits.
 
   Args:
@@ -37,9 +39,8 @@ def make_forward(model: nn.Module, windows: ConfigDict, mesh: Mesh) -> Forward:
     f16[B, N, F], num_frames i32[B]) that returns f32[B, W, C] logits and
     bool[B, W], True where the window is real.
   """
-  settings = FrozenConfigDict(windows)
   return jax.jit(
-    functools.partial(_forward, model=model, settings=settings),
+    functools.partial(_forward, model=model, settings=windows),
     out_shardings=replicated(mesh),
   )
 
@@ -52,7 +53,7 @@ def _forward(
   num_frames: jax.Array,
   *,
   model: nn.Module,
-  settings: FrozenConfigDict,
+  settings: WindowsConfig,
 ) -> tuple[jax.Array, jax.Array]:
   windows, mask = grid_windows(
     frames, num_frames, band_mean, band_std, settings
@@ -158,7 +159,7 @@ def predict_examples(
   forward: Callable,
   reader: 'Reader',
   examples: Examples,
-  config: ConfigDict,
+  settings: EvalConfig,
   mesh: Mesh,
 ) -> Predictions:
   """Runs a model on examples, each exactly once.
@@ -167,14 +168,14 @@ def predict_examples(
     forward: made by `make_forward`, with variables and band statistics bound.
     reader: reads the records that `examples` refers to.
     examples: the excerpts or windows to predict.
-    config: only `config.eval` is read.
+    settings: `config.eval`.
     mesh: each batch is sharded over its devices.
 
   Returns:
     Uncalibrated predictions; the same in every process.
   """
   order = np.arange(len(examples))
-  size = config.eval.batch_size
+  size = settings.batch_size
   batches = tqdm(
     reader.batches(examples, order, size, part=process_part()),
     desc='evaluate',

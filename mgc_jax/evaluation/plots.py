@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # pyplot is not needed for files
-from ml_collections import ConfigDict
 
 from mgc_jax.audio.log_mel import mel_filterbank
-from mgc_jax.config.rules import frame_rate_hz
+from mgc_jax.config.schema import FeaturesConfig, frame_rate_hz
 from mgc_jax.system import figure_file
 
 _CURVES = (
@@ -66,7 +65,7 @@ def plot_confusion(results: dict[str, Any], path: pathlib.Path) -> None:
 
 
 def plot_spectrograms(
-  excerpts: dict[str, np.ndarray], features: ConfigDict, path: pathlib.Path
+  excerpts: dict[str, np.ndarray], features: FeaturesConfig, path: pathlib.Path
 ) -> None:
   """Draws the spectrogram of one excerpt of each genre.
 
@@ -95,7 +94,7 @@ def plot_spectrograms(
   _save(figure, path)
 
 
-def _set_mel_ticks(axis: Axes, features: ConfigDict) -> None:
+def _set_mel_ticks(axis: Axes, features: FeaturesConfig) -> None:
   """Labels the axis of mel bands with frequencies."""
   filters = mel_filterbank(
     features.sample_rate_hz,

@@ -20,6 +20,7 @@ import argparse
 import dataclasses
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from mgc_jax.evaluation.calibration import cross_calibration
 from mgc_jax.models import bundle as bundles
 from mgc_jax.system.arguments import Command, Parser, comma_list
 from mgc_jax.system.errors import ConfigError, DataError
-from mgc_jax.training.workdir import CONFIG_FILE, FREE_FIELDS
+from mgc_jax.training.workdir import CONFIG_FILE, FREE_FIELDS, read_settings
 
 _NUM_BOOTSTRAP = 2000
 
@@ -89,9 +90,13 @@ def combine_folds(workdirs: list[pathlib.Path]) -> dict[str, Any]:
   }
 
 
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+  return dict(json.loads(path.read_text(encoding='utf-8')))
+
+
 def _settings(path: pathlib.Path) -> dict[str, Any]:
   """Reads a configuration without the fields that cannot change a result."""
-  config = _read(path)
+  config = _read(path, read_settings)
   for name in FREE_FIELDS:
     section, _, field = name.partition('.')
     if isinstance(config.get(section), dict):
@@ -99,9 +104,11 @@ def _settings(path: pathlib.Path) -> dict[str, Any]:
   return config
 
 
-def _read(path: pathlib.Path) -> dict[str, Any]:
+def _read(
+  path: pathlib.Path, read: Callable[[pathlib.Path], dict] = _read_json
+) -> dict[str, Any]:
   try:
-    return dict(json.loads(path.read_text(encoding='utf-8')))
+    return read(path)
   except (OSError, TypeError, ValueError) as error:
     raise DataError(
       f'{path}: {error}; finish the training of this fold'
@@ -158,7 +165,7 @@ def set_temperature(
   """
   bundle, other = bundles.load(bundle_dir), bundles.load(workdir / 'bundle')
   for section in ('features', 'windows', 'model'):
-    if bundle.config[section] != other.config[section]:
+    if getattr(bundle.config, section) != getattr(other.config, section):
       raise ConfigError(f'{bundle_dir}: its {section} differ from {workdir}')
   if bundle.genres != other.genres:
     raise ConfigError(f'{bundle_dir}: its genres differ from {workdir}')

@@ -21,10 +21,9 @@ import os
 import pathlib
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from mgc_jax.config.flags import load_config
-from mgc_jax.config.schema import validate
+from mgc_jax.config.schema import Config, DataConfig
 from mgc_jax.datasets.manifest import read_manifest
 from mgc_jax.datasets.prepare import prepare_tracks
 from mgc_jax.datasets.sources import folder, list_tracks
@@ -95,7 +94,7 @@ def probe_sources(
   )
 
 
-def tracks_of(words: list[str], data: ConfigDict) -> list[Track]:
+def tracks_of(words: list[str], data: DataConfig) -> list[Track]:
   """Lists the tracks of folders and manifests, each of which is one source.
 
   Args:
@@ -111,8 +110,7 @@ def tracks_of(words: list[str], data: ConfigDict) -> list[Track]:
   for word in words:
     path = pathlib.Path(word).absolute()
     if path.is_dir():
-      own = data.copy_and_resolve_references()
-      own.root = str(path)
+      own = dataclasses.replace(data, root=str(path))
       name, tracks = path.name, folder.list_tracks(own)
     else:
       name, tracks = path.parent.name, read_manifest(path, path.parent)
@@ -131,15 +129,15 @@ def _run(args: argparse.Namespace) -> None:
   jax_runtime.allow_librosa()
   from librosa import mel_frequencies
 
-  config = load_config(args.config, args.overrides)
-  validate(config)
-  config.data.allow_missing = True  # what is there, is told apart
+  config = Config.from_dict(load_config(args.config, args.overrides))
+  # The tracks that are present are enough.
+  data = dataclasses.replace(config.data, allow_missing=True)
   if args.sources:
-    tracks = tracks_of(args.sources, config.data)
-    config.data.source = 'folder'  # names the records
+    tracks = tracks_of(args.sources, data)
+    data = dataclasses.replace(data, source='folder')  # names the records
   else:
-    tracks = list_tracks(config.data)
-  prepared = prepare_tracks(tracks, config)
+    tracks = list_tracks(data)
+  prepared = prepare_tracks(tracks, dataclasses.replace(config, data=data))
   index = prepared.index
   its = [prepared.tracks[track_id] for track_id in index.track_id]
   source = np.array([track.source for track in its])

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from mgc_jax.audio.decode import TOLERANCE_S, ExcerptReader
 from mgc_jax.audio.excerpt import Excerpt
 from mgc_jax.audio.log_mel import log_mel
-from mgc_jax.config.rules import frame_rate_hz
+from mgc_jax.config.schema import FeaturesConfig, WindowsConfig, frame_rate_hz
 from mgc_jax.evaluation import metrics
 from mgc_jax.system.errors import DataError
 
@@ -161,7 +160,8 @@ class Classifier:
       DataError: the file is not audio. Iteration raises the other errors of
         `predict`.
     """
-    return _FileExcerpts(path, self._program.config)
+    config = self._program.config
+    return _FileExcerpts(path, config.features, config.windows)
 
   def predict_excerpts(
     self, path: str | os.PathLike, excerpts: Excerpts
@@ -260,9 +260,13 @@ class Classifier:
 class _FileExcerpts:
   """Decodes the excerpts of a file one after another."""
 
-  def __init__(self, path: str | os.PathLike, config: ConfigDict):
-    features = config.features
-    self._config = config
+  def __init__(
+    self,
+    path: str | os.PathLike,
+    features: FeaturesConfig,
+    windows: WindowsConfig,
+  ):
+    self._features, self._windows = features, windows
     self._reader = ExcerptReader(
       path, features.sample_rate_hz, features.excerpt_s, 'all'
     )
@@ -276,7 +280,7 @@ class _FileExcerpts:
     return self._reader.outcome.warning
 
   def __iter__(self) -> Iterator[Excerpt]:
-    features, found = self._config.features, False
+    features, found = self._features, False
     for start_s, samples in self._reader:
       duration_s = len(samples) / features.sample_rate_hz
       if not found and duration_s < MIN_DURATION_S - TOLERANCE_S:
@@ -284,6 +288,6 @@ class _FileExcerpts:
           f'too short: {duration_s:.2f} s, under {MIN_DURATION_S:g} s'
         )
       frames = log_mel(samples, features).astype(np.float16)
-      if not found or len(frames) >= self._config.windows.num_frames:
+      if not found or len(frames) >= self._windows.num_frames:
         yield Excerpt(frames, duration_s, start_s=start_s)
       found = True

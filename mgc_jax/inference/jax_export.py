@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 from jax import export
-from ml_collections import ConfigDict, FrozenConfigDict
 
+from mgc_jax.config.schema import FeaturesConfig
 from mgc_jax.inference.model_metadata import (
   ModelMetadata,
   check_signature,
@@ -86,7 +86,7 @@ def make_predict_fn(
   from mgc_jax.models import create_model, embed_windows, windows
 
   model = create_model(bundle.config)
-  settings = FrozenConfigDict(bundle.config.windows)
+  settings = bundle.config.windows
   bands = bundle.band_mean, bundle.band_std
 
   def predict(frames: jax.Array, num_frames: jax.Array) -> tuple:
@@ -172,7 +172,7 @@ def _content(file: zipfile.ZipFile, name: str) -> bytes:
   return data
 
 
-def input_shapes(features: ConfigDict) -> tuple[jax.ShapeDtypeStruct, ...]:
+def input_shapes(features: FeaturesConfig) -> tuple[jax.ShapeDtypeStruct, ...]:
   """Returns the shapes f16[b, N, F] and i32[b] with a symbolic batch size b.
 
   Args:

@@ -23,6 +23,8 @@ _MAX_CACHED = 16  # programs in the user's cache, 1.5 MB each
 _SOURCES = (
   'models/*.py',
   'models/cpu/*.py',
+  'config/schema.py',
+  'config/versions.py',
   'inference/jax_export.py',
   'inference/model_metadata.py',
 )

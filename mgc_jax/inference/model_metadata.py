@@ -11,16 +11,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
-from mgc_jax.config.rules import frame_rate_hz
-from mgc_jax.config.schema import base_config, validate
+from mgc_jax.config import versions
+from mgc_jax.config.schema import Config, FeaturesConfig, frame_rate_hz
 from mgc_jax.system.printable_text import is_shown
 
 if TYPE_CHECKING:  # imports Flax
   from mgc_jax.models.bundle import Bundle
 
-FORMAT_VERSION = 2
 _SECTIONS = ('features', 'windows')
 _DIGESTED = (*_SECTIONS, 'model')
 _DTYPES = ['float16', 'int32', 'float32', 'bool', 'float32']
@@ -31,7 +29,7 @@ _RANKS = [3, 1, 3, 2, 3]
 class ModelMetadata:
   """Everything about a model except the network and its weights."""
 
-  config: ConfigDict  # base_config() with the model's features and windows
+  config: Config  # features and windows; other sections have defaults
   genres: tuple[str, ...]
   temperature: float
   digest: str  # SHA-256 of the weights and of all settings
@@ -42,7 +40,7 @@ class ModelMetadata:
     return max_frames(self.config.features)
 
 
-def max_frames(features: ConfigDict) -> int:
+def max_frames(features: FeaturesConfig) -> int:
   """Returns the number of frames of the longest excerpt.
 
   Args:
@@ -56,12 +54,12 @@ def metadata_json(bundle: 'Bundle') -> str:
   """Returns a trained model's metadata as JSON."""
   config = bundle.config
   meta = {
-    'format_version': FORMAT_VERSION,
+    versions.VERSION_FIELD: versions.FORMAT_VERSION,
     'genres': list(bundle.genres),
     'temperature': bundle.temperature,
     'digest': _digest(bundle),
     'info': bundle.info,
-    **{section: config[section].to_dict() for section in _SECTIONS},
+    **{name: getattr(config, name).to_dict() for name in _SECTIONS},
   }
   return json.dumps(meta, indent=2)
 
@@ -69,8 +67,10 @@ def metadata_json(bundle: 'Bundle') -> str:
 def _digest(bundle: 'Bundle') -> str:
   import jax  # not needed to read a file
 
-  config = bundle.config
-  settings = [config[section].to_json(sort_keys=True) for section in _DIGESTED]
+  # With the old names of fields: a model keeps its digest, and an index of a
+  # collection made with it stays valid.
+  found = versions.downgrade(bundle.config.to_dict())
+  settings = [json.dumps(found[name], sort_keys=True) for name in _DIGESTED]
   text = json.dumps([settings, bundle.genres, bundle.temperature])
   digest = hashlib.sha256(text.encode())
   tree = bundle.variables, bundle.band_mean, bundle.band_std
@@ -91,15 +91,11 @@ def parse(text: str | bytes) -> ModelMetadata:
     ValueError: the text is not JSON, or a field has an invalid value.
   """
   meta: dict[str, Any] = json.loads(text)
-  version = meta.get('format_version')
-  if version != FORMAT_VERSION:
-    raise ValueError(f'format version {version}, not {FORMAT_VERSION}')
-  config = base_config()
-  config.lock()  # an unknown field is an error
-  for section in _SECTIONS:
-    config[section].update(meta[section])
-  config.unlock()
-  validate(config)
+  version = meta.get(versions.VERSION_FIELD)
+  if version not in versions.READABLE:
+    readable = ' or '.join(map(str, versions.READABLE))
+    raise ValueError(f'format version {version}, not {readable}')
+  config = versions.read_sections(meta, _SECTIONS)
   genres = tuple(meta['genres'])
   if not all(isinstance(g, str) and g for g in genres) or not all(
     is_shown(character) for genre in genres for character in genre

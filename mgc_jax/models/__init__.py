@@ -1,14 +1,13 @@
-"""The models: `f32[B, W, T, F] windows -> f32[B, W, C] logits`, all three."""
+"""The models, which map f32[B, W, T, F] windows to f32[B, W, C] logits."""
 
-import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
-from ml_collections import ConfigDict, FrozenConfigDict
 
+from mgc_jax.config.schema import Config
 from mgc_jax.models.cnn import Cnn
 from mgc_jax.models.crnn import Crnn
 from mgc_jax.models.ensemble import Ensemble
@@ -18,55 +17,72 @@ from mgc_jax.system.errors import ConfigError
 
 PyTree = Any
 
-HEAD = 'Head_0'  # in the path of the dense layers' parameters, of all three
-_MODELS = {'cnn': Cnn, 'lstm': Lstm, 'crnn': Crnn}
+HEAD = 'Head_0'  # name of the dense layers in the parameters of all models
+_MODELS = ('cnn', 'lstm', 'crnn')
+_LSTM_ONLY = (
+  'stack_frames',
+  'deltas',
+  'bands_as_steps',
+  'encoder_size',
+  'encoder_dropout',
+)
 
 
-def create_model(config: ConfigDict) -> nn.Module:
-  """Makes the model that a configuration describes.
+def create_model(config: Config) -> nn.Module:
+  """Returns the model that a configuration describes.
 
   Args:
-    config: what a config file's `get_config()` returns; `config.model` and
-      `config.train.freeze_body` are read.
+    config: `config.model` and `config.train.freeze_backbone` are used.
 
   Returns:
-    A Linen module called as `model.apply(variables, windows, train=False)`,
-    with f32[B, W, T, F] windows of an excerpt in order, and f32[B, W, C] logits
-    as its result. With `train=True` it needs an rng named `dropout`, and
-    `mutable=['batch_stats']` where it normalises batches.
+    A Linen module, called as `model.apply(variables, windows, train=False)`
+    with f32[B, W, T, F] windows of excerpts in order; it returns f32[B, W, C]
+    logits. With `train=True` it needs an rng named `dropout`, and
+    `mutable=['batch_stats']` if it has batch norm.
 
   Raises:
-    ConfigError: `config.model.name` is none of cnn, lstm, crnn.
+    ConfigError: `config.model.name` is not cnn, lstm or crnn.
   """
-  settings = FrozenConfigDict(config.model)
-  if settings.name not in _MODELS:
-    raise ConfigError(
-      f'config.model.name={settings.name}: must be one of {", ".join(_MODELS)}'
-    )
-  make = functools.partial(
-    _MODELS[settings.name],
-    settings,
-    jnp.dtype(settings.dtype),
-    config.train.freeze_body,
+  num_members = config.model.num_members
+  if num_members == 1:
+    return _network(config)
+  return Ensemble(tuple(_network(config) for _ in range(num_members)))
+
+
+def _network(config: Config) -> nn.Module:
+  model = config.model
+  cnn, lstm = model.cnn.to_dict(), model.lstm.to_dict()
+  shared = {
+    'num_genres': model.num_genres,
+    'freeze_backbone': config.train.freeze_backbone,
+    'dtype': jnp.dtype(model.dtype),
+    **{f'dense_{name}': x for name, x in model.dense.to_dict().items()},
+  }
+  if model.name == 'cnn':
+    return Cnn(**cnn, **shared)
+  if model.name == 'lstm':
+    return Lstm(**lstm, **shared)
+  if model.name == 'crnn':
+    lstm = {f'lstm_{k}': x for k, x in lstm.items() if k not in _LSTM_ONLY}
+    return Crnn(**cnn, **lstm, **shared)
+  raise ConfigError(
+    f'config.model.name={model.name}: must be one of {", ".join(_MODELS)}'
   )
-  if settings.num_members == 1:
-    return make()
-  return Ensemble(tuple(make() for _ in range(settings.num_members)))
 
 
 def embed_windows(
   model: nn.Module, variables: PyTree, windows: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-  """Answers, and returns what the answer was made from.
+  """Returns the logits of windows and their embeddings.
 
   Args:
-    model: of `create_model`.
-    variables: of the model.
+    model: A model from `create_model`.
+    variables: Its parameters and batch statistics.
     windows: f32[B, W, T, F].
 
   Returns:
-    f32[B, W, C] logits, and f32[B, W, D], the input of the last dense layer, of
-    all members side by side.
+    f32[B, W, C] logits, and f32[B, W, D] inputs of the last dense layer, those
+    of all members concatenated.
   """
   logits, state = model.apply(variables, windows, mutable=[INTERMEDIATES])
   embeddings = jax.tree.leaves(state[INTERMEDIATES])
@@ -74,10 +90,10 @@ def embed_windows(
 
 
 def heads(params: PyTree) -> dict[tuple[str, ...], jax.Array]:
-  """Returns the parameters of the dense layers, of all members, by path.
+  """Returns the parameters of the dense layers of all members, by path.
 
   Args:
-    params: of a model of `create_model`.
+    params: Parameters of a model from `create_model`.
   """
   flat: dict[tuple[str, ...], Any] = flatten_dict(params)
   return {path: value for path, value in flat.items() if HEAD in path}

@@ -1,8 +1,8 @@
-"""A bundle: what a trained model is to its user, in one small folder.
+"""A bundle: a trained model and its settings in one small folder.
 
-`bundle.json` says what the model is, on which signal, for which genres, and
-names the file of its weights (safetensors) with their digest. Nothing in it
-is pickled, and neither optimiser nor records nor tensorflow are needed.
+`bundle.json` has the settings of features, windows and model, and the genres.
+It names the file of the weights (safetensors) and their digest. Nothing in a
+bundle is pickled, and neither optimiser nor records nor tensorflow are needed.
 """
 
 import dataclasses
@@ -17,15 +17,14 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
-from ml_collections import ConfigDict, FrozenConfigDict
 
-from mgc_jax.config.schema import base_config, validate
+from mgc_jax.config import versions
+from mgc_jax.config.schema import Config
 from mgc_jax.models import create_model
 from mgc_jax.system import atomic_file
 from mgc_jax.system.errors import DataError
 from mgc_jax.system.printable_text import is_shown
 
-FORMAT_VERSION = 2
 JSON_FILE = 'bundle.json'
 _SECTIONS = ('features', 'windows', 'model')
 _MAX_WEIGHTS_BYTES = 1 << 30
@@ -36,52 +35,54 @@ _MAX_JSON_BYTES = 1 << 20
 class Bundle:
   """A trained model."""
 
-  config: ConfigDict  # base_config() with the model's features, windows, model
+  config: Config  # features, windows and model; other sections are not saved
   genres: tuple[str, ...]
   variables: dict[str, Any]  # params and batch_stats, f32
   band_mean: np.ndarray  # f32[F]
   band_std: np.ndarray  # f32[F]
-  temperature: float = 1.0  # the logits are divided by it
+  temperature: float = 1.0  # logits are divided by it
   info: dict[str, Any] = dataclasses.field(default_factory=dict)  # provenance
 
   @property
   def num_params(self) -> int:
-    """Returns the number of trained weights."""
+    """The number of trained weights."""
     return sum(x.size for x in jax.tree.leaves(self.variables['params']))
 
 
-def as_trained(config: FrozenConfigDict, protocol: str) -> ConfigDict:
-  """Returns the settings by which a model answers as it was trained.
+def as_trained(config: Config, protocol: str) -> Config:
+  """Returns the settings with which a trained model is evaluated.
 
-  Windows that were trained on one at a time are answered one by one, and those
-  that were all that was heard by their own levels, whoever cuts them from a
-  whole excerpt later.
+  A model that was trained on single windows is evaluated on each window alone:
+  an LSTM is not stateful. If the examples were windows, each is standardised by
+  its own mean and standard deviation, as in training, even when it is cut from
+  a whole excerpt.
 
   Args:
-    config: of the run.
-    protocol: of its split.
+    config: Configuration of the training run.
+    protocol: Protocol of its split.
   """
-  found = ConfigDict(config)
-  single = 'window' in (found.data.examples, protocol)
-  if single or found.windows.num_windows == 1:
-    found.model.lstm.stateful = False
-  if single and found.windows.standardise == 'excerpt':
-    found.windows.standardise = 'window'
-  return found
+  windows, model = config.windows, config.model
+  single = 'window' in (config.data.examples, protocol)
+  if single or windows.num_windows == 1:
+    lstm = dataclasses.replace(model.lstm, stateful=False)
+    model = dataclasses.replace(model, lstm=lstm)
+  if single and windows.standardise == 'excerpt':
+    windows = dataclasses.replace(windows, standardise='window')
+  return dataclasses.replace(config, windows=windows, model=model)
 
 
 def save(bundle: Bundle, directory: str | os.PathLike) -> None:
-  """Writes a bundle; a reader sees the old one or the new one, whole.
+  """Writes a bundle atomically: a reader sees the old one or the new one.
 
-  The weights have a name of their own content; `bundle.json`, replaced last
-  and at once, names them.
+  The file of the weights is named by its content. `bundle.json`, which names
+  it, is replaced last.
 
   Args:
-    bundle: to be written.
-    directory: made where it is missing; older weights in it are deleted.
+    bundle: The model to write.
+    directory: Created if missing; older weights in it are deleted.
 
   Raises:
-    OSError: the folder cannot be written.
+    OSError: The folder cannot be written.
   """
   directory = pathlib.Path(directory)
   directory.mkdir(parents=True, exist_ok=True)
@@ -90,13 +91,13 @@ def save(bundle: Bundle, directory: str | os.PathLike) -> None:
   name = f'weights-{digest[:12]}.safetensors'
   atomic_file.write_bytes(directory / name, data)
   meta = {
-    'format_version': FORMAT_VERSION,
+    versions.VERSION_FIELD: versions.FORMAT_VERSION,
     'weights': name,
     'weights_sha256': digest,
     'genres': list(bundle.genres),
     'temperature': bundle.temperature,
     'info': bundle.info,
-    **{section: bundle.config[section].to_dict() for section in _SECTIONS},
+    **{name: getattr(bundle.config, name).to_dict() for name in _SECTIONS},
   }
   atomic_file.write_bytes(
     directory / JSON_FILE, json.dumps(meta, indent=2).encode()
@@ -107,13 +108,13 @@ def save(bundle: Bundle, directory: str | os.PathLike) -> None:
 
 
 def load(directory: str | os.PathLike) -> Bundle:
-  """Reads a bundle, and checks that it is whole and what it says it is.
+  """Reads a bundle and checks everything in it.
 
   Args:
-    directory: the folder of `bundle.json`.
+    directory: Folder of `bundle.json`.
 
   Raises:
-    DataError: there is none, it is damaged, or its weights do not fit its
+    DataError: There is no bundle, it is damaged, or its weights do not fit its
       model; the message names the file.
   """
   directory = pathlib.Path(directory)
@@ -121,7 +122,6 @@ def load(directory: str | os.PathLike) -> Bundle:
   weights = _read_weights(directory, meta)
   try:
     bundle = _bundle(meta, weights)
-    validate(bundle.config)
     _check_shapes(bundle, directory)
     _check_values(bundle, weights, directory)
   except DataError:
@@ -145,7 +145,7 @@ def _flat(bundle: Bundle) -> dict[str, np.ndarray]:
     **bundle.variables,
     'bands': {'mean': bundle.band_mean, 'std': bundle.band_std},
   }
-  # Contiguous: safetensors writes memory as it lies.
+  # safetensors writes memory as it is, so arrays must be contiguous.
   return {
     name: np.ascontiguousarray(value, np.float32)
     for name, value in flatten_dict(jax.device_get(tree), sep='/').items()
@@ -153,8 +153,9 @@ def _flat(bundle: Bundle) -> dict[str, np.ndarray]:
 
 
 def _read(path: pathlib.Path, max_bytes: int) -> bytes:
-  """Reads a plain file, no more than may be there."""
-  if path.exists() and not path.is_file():  # a pipe waits, a device never ends
+  """Reads a regular file of limited size."""
+  # Reading a pipe would wait, and reading a device would never end.
+  if path.exists() and not path.is_file():
     raise DataError(f'{path}: not a file')
   if path.stat().st_size > max_bytes:
     raise DataError(f'{path}: over {max_bytes} bytes')
@@ -170,8 +171,13 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     raise
   except (OSError, RecursionError, ValueError) as error:
     raise DataError(f'{path}: cannot be read ({error})') from error
-  if not isinstance(meta, dict) or meta.get('format_version') != FORMAT_VERSION:
-    raise DataError(f'{path}: not a bundle of version {FORMAT_VERSION}')
+  readable = versions.READABLE
+  if not (
+    isinstance(meta, dict) and meta.get(versions.VERSION_FIELD) in readable
+  ):
+    raise DataError(
+      f'{path}: not a bundle of version {" or ".join(map(str, readable))}'
+    )
   return meta
 
 
@@ -190,7 +196,7 @@ def _read_weights(
     raise DataError(f'{path}: {error.strerror}') from error
   except DataError:
     raise
-  except ValueError as error:  # no name for a file
+  except ValueError as error:  # not a valid file name
     raise DataError(f'{directory / JSON_FILE}: weights: {error}') from error
   if hashlib.sha256(data).hexdigest() != meta.get('weights_sha256'):
     raise DataError(f'{path}: damaged; its digest is not that of the bundle')
@@ -201,16 +207,11 @@ def _read_weights(
 
 
 def _bundle(meta: dict[str, Any], weights: dict[str, np.ndarray]) -> Bundle:
-  config = base_config()
-  config.lock()  # an unknown field is an error
-  for section in _SECTIONS:
-    config[section].update(meta[section])
-  config.unlock()
   tree = unflatten_dict(weights, sep='/')
   bands = tree.pop('bands')
   tree.setdefault('batch_stats', {})
   return Bundle(
-    config=config,
+    config=versions.read_sections(meta, _SECTIONS),
     genres=_names(meta['genres']),
     variables=tree,
     band_mean=bands['mean'],
@@ -229,14 +230,15 @@ def _names(genres: Any) -> tuple[str, ...]:
 
 
 def _check_shapes(bundle: Bundle, directory: pathlib.Path) -> None:
-  """Compares the weights with what the model of the bundle would have."""
+  """Compares the shapes of the weights with those of the bundle's model."""
   config = bundle.config
   num_bands = config.features.num_bands
   shape = (1, 1, config.windows.num_frames, num_bands)
   wanted = jax.eval_shape(
     create_model(config).init,
     jax.random.key(0),
-    jax.ShapeDtypeStruct(shape, np.float32),  # of any size, in no memory
+    # Needs no memory, whatever sizes the file claims.
+    jax.ShapeDtypeStruct(shape, np.float32),
   )
   wanted = {'batch_stats': {}, **wanted}
   wanted['bands'] = {
@@ -254,7 +256,7 @@ def _check_shapes(bundle: Bundle, directory: pathlib.Path) -> None:
 def _check_values(
   bundle: Bundle, weights: dict[str, np.ndarray], directory: pathlib.Path
 ) -> None:
-  """Refuses what could not have come out of a training run."""
+  """Raises `DataError` for values that training cannot produce."""
   for name, value in weights.items():
     if value.dtype != np.float32 or not np.isfinite(value).all():
       raise DataError(f'{directory}: weights {name}: not finite 32-bit floats')
@@ -275,6 +277,6 @@ def _check_values(
 
 
 def digest(directory: str | os.PathLike) -> str:
-  """Returns the SHA-256 of a bundle's weights, as its `bundle.json` says."""
+  """Returns the SHA-256 of a bundle's weights, as stated in `bundle.json`."""
   meta = _read_json(pathlib.Path(directory) / JSON_FILE)
   return str(meta.get('weights_sha256'))

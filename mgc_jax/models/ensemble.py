@@ -1,4 +1,4 @@
-"""Several networks of one kind that answer together."""
+"""An ensemble of networks of one kind."""
 
 import flax.linen as nn
 import jax
@@ -6,11 +6,11 @@ import jax.numpy as jnp
 
 
 class Ensemble(nn.Module):
-  """Members that differ in their initial weights and in what they hear.
+  """Networks that differ in their initial weights and in their batches.
 
-  Of a training batch each member has its own rows, so that a step costs what
-  one network's does, and each learns alone; what is evaluated is answered by
-  all (deep ensembles, Lakshminarayanan et al. 2017).
+  In training each member has its own rows of the batch, so a step costs as much
+  as that of a single network. In evaluation the probabilities of all members
+  are averaged (deep ensembles, Lakshminarayanan et al. 2017).
   """
 
   members: tuple[nn.Module, ...]
@@ -20,12 +20,13 @@ class Ensemble(nn.Module):
     """Maps f32[B, W, T, F] windows to f32[B, W, C] logits.
 
     Args:
-      windows: of excerpts; when training B is a multiple of the M members.
-      train: whether each member has only the rows b with b % M its number.
+      windows: Windows of excerpts; in training B is a multiple of M, the number
+        of members.
+      train: Whether row b is given to member b % M only.
 
     Returns:
-      In training each row's logits by its member; else the logarithms of the
-      members' probabilities, averaged.
+      In training the logits of each row by its member, otherwise the logarithm
+      of the mean probability over the members.
     """
     count = len(self.members)
     if train:

@@ -1,65 +1,104 @@
-"""The LSTM: scans time, within windows or on from one to the next."""
+"""The LSTM: scans the frames of an excerpt, window by window."""
 
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from ml_collections import FrozenConfigDict
 
 from mgc_jax.models.cpu.dropout import Dropout
-from mgc_jax.models.cpu.lstm_vjp import fold_steps, scan_windows
+from mgc_jax.models.cpu.lstm_vjp import scan_windows, stack_steps
 from mgc_jax.models.layers import NORM_MOMENTUM, Head
 
 
 class Lstm(nn.Module):
-  """An LSTM over the frames of an excerpt's windows, then dense layers."""
+  """An LSTM over the frames of an excerpt's windows, then dense layers.
 
-  settings: FrozenConfigDict  # config.model
+  `mgc_jax.config.schema` documents the fields: those that start with `dense`
+  in `DenseConfig`, the others in `LstmConfig`.
+  """
+
+  num_genres: int
+  hidden_size: int = 128
+  stack_frames: int = 4
+  deltas: bool = False
+  bands_as_steps: bool = False
+  encoder_size: int = 0
+  encoder_dropout: float = 0.0
+  stateful: bool = True
+  bidirectional: bool = False
+  input_dropout: float = 0.0
+  recurrent_dropout: float = 0.0
+  output_dropout: float = 0.5
+  readout: str = 'mean_max'
+  dense_sizes: tuple[int, ...] = (64,)
+  dense_dropout: tuple[float, ...] = (0.25,)
+  dense_activation: str = 'relu'
+  freeze_backbone: bool = False  # `TrainConfig` documents it
   dtype: Any = jnp.float32
-  frozen_body: bool = False  # config.train.freeze_body
 
   @nn.compact
   def __call__(self, windows: jax.Array, train: bool = False) -> jax.Array:
     """Maps f32[B, W, T, F] windows to f32[B, W, C] logits, causally in W."""
-    settings = self.settings
-    body_train = train and not self.frozen_body
-    if settings.lstm.differences:
-      windows = with_differences(windows)
-    if settings.lstm.bands_as_steps:
+    backbone_train = train and not self.freeze_backbone
+    if self.deltas:
+      windows = with_deltas(windows)
+    if self.bands_as_steps:
       steps = windows.swapaxes(2, 3)
     else:
-      steps = fold_steps(windows, settings.lstm.frames_per_step)
-    if settings.lstm.encoder_size:
-      steps = StepEncoder(settings.lstm, self.dtype)(steps, body_train)
-    x = scan_windows(settings.lstm, self.dtype, steps, body_train)
-    if self.frozen_body:
+      steps = stack_steps(windows, self.stack_frames)
+    if self.encoder_size:
+      steps = StepEncoder(self.encoder_size, self.encoder_dropout, self.dtype)(
+        steps, backbone_train
+      )
+    x = scan_windows(
+      steps,
+      backbone_train,
+      stateful=self.stateful,
+      bidirectional=self.bidirectional,
+      hidden_size=self.hidden_size,
+      input_dropout=self.input_dropout,
+      recurrent_dropout=self.recurrent_dropout,
+      output_dropout=self.output_dropout,
+      readout=self.readout,
+      dtype=self.dtype,
+    )
+    if self.freeze_backbone:
       x = jax.lax.stop_gradient(x)
-    return Head(settings.num_genres, settings.dense, self.dtype)(x, train)
+    return Head(
+      num_genres=self.num_genres,
+      sizes=self.dense_sizes,
+      dropout=self.dense_dropout,
+      activation=self.dense_activation,
+      dtype=self.dtype,
+    )(x, train)
 
 
-def with_differences(windows: jax.Array) -> jax.Array:
-  """Turns f[B, W, T, F] into f[B, W, T, 2 F]: and each less the frame before.
+def with_deltas(windows: jax.Array) -> jax.Array:
+  """Appends to each frame its difference from the previous frame.
 
-  The first frame of a window has differences of zero.
+  Args:
+    windows: f[B, W, T, F].
+
+  Returns:
+    f[B, W, T, 2 F]; the differences of the first frame of a window are zero.
   """
   before = jnp.concatenate([windows[:, :, :1], windows[:, :, :-1]], axis=2)
   return jnp.concatenate([windows, windows - before], axis=-1)
 
 
 class StepEncoder(nn.Module):
-  """A dense layer on each step, normalised over the batch, and a rectifier."""
+  """A dense layer on each step, with batch norm, ReLU and dropout."""
 
-  settings: FrozenConfigDict  # config.model.lstm
+  size: int
+  dropout: float = 0.0
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, steps: jax.Array, train: bool) -> jax.Array:
-    """Maps f[B, W, S, D] to f[B, W, S, encoder_size]."""
-    settings = self.settings
-    x = nn.Dense(settings.encoder_size, use_bias=False, dtype=self.dtype)(steps)
+    """Maps f[B, W, S, D] to f[B, W, S, size]."""
+    x = nn.Dense(self.size, use_bias=False, dtype=self.dtype)(steps)
     x = nn.BatchNorm(
       use_running_average=not train, momentum=NORM_MOMENTUM, dtype=self.dtype
     )(x)
-    rate = settings.encoder_dropout
-    return Dropout(rate, deterministic=not train)(nn.relu(x))
+    return Dropout(self.dropout, deterministic=not train)(nn.relu(x))

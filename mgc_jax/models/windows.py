@@ -1,7 +1,7 @@
-"""Cuts windows from excerpts, on the device: random in training, else a grid.
+"""Cuts windows from excerpts on the device, at random places or on a grid.
 
-A window is real where the excerpt has frames for it; every excerpt has at
-least one real window, padded where the excerpt is shorter than a window.
+A window is real if the excerpt has frames for it. Every excerpt has at least
+one real window, which is padded if the excerpt is shorter than a window.
 """
 
 from collections.abc import Callable
@@ -9,19 +9,20 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import FrozenConfigDict
+
+from mgc_jax.config.schema import WindowsConfig
 
 
 def grid_size(num_frames: int, length: int, hop: int) -> int:
-  """Returns W, the windows of the evaluation grid over so many frames.
+  """Returns W, the number of windows of the evaluation grid.
 
-  The last window is moved back to end with the excerpt; a rest shorter than
-  half a hop is left out.
+  The last window is moved back so that it ends with the excerpt. A remainder
+  shorter than half a hop is ignored.
 
   Args:
-    num_frames: of an excerpt.
-    length: frames of a window.
-    hop: frames from one window to the next.
+    num_frames: Length of the excerpt.
+    length: Length of a window in frames.
+    hop: Frames between the starts of successive windows.
   """
   return 1 + max(0, (num_frames - length + hop // 2) // hop)
 
@@ -29,13 +30,13 @@ def grid_size(num_frames: int, length: int, hop: int) -> int:
 def grid_starts(
   num_frames: jax.Array, num_windows: int, length: int, hop: int
 ) -> tuple[jax.Array, jax.Array]:
-  """Places the evaluation grid in each excerpt.
+  """Returns the positions of the evaluation grid in each excerpt.
 
   Args:
     num_frames: i32[B], real frames of each excerpt.
-    num_windows: W, `grid_size` of the longest excerpt.
-    length: T, frames in a window.
-    hop: frames between the starts of successive windows.
+    num_windows: W, the `grid_size` of the longest excerpt.
+    length: T, the length of a window in frames.
+    hop: Frames between the starts of successive windows.
 
   Returns:
     i32[B, W] first frames, and bool[B, W], True where the window is real.
@@ -54,15 +55,15 @@ def random_starts(
   hop: int,
   shift: bool = True,
 ) -> tuple[jax.Array, jax.Array]:
-  """Places W successive windows at a random place of each excerpt.
+  """Returns positions of W successive windows, at a random place if `shift`.
 
   Args:
-    key: of the randomness.
+    key: Random key.
     num_frames: i32[B], real frames of each excerpt.
-    num_windows: W.
-    length: T, frames in a window.
-    hop: frames between the starts of successive windows.
-    shift: whether the place is random; at the excerpt's start where not.
+    num_windows: W, the number of windows.
+    length: T, the length of a window in frames.
+    hop: Frames between the starts of successive windows.
+    shift: Whether the place is random; otherwise the start of the excerpt.
 
   Returns:
     i32[B, W] first frames, and bool[B, W], True where the window is real.
@@ -80,17 +81,18 @@ def random_starts(
 def scattered_starts(
   key: jax.Array, num_frames: jax.Array, num_windows: int, length: int
 ) -> tuple[jax.Array, jax.Array]:
-  """Places W windows anywhere in each excerpt, in order; they may overlap.
+  """Returns random positions of W windows in each excerpt; they may overlap.
 
   Args:
-    key: of the randomness.
+    key: Random key.
     num_frames: i32[B], real frames of each excerpt.
-    num_windows: W.
-    length: T, frames in a window.
+    num_windows: W, the number of windows.
+    length: T, the length of a window in frames.
 
   Returns:
-    i32[B, W] first frames, and bool[B, W], True where the window is real: all
-    of them, but one alone where the excerpt is shorter than a window.
+    i32[B, W] first frames in increasing order, and bool[B, W], True where the
+    window is real: all windows, or only the first if the excerpt is shorter
+    than a window.
   """
   shape = (len(num_frames), num_windows)
   room = jnp.maximum(num_frames - length, 0)[:, None]
@@ -106,15 +108,15 @@ def cut(
   length: int,
   speed: jax.Array | None = None,
 ) -> jax.Array:
-  """Cuts windows.
+  """Returns windows of excerpts.
 
   Args:
     frames: f[B, N, F].
     starts: i32[B, W], first frame of each window.
     length: T; frames from N on are zeros.
-    speed: f32[B] at which an excerpt is played: frame t of it is the one that
-      lies nearest to t x speed. Nearest, for a mean of two frames is smoother
-      than any frame that is not stretched. None: as it is.
+    speed: f32[B], how fast each excerpt is played: frame t becomes the frame
+      nearest to t x speed. The nearest one, because the mean of two frames
+      would be smoother than any real frame. None means unchanged.
 
   Returns:
     f32[B, W, T, F].
@@ -136,14 +138,14 @@ def cut(
 
 
 def stretched(num_frames: jax.Array, speed: jax.Array) -> jax.Array:
-  """Returns i32[B], how many frames excerpts have when played at f32[B]."""
+  """Returns i32[B], the frames of excerpts that are played at f32[B] speeds."""
   return jnp.floor((num_frames - 1) / speed).astype(jnp.int32) + 1
 
 
 def excerpt_stats(
   frames: jax.Array, num_frames: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns f32[B, 1, 1, 1] mean and deviation of each excerpt, of all bands.
+  """Returns f32[B, 1, 1, 1] mean and standard deviation of each excerpt.
 
   Args:
     frames: f[B, N, F] in dB.
@@ -153,10 +155,10 @@ def excerpt_stats(
   values = jnp.where(inside[..., None], frames.astype(jnp.float32), 0.0)
   count = jnp.maximum(num_frames, 1)[:, None, None] * frames.shape[-1]
   mean = values.sum(axis=(1, 2), keepdims=True) / count
-  # Around the mean: sums of squares of decibels would lose digits.
+  # Relative to the mean: sums of squares of decibels would lose digits.
   around = jnp.where(inside[..., None], values - mean, 0.0)
   variance = (around**2).sum(axis=(1, 2), keepdims=True) / count
-  # Silence has none.
+  # The variance of silence is zero.
   std = jnp.sqrt(jnp.maximum(variance, 1e-6))
   return mean[..., None], std[..., None]
 
@@ -164,7 +166,7 @@ def excerpt_stats(
 def window_stats(
   windows: jax.Array, starts: jax.Array, num_frames: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns f32[B, W, 1, 1] mean and deviation of each window, of all bands.
+  """Returns f32[B, W, 1, 1] mean and standard deviation of each window.
 
   Args:
     windows: f32[B, W, T, F] in dB.
@@ -186,15 +188,15 @@ def standardise(
   mean: jax.Array | np.ndarray,
   std: jax.Array | np.ndarray,
 ) -> jax.Array:
-  """Brings values to mean 0 and deviation 1; frames behind the end to 0.
+  """Returns (windows - mean) / std, and 0 for frames after the end.
 
   Args:
     windows: f32[B, W, T, F] in dB.
     starts: i32[B, W], first frame of each window.
     num_frames: i32[B], real frames of each excerpt.
-    mean: f32[F] over the training split, or of `excerpt_stats` or
+    mean: f32[F] over the training split, or the result of `excerpt_stats` or
       `window_stats`.
-    std: likewise.
+    std: Standard deviation, in the same form.
 
   Returns:
     f32[B, W, T, F].
@@ -212,18 +214,18 @@ def grid_windows(
   num_frames: jax.Array,
   band_mean: jax.Array | np.ndarray,
   band_std: jax.Array | np.ndarray,
-  settings: FrozenConfigDict,
+  settings: WindowsConfig,
   cut: Callable = cut,
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns the windows that a model is evaluated on.
+  """Returns the windows on which a model is evaluated.
 
   Args:
     frames: f[B, N, F] in dB.
     num_frames: i32[B], real frames of each excerpt.
-    band_mean: f32[F] over the training split.
-    band_std: likewise.
+    band_mean: f32[F], mean over the training split.
+    band_std: f32[F], standard deviation over the training split.
     settings: `config.windows`.
-    cut: as `cut`, for who has no such slices.
+    cut: A replacement for `cut`, for runtimes without dynamic slices.
 
   Returns:
     f32[B, W, T, F], standardised, and bool[B, W], True where a window is real.

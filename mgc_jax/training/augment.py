@@ -2,7 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-from ml_collections import FrozenConfigDict
+
+from mgc_jax.config.schema import AugmentConfig
 
 _FILTER_POINTS = 5
 
@@ -152,7 +153,7 @@ def augment_windows(
   key: jax.Array,
   windows: jax.Array,
   targets: jax.Array,
-  settings: FrozenConfigDict,
+  settings: AugmentConfig,
 ) -> tuple[jax.Array, jax.Array]:
   """Applies the augmentations of standardised windows: mixup and masks.
 

@@ -6,6 +6,7 @@ statistics are computed again with the final weights, on training windows as
 they are evaluated (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm").
 """
 
+import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from ml_collections import ConfigDict, FrozenConfigDict
 
+from mgc_jax.config.schema import Config, WindowsConfig
 from mgc_jax.distributed.mesh import (
   process_part,
   replicate,
@@ -38,7 +39,7 @@ class PreciseBatchNorm:
   """Turns a train state into the variables that are evaluated."""
 
   def __init__(
-    self, config: ConfigDict, reader: 'Reader', examples: 'Examples', mesh: Mesh
+    self, config: Config, reader: 'Reader', examples: 'Examples', mesh: Mesh
   ):
     """Stores the arguments; compiles nothing.
 
@@ -49,15 +50,15 @@ class PreciseBatchNorm:
       mesh: the devices that share each batch.
     """
     train = config.train
-    # A frozen body keeps the statistics of the bundle that it is from.
-    self._is_on = train.recount_batch_stats and not train.freeze_body
+    # A frozen backbone keeps the statistics of the bundle that it is from.
+    self._is_on = train.precise_batch_norm and not train.freeze_backbone
     self._batch_size = train.batch_size // train.accumulate_steps
     self._reader, self._examples, self._mesh = reader, examples, mesh
     self._of_batch = jax.jit(
       functools.partial(
         _batch_stats,
         model=create_model(_without_noise(config)),
-        settings=FrozenConfigDict(config.windows),
+        settings=config.windows,
       ),
       out_shardings=replicated(mesh),
     )
@@ -98,16 +99,14 @@ class PreciseBatchNorm:
     return {**variables, 'batch_stats': mean}
 
 
-def _without_noise(config: ConfigDict) -> ConfigDict:
+def _without_noise(config: Config) -> Config:
   """Returns the configuration of the same model without dropout."""
-  config = ConfigDict(config.to_dict())
-  model = config.model
-  model.cnn.dropout = (0.0,) * len(model.cnn.dropout)
-  model.dense.dropout = (0.0,) * len(model.dense.dropout)
-  for name in model.lstm:
-    if name.endswith('dropout'):
-      model.lstm[name] = 0.0
-  return config
+  model, replace = config.model, dataclasses.replace
+  cnn = replace(model.cnn, dropout=(0.0,) * len(model.cnn.dropout))
+  dense = replace(model.dense, dropout=(0.0,) * len(model.dense.dropout))
+  rates = [name for name in vars(model.lstm) if name.endswith('dropout')]
+  lstm = replace(model.lstm, **dict.fromkeys(rates, 0.0))
+  return replace(config, model=replace(model, cnn=cnn, dense=dense, lstm=lstm))
 
 
 def _batch_stats(
@@ -118,7 +117,7 @@ def _batch_stats(
   num_frames: jax.Array,
   *,
   model: Any,
-  settings: FrozenConfigDict,
+  settings: WindowsConfig,
 ) -> PyTree:
   """Returns the statistics of one batch of frames f16[B, N, F]."""
   windows, _ = grid_windows(frames, num_frames, band_mean, band_std, settings)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from mgc_jax.config.schema import validate
+from mgc_jax.config.schema import Config, TrainConfig
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.preparation_report import preparation_report
 from mgc_jax.datasets.prepare import prepare
@@ -37,24 +37,26 @@ from mgc_jax.training.workdir import check_workdir, locked_workdir
 _logger = logging.getLogger(__name__)
 
 
-def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
+def train_and_evaluate(config_dict: ConfigDict, workdir: pathlib.Path) -> None:
   """Prepares the data, trains, evaluates, and prints the result.
 
   Args:
-    config: the configuration, overrides applied.
+    config_dict: the configuration, overrides applied.
     workdir: the run's folder; if there is a run in it, it is continued.
 
   Raises:
     ConfigError: a field is wrong, or the run in `workdir` has other settings.
     DataError: the data cannot be used.
   """
-  validate(config)
+  config = Config.from_dict(config_dict)
   check_init_from(config)  # before hours of preparation
   with locked_workdir(workdir) as writer:
     writer.once(check_tensorboard, config.train)
     check_workdir(config, workdir)
     prepared, splits = _prepared(config, writer)
-    config.model.num_genres = len(prepared.index.genres)
+    num_genres = len(prepared.index.genres)
+    model = dataclasses.replace(config.model, num_genres=num_genres)
+    config = dataclasses.replace(config, model=model)
     # If there is nothing to evaluate, it fails before hours of training.
     eval_split, _ = splits.eval_examples(config.data.eval_split)
     _warn_of_optimism(eval_split.split(','), config.train)
@@ -65,12 +67,12 @@ def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
     train(config, splits, reader, writer)
     wait_for_all('the bundle')
     results = evaluate_bundle(config, writer, prepared, splits, workdir)
-    writer.once(run_plots.plot_data, workdir, config, reader, splits)
+    writer.once(run_plots.plot_data, workdir, config.features, reader, splits)
     writer.once(run_plots.plot_training, workdir)
     writer.once(_show, results, workdir)
 
 
-def _prepared(config: ConfigDict, writer: RunWriter) -> tuple[Prepared, Splits]:
+def _prepared(config: Config, writer: RunWriter) -> tuple[Prepared, Splits]:
   """Prepares the data, in the first process before the others."""
   with first_process_first('records of the first process'):
     prepared = prepare(config)
@@ -87,7 +89,7 @@ def _report_preparation(prepared: Prepared, splits: Splits) -> None:
   print(preparation_report(prepared, splits))
 
 
-def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> None:
+def evaluate_only(config_dict: ConfigDict, workdir: pathlib.Path) -> None:
   """Evaluates a run's bundle on the data that the configuration names.
 
   Features, windows and model come from the bundle; genres are matched by name.
@@ -95,7 +97,7 @@ def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> None:
   `evaluations`, named after the data and the splits.
 
   Args:
-    config: only `data` and `eval` are used.
+    config_dict: only `data` and `eval` are used.
     workdir: the run's folder.
 
   Raises:
@@ -103,11 +105,12 @@ def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> None:
     DataError: there is no bundle, or the data has a genre that it lacks.
   """
   bundle = bundles.load(workdir / BUNDLE_FOLDER)
+  found, own = config_dict.to_dict(), bundle.config.to_dict()
   for section in ('features', 'windows', 'model'):
-    config[section] = bundle.config[section]
-  validate(config)
+    found[section] = own[section]
   # An unknown genre is refused before anything is decoded.
-  config.data.genres = bundle.genres
+  found['data']['genres'] = bundle.genres
+  config = Config.from_dict(found)
   with locked_workdir(workdir) as writer:
     prepared, splits = _prepared(config, writer)
     evaluated, examples = splits.eval_examples(config.data.eval_split)
@@ -137,7 +140,7 @@ def _show(results: dict[str, Any], folder: pathlib.Path) -> None:
 
 
 def evaluate_bundle(
-  config: ConfigDict,
+  config: Config,
   writer: RunWriter,
   prepared: Prepared,
   splits: Splits,
@@ -227,7 +230,7 @@ def _with_labels_of(
   )
 
 
-def _warn_of_optimism(splits: list[str], train: ConfigDict) -> None:
+def _warn_of_optimism(splits: list[str], train: TrainConfig) -> None:
   """Warns if the result will be better than on tracks not seen in training."""
   if 'train' in splits:
     _logger.warning('the evaluated tracks are trained on')
@@ -241,7 +244,7 @@ def _warn_of_optimism(splits: list[str], train: ConfigDict) -> None:
 
 def _predict(
   bundle: bundles.Bundle,
-  config: ConfigDict,
+  config: Config,
   index: ExcerptIndex,
   examples: Examples,
 ) -> predictions.Predictions:
@@ -258,7 +261,7 @@ def _predict(
     bundle.band_mean,
     bundle.band_std,
   )
-  return predict_examples(forward, Reader(index), examples, config, mesh)
+  return predict_examples(forward, Reader(index), examples, config.eval, mesh)
 
 
 def _has_predictions(workdir: pathlib.Path) -> bool:

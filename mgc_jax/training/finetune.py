@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
-from ml_collections import ConfigDict, FrozenConfigDict
 
+from mgc_jax.config.schema import Config
 from mgc_jax.models import bundle as bundles
 from mgc_jax.models import heads
 from mgc_jax.models.bundle import Bundle
@@ -19,13 +19,13 @@ _logger = logging.getLogger(__name__)
 
 
 def start_from_bundle(
-  state: TrainState, config: FrozenConfigDict, genres: tuple[str, ...]
+  state: TrainState, config: Config, genres: tuple[str, ...]
 ) -> TrainState:
   """Returns a state with the weights of the bundle `config.train.init_from`.
 
-  The body (all but the dense layers) and the band statistics are the bundle's.
-  So is the head, if its genres and its dense layers are those of the model;
-  otherwise the head remains as in `state`.
+  The backbone (all but the dense layers) and the band statistics are those of
+  the bundle. So is the head, if its genres and its dense layers are those of
+  the model; otherwise the head remains as in `state`.
 
   Args:
     state: a new state, at step 0; returned as it is if `init_from` is unset.
@@ -37,7 +37,7 @@ def start_from_bundle(
     DataError: there is no such bundle, or it is damaged.
   """
   bundle, where = check_init_from(config), config.train.init_from
-  if bundle is None:
+  if bundle is None or where is None:
     return state
   params = bundle.variables['params']
   own, new = heads(params), heads(state.params)
@@ -48,10 +48,10 @@ def start_from_bundle(
   else:
     reason = ''
   if reason:
-    body = flatten_dict(params)
+    backbone = flatten_dict(params)
     for path in own:
-      del body[path]
-    params = unflatten_dict({**body, **new})
+      del backbone[path]
+    params = unflatten_dict({**backbone, **new})
   _check_shapes(params, state, where)
   _logger.info(
     'weights of %s%s', where, f', with a new head: {reason}' if reason else ''
@@ -70,7 +70,7 @@ def start_from_bundle(
   )
 
 
-def check_init_from(config: ConfigDict) -> Bundle | None:
+def check_init_from(config: Config) -> Bundle | None:
   """Returns the bundle `config.train.init_from`; None if that is unset.
 
   Args:
@@ -89,7 +89,7 @@ def check_init_from(config: ConfigDict) -> Bundle | None:
 
 
 def _other_head(
-  found: dict, wanted: dict, source: ConfigDict, config: ConfigDict
+  found: dict, wanted: dict, source: Config, config: Config
 ) -> bool:
   """Returns whether two heads differ in shapes or in activation."""
   activations = (source.model.dense.activation, config.model.dense.activation)
@@ -97,11 +97,11 @@ def _other_head(
   return shapes[0] != shapes[1] or len(set(activations)) > 1
 
 
-def _check_settings(bundle: Bundle, config: ConfigDict, path: str) -> None:
+def _check_settings(bundle: Bundle, config: Config, path: str) -> None:
   """Compares the settings that the weights depend on besides their shapes."""
   for section in ('features', 'windows', 'model'):
     wanted, found = (
-      flatten_dict(ConfigDict(c[section]).to_dict(), sep='.')
+      flatten_dict(getattr(c, section).to_dict(), sep='.')
       for c in (config, bundle.config)
     )
     for name, value in found.items():

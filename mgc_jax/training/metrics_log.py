@@ -8,8 +8,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from ml_collections import ConfigDict
-
+from mgc_jax.config.schema import TrainConfig
 from mgc_jax.system import atomic_file
 from mgc_jax.system.errors import ConfigError
 
@@ -107,7 +106,7 @@ class TensorBoardLog:
       self._writer.close()
 
 
-def check_tensorboard(train: ConfigDict) -> None:
+def check_tensorboard(train: TrainConfig) -> None:
   """Checks that a library for `config.train.tensorboard` is installed.
 
   Args:

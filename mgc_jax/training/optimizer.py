@@ -5,12 +5,12 @@ from typing import Any
 
 import optax
 from flax.traverse_util import path_aware_map
-from ml_collections import ConfigDict
 
+from mgc_jax.config.schema import TrainConfig
 from mgc_jax.models import HEAD
 
 
-def learning_rate(train: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
+def learning_rate(train: TrainConfig, steps_per_epoch: int) -> optax.Schedule:
   """Returns the learning rate as a function of the step, counted from 0.
 
   It rises linearly, then falls to zero as a cosine or stays constant.
@@ -32,7 +32,7 @@ def learning_rate(train: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
 
 
 def create_optimizer(
-  train: ConfigDict, steps_per_epoch: int
+  train: TrainConfig, steps_per_epoch: int
 ) -> optax.GradientTransformation:
   """Returns gradient clipping, then AdamW or Adam with the scheduled rate.
 
@@ -45,7 +45,7 @@ def create_optimizer(
     update = optax.adamw(
       rate,
       weight_decay=train.weight_decay,
-      mask=functools.partial(_decays, frozen_body=train.freeze_body),
+      mask=functools.partial(_decays, freeze_backbone=train.freeze_backbone),
     )
   else:
     update = optax.adam(rate)
@@ -54,12 +54,12 @@ def create_optimizer(
   return optax.chain(optax.clip_by_global_norm(train.clip_norm), update)
 
 
-def _decays(params: Any, frozen_body: bool) -> Any:
+def _decays(params: Any, freeze_backbone: bool) -> Any:
   """Returns which parameters decay: kernels, which are not vectors.
 
-  Biases and the parameters of normalisation are vectors. In a frozen body
+  Biases and the parameters of normalisation are vectors. In a frozen backbone
   nothing decays.
   """
   return path_aware_map(
-    lambda path, x: x.ndim > 1 and (HEAD in path or not frozen_body), params
+    lambda path, x: x.ndim > 1 and (HEAD in path or not freeze_backbone), params
   )

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
-from ml_collections import ConfigDict
+from mgc_jax.config.schema import TrainConfig
 
 # Changes when what checkpoints hold, or what it means, changes.
 FORMAT_VERSION = 2
@@ -84,12 +84,12 @@ class Progress:
     at_end = self.epochs_done > 0 and not self.steps_done
     return at_end and self.epochs_at_best == self.epochs_done
 
-  def is_out_of_patience(self, train: ConfigDict) -> bool:
+  def is_out_of_patience(self, train: TrainConfig) -> bool:
     """Returns whether `train.patience_epochs` passed without a better epoch."""
     waited = self.epochs_done - self.epochs_at_best
     return bool(train.patience_epochs) and waited >= train.patience_epochs
 
-  def is_finished(self, train: ConfigDict) -> bool:
+  def is_finished(self, train: TrainConfig) -> bool:
     """Returns whether there is nothing left to train."""
     return self.epochs_done >= train.num_epochs or self.is_out_of_patience(
       train

@@ -9,8 +9,8 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ml_collections import ConfigDict, FrozenConfigDict
 
+from mgc_jax.config.schema import FeaturesConfig
 from mgc_jax.datasets.preparation_report import genre_counts
 from mgc_jax.datasets.splits import Splits
 from mgc_jax.evaluation import report
@@ -24,13 +24,16 @@ _FOLDER = 'plots'
 
 
 def plot_data(
-  workdir: pathlib.Path, config: ConfigDict, reader: 'Reader', splits: Splits
+  workdir: pathlib.Path,
+  features: FeaturesConfig,
+  reader: 'Reader',
+  splits: Splits,
 ) -> None:
   """Draws the genres' distribution and a training excerpt of each genre, once.
 
   Args:
     workdir: the run's folder.
-    config: its `features` give the axes of the spectrograms.
+    features: `config.features`, for the axes of the spectrograms.
     reader: reads the records.
     splits: the splits of the reader's index.
   """
@@ -47,7 +50,6 @@ def plot_data(
     if not path.exists():
       from mgc_jax.evaluation import plots
 
-      features = FrozenConfigDict(config.features)
       plots.plot_spectrograms(_first_excerpts(reader, splits), features, path)
 
 

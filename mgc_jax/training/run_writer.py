@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec
 
-from ml_collections import ConfigDict
-
+from mgc_jax.config import versions
+from mgc_jax.config.schema import Config
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.splits import Examples
 from mgc_jax.distributed.mesh import is_writer
@@ -60,7 +60,7 @@ class RunWriter:
   @_if_active
   def start(
     self,
-    config: ConfigDict,
+    config: Config,
     index: ExcerptIndex,
     examples: Examples,
     epochs_done: int,
@@ -80,7 +80,8 @@ class RunWriter:
       self._tensorboard = TensorBoardLog(self.workdir / TENSORBOARD_FOLDER)
     self._metrics = MetricsLog(self.workdir / METRICS_FILE, epochs_done)
     if not (self.workdir / CONFIG_FILE).exists():
-      settings = ConfigDict(config).to_dict()
+      version = {versions.VERSION_FIELD: versions.FORMAT_VERSION}
+      settings = {**version, **config.to_dict()}
       report.write_json(self.workdir / CONFIG_FILE, settings)
     if not (self.workdir / trained_on.FILE).exists():
       trained_on.write(self.workdir, index, examples)

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from ml_collections import FrozenConfigDict
 
+from mgc_jax.config.schema import Config, WindowsConfig
 from mgc_jax.models.windows import (
   cut,
   excerpt_stats,
@@ -53,7 +53,7 @@ class TrainState:
 def create_state(
   model: nn.Module,
   tx: optax.GradientTransformation,
-  config: FrozenConfigDict,
+  config: Config,
   band_mean: np.ndarray,
   band_std: np.ndarray,
 ) -> TrainState:
@@ -92,7 +92,7 @@ def train_step(
   *,
   model: nn.Module,
   tx: optax.GradientTransformation,
-  config: FrozenConfigDict,
+  config: Config,
 ) -> tuple[TrainState, WindowSums]:
   """Cuts windows, augments them, and updates the weights once.
 
@@ -238,7 +238,7 @@ def _training_windows(
   key: jax.Array,
   state: TrainState,
   batch: dict[str, jax.Array],
-  config: FrozenConfigDict,
+  config: Config,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Returns windows f32[B, W, T, F], mask bool[B, W], targets f32[B, C]."""
   crop_key, gain_key, augment_key, speed_key, filter_key, shift_key = (
@@ -278,7 +278,7 @@ def _training_windows(
   return windows, mask, targets
 
 
-def _num_windows(num_frames: int, settings: FrozenConfigDict) -> int:
+def _num_windows(num_frames: int, settings: WindowsConfig) -> int:
   """Returns how many windows fit into the longest excerpt, at most W."""
   room = max(0, num_frames - settings.num_frames)
   return min(settings.num_windows, 1 + room // settings.hop_frames)

@@ -13,9 +13,9 @@ import jax
 import numpy as np
 import optax
 from jax.sharding import Mesh
-from ml_collections import ConfigDict, FrozenConfigDict
 from tqdm import tqdm
 
+from mgc_jax.config.schema import Config
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.splits import Splits
 from mgc_jax.distributed.mesh import (
@@ -52,7 +52,7 @@ Feed = feeds.Streamed | feeds.Resident
 class Run:
   """What the stages of a training run share; nothing in it changes."""
 
-  config: FrozenConfigDict
+  config: Config
   splits: Splits
   reader: 'Reader'
   mesh: Mesh
@@ -74,7 +74,7 @@ class Run:
 
 
 def train(
-  config: ConfigDict, splits: Splits, reader: 'Reader', writer: RunWriter
+  config: Config, splits: Splits, reader: 'Reader', writer: RunWriter
 ) -> None:
   """Trains to the end, from the latest checkpoint if there is one.
 
@@ -112,9 +112,9 @@ def train(
 
 
 def check_run(
-  config: ConfigDict, splits: Splits, index: ExcerptIndex, mesh: Mesh
+  config: Config, splits: Splits, index: ExcerptIndex, mesh: Mesh
 ) -> None:
-  """Checks what `schema.validate` cannot: the data and the devices.
+  """Checks what `Config.from_dict` cannot: the data and the devices.
 
   Args:
     config: the whole configuration, valid.
@@ -133,7 +133,7 @@ def check_run(
   if train.accumulate_steps > 1:
     name += ' / config.train.accumulate_steps'
   check_batch_size(name, part, mesh)
-  # Not in `validate`, because a bundle has a number of members but no batch.
+  # Not in `Config.from_dict`: a bundle has a number of members but no batch.
   if part % config.model.num_members:
     raise ConfigError(
       f'config.model.num_members={config.model.num_members}: must divide '
@@ -161,7 +161,7 @@ def check_run(
 
 
 def create_run(
-  config: ConfigDict, splits: Splits, reader: 'Reader', writer: RunWriter
+  config: Config, splits: Splits, reader: 'Reader', writer: RunWriter
 ) -> Run:
   """Creates what the stages share; `train` describes the arguments."""
   train, mesh = config.train, data_mesh()
@@ -176,7 +176,7 @@ def create_run(
     out_shardings=replicated(mesh),
   )
   return Run(
-    config=FrozenConfigDict(config),
+    config=config,
     splits=splits,
     reader=reader,
     mesh=mesh,
@@ -359,7 +359,7 @@ def score_validation(
     run.forward, variables, state.band_mean, state.band_std
   )
   found = score(
-    predict_examples(forward, run.reader, examples, run.config, run.mesh),
+    predict_examples(forward, run.reader, examples, run.config.eval, run.mesh),
     num_bootstrap=run.config.eval.num_bootstrap,
   )
   names = ('loss', 'window_accuracy', 'track_loss', 'track_accuracy')

@@ -7,10 +7,13 @@ import json
 import logging
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
+from mgc_jax.config import versions
+from mgc_jax.config.schema import Config
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.lock import exclusive
 from mgc_jax.training.run_writer import CONFIG_FILE, RunWriter
@@ -105,7 +108,21 @@ def locked_workdir(workdir: pathlib.Path) -> Iterator[RunWriter]:
       ) from error
 
 
-def check_workdir(config: ConfigDict, workdir: pathlib.Path) -> None:
+def read_settings(path: pathlib.Path) -> dict[str, Any]:
+  """Returns the sections in the `config.json` of a run, of any version.
+
+  Args:
+    path: the file.
+
+  Raises:
+    OSError, TypeError, ValueError: it cannot be read, or is damaged.
+  """
+  found = versions.upgrade(dict(json.loads(path.read_text(encoding='utf-8'))))
+  found.pop(versions.VERSION_FIELD, None)
+  return found
+
+
+def check_workdir(config: Config, workdir: pathlib.Path) -> None:
   """Compares the settings with those of the run in the folder, if there is one.
 
   Args:
@@ -118,12 +135,11 @@ def check_workdir(config: ConfigDict, workdir: pathlib.Path) -> None:
     DataError: the folder cannot be used, or its `config.json` is damaged.
   """
   path = workdir / CONFIG_FILE
-  wanted = flatten_dict(json.loads(config.to_json()), sep='.')
+  wanted = flatten_dict(json.loads(json.dumps(config.to_dict())), sep='.')
   try:
     if not path.exists():
       return
-    content = dict(json.loads(path.read_text(encoding='utf-8')))
-    found = flatten_dict(content, sep='.')
+    found = flatten_dict(read_settings(path), sep='.')
   except OSError as error:
     raise DataError(f'{workdir}: cannot be used: {error}') from error
   except (TypeError, ValueError) as error:

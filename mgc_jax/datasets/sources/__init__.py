@@ -7,9 +7,8 @@ import collections
 import dataclasses
 import logging
 
-from ml_collections import ConfigDict
-
 from mgc_jax.audio.names import comparable, known_spelling
+from mgc_jax.config.schema import DataConfig
 from mgc_jax.datasets.sources import (
   fma,
   folder,
@@ -39,7 +38,7 @@ PUBLISHED = {
 }
 
 
-def list_tracks(data: ConfigDict) -> list[Track]:
+def list_tracks(data: DataConfig) -> list[Track]:
   """Returns the tracks of `config.data.source`.
 
   Args:
@@ -61,9 +60,10 @@ def list_tracks(data: ConfigDict) -> list[Track]:
     )
   if data.source != 'manifest':
     for name in ('root', 'gtzan_root', 'fma_root'):
-      if is_remote(data[name] or ''):
+      root = getattr(data, name)
+      if is_remote(root or ''):
         raise ConfigError(
-          f'config.data.{name}={data[name]}: remote tracks require '
+          f'config.data.{name}={root}: remote tracks require '
           'config.data.source=manifest'
         )
   tracks = SOURCES[data.source](data)
@@ -71,7 +71,7 @@ def list_tracks(data: ConfigDict) -> list[Track]:
   return _with_one_spelling(tracks, data)
 
 
-def require_two_genres(tracks: list[Track], data: ConfigDict) -> None:
+def require_two_genres(tracks: list[Track], data: DataConfig) -> None:
   """Checks that a classifier can be trained on the tracks.
 
   Args:
@@ -93,9 +93,9 @@ def require_two_genres(tracks: list[Track], data: ConfigDict) -> None:
   )
 
 
-def _advice(tracks: list[Track], data: ConfigDict) -> str:
+def _advice(tracks: list[Track], data: DataConfig) -> str:
   """Returns advice for a folder whose sub-folders may not be genres."""
-  if data.source != 'folder':
+  if data.source != 'folder' or data.root is None:
     return ''
   meant = folder.probable_root(data.root, [track.path for track in tracks])
   expected = f'. Expected {data.root}/<genre>/<track>'
@@ -120,7 +120,7 @@ def _check_names(tracks: list[Track]) -> None:
       )
 
 
-def _with_one_spelling(tracks: list[Track], data: ConfigDict) -> list[Track]:
+def _with_one_spelling(tracks: list[Track], data: DataConfig) -> list[Track]:
   """Returns the tracks with a single spelling of each genre."""
   counts = collections.Counter(track.genre for track in tracks)
   if data.genres:

@@ -9,9 +9,8 @@ import logging
 import pathlib
 from collections.abc import Iterator
 
-from ml_collections import ConfigDict
-
 from mgc_jax.audio.names import known_artist
+from mgc_jax.config.schema import DataConfig
 from mgc_jax.datasets.published import facts
 from mgc_jax.datasets.track import Track
 from mgc_jax.system.errors import ConfigError, DataError
@@ -34,7 +33,7 @@ _COLUMNS = {
 }
 
 
-def list_tracks(data: ConfigDict) -> list[Track]:
+def list_tracks(data: DataConfig) -> list[Track]:
   """Lists the tracks of a subset that have a genre, even if files are missing.
 
   Args:

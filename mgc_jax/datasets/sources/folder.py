@@ -6,11 +6,11 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from mgc_jax.audio import tags
 from mgc_jax.audio.files import EXTENSIONS, Skipped, audio_files, no_audio
+from mgc_jax.config.schema import DataConfig
 from mgc_jax.datasets.track import Track
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.printable_text import printable
@@ -18,7 +18,7 @@ from mgc_jax.system.printable_text import printable
 _logger = logging.getLogger(__name__)
 
 
-def list_tracks(data: ConfigDict) -> list[Track]:
+def list_tracks(data: DataConfig) -> list[Track]:
   """Lists the audio files in the folder of each genre, searched recursively.
 
   Links to folders are followed, including links that replace the folder of a

@@ -6,15 +6,14 @@ uses the baseline's own list with its faults, only to compare with its published
 numbers.
 """
 
-from ml_collections import ConfigDict
-
+from mgc_jax.config.schema import DataConfig
 from mgc_jax.datasets.published import facts
 from mgc_jax.datasets.sources import fma, gtzan
 from mgc_jax.datasets.track import Track
 from mgc_jax.system.errors import ConfigError
 
 
-def list_tracks(data: ConfigDict) -> list[Track]:
+def list_tracks(data: DataConfig) -> list[Track]:
   """Lists the tracks of a published split, even if files are missing.
 
   Args:
@@ -31,9 +30,10 @@ def list_tracks(data: ConfigDict) -> list[Track]:
     ConfigError: a root is unset.
     DataError: a root is not a folder, or does not contain GTZAN or FMA.
   """
-  for name in ('gtzan_root', 'fma_root'):
-    if not data[name]:
-      raise ConfigError(f'config.data.{name}: unset; name the folder')
+  if not data.gtzan_root:
+    raise ConfigError('config.data.gtzan_root: unset; name the folder')
+  if not data.fma_root:
+    raise ConfigError('config.data.fma_root: unset; name the folder')
   folders = {
     'gtzan': gtzan.genres_folder(data.gtzan_root),
     'fma': fma.audio_folder(data.fma_root, 'medium'),

@@ -7,8 +7,7 @@ known faults are from Sturm, The GTZAN dataset, 2013.
 import logging
 import pathlib
 
-from ml_collections import ConfigDict
-
+from mgc_jax.config.schema import DataConfig
 from mgc_jax.datasets.published import facts
 from mgc_jax.datasets.published.archives import unpacked
 from mgc_jax.datasets.track import Track
@@ -22,7 +21,7 @@ _CLIP_S = 30.0
 _ENDINGS = ('.au', '.wav')
 
 
-def list_tracks(data: ConfigDict) -> list[Track]:
+def list_tracks(data: DataConfig) -> list[Track]:
   """Lists the tracks of a published split, even if files are missing.
 
   Args:

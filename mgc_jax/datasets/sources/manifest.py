@@ -2,14 +2,13 @@
 
 import pathlib
 
-from ml_collections import ConfigDict
-
+from mgc_jax.config.schema import DataConfig
 from mgc_jax.datasets.manifest import read_manifest
 from mgc_jax.datasets.track import Track, is_remote
 from mgc_jax.system.errors import ConfigError
 
 
-def list_tracks(data: ConfigDict) -> list[Track]:
+def list_tracks(data: DataConfig) -> list[Track]:
   """Reads `config.data.manifest`.
 
   Args:

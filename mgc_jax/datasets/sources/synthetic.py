@@ -7,8 +7,8 @@ not trivial. Deterministic; needs numpy only.
 """
 
 import numpy as np
-from ml_collections import ConfigDict
 
+from mgc_jax.config.schema import DataConfig
 from mgc_jax.datasets.sources import synthesis
 from mgc_jax.datasets.sources.styles import STYLES, Style
 from mgc_jax.datasets.track import Track
@@ -22,7 +22,7 @@ _BORROWED = 0.12
 _TRAITS = ('tempo', 'rhythm', 'harmony', 'timbre', 'mix')
 
 
-def list_tracks(data: ConfigDict) -> list[Track]:
+def list_tracks(data: DataConfig) -> list[Track]:
   """Lists the tracks of the corpus, without rendering them.
 
   Args:

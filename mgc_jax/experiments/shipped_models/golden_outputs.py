@@ -12,6 +12,7 @@ import zipfile
 
 import numpy as np
 
+from mgc_jax.config.schema import DataConfig, SyntheticConfig
 from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.sources import synthetic
 from mgc_jax.distributed.mesh import data_mesh
@@ -51,9 +52,9 @@ def write(bundle: Bundle, directory: str | os.PathLike) -> None:
   Raises:
     OSError: the folder cannot be written.
   """
-  config = bundle.config.copy_and_resolve_references()
-  config.data.synthetic.duration_s = _DURATION_S
-  tracks = synthetic.list_tracks(config.data)
+  config = bundle.config
+  size = SyntheticConfig(duration_s=_DURATION_S)
+  tracks = synthetic.list_tracks(DataConfig(synthetic=size))
   step = len(tracks) // _NUM_TRACKS
   frames = np.stack(
     [

@@ -9,8 +9,7 @@ import pathlib
 import re
 from typing import Any
 
-from ml_collections import ConfigDict
-
+from mgc_jax.config.schema import Config
 from mgc_jax.system.errors import ConfigError, DataError
 
 FOLD = 'data.fold'
@@ -121,7 +120,7 @@ def _folder_name(text: str) -> str:
   return name if name == text else f'{name}-{digest}'
 
 
-def check_folds(runs: list[Run], configs: list[ConfigDict]) -> None:
+def check_folds(runs: list[Run], configs: list[Config]) -> None:
   """Checks before any training that the folds of each row can be combined.
 
   Args:

@@ -5,15 +5,13 @@ import signal
 import subprocess
 import sys
 
-from ml_collections import ConfigDict
-
 from mgc_jax.config.flags import load_config
-from mgc_jax.config.schema import validate
+from mgc_jax.config.schema import Config
 from mgc_jax.experiments.sweep.plan import Run
 from mgc_jax.system.errors import ConfigError, DataError
 
 
-def check_run(config: str, run: Run) -> ConfigDict:
+def check_run(config: str, run: Run) -> Config:
   """Returns a run's configuration, after all checks that need no data.
 
   All runs are checked before the first one is trained, which may take hours.
@@ -31,8 +29,7 @@ def check_run(config: str, run: Run) -> ConfigDict:
   from mgc_jax.training.finetune import check_init_from
   from mgc_jax.training.workdir import check_workdir
 
-  found = load_config(config, run.overrides)
-  validate(found)
+  found = Config.from_dict(load_config(config, run.overrides))
   check_init_from(found)
   check_workdir(found, run.workdir)
   return found

@@ -1,1 +1,1 @@
-"""Operations that XLA runs slowly on CPUs, in a form that it runs fast."""
+"""Fast CPU versions of operations that XLA compiles to slow code."""

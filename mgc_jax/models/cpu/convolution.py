@@ -1,11 +1,11 @@
 """Convolution and max-pooling of feature maps f[C, T, F, B], batch last.
 
-On accelerators XLA's own convolution runs and chooses its own layout. On CPU
-that one is slow, so there a convolution is one matrix product: the kernel's
-columns are patches of the input, its rows are summed after the product, which
-needs a third of the memory of whole patches. With the batch innermost, patches
-and sums are loops over contiguous memory. docs/PERFORMANCE.md has the variants
-tried and their times.
+On accelerators, XLA's own convolution is used, which chooses its own layout. It
+is slow on CPU, so there a convolution becomes one matrix product: the input is
+copied into patches as wide as the kernel and one row high, and the rows of the
+kernel are summed after the product. That needs a third of the memory of whole
+patches. With the batch as the last axis, patches and sums are loops over
+contiguous memory. docs/PERFORMANCE.md lists the variants that were timed.
 """
 
 import contextlib
@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-# Below so many input channels (the first layer) products over columns alone
-# are too thin, and whole patches are small.
+# With fewer input channels (the first layer), products over columns alone are
+# too narrow to be fast, and whole patches are small.
 FEW_CHANNELS = 8
 
 
@@ -27,7 +27,7 @@ _PORTABLE = contextvars.ContextVar('portable', default=False)
 
 @contextlib.contextmanager
 def portable() -> Iterator[None]:
-  """Makes models that are traced meanwhile the same for every platform."""
+  """Makes models traced inside the context the same for every platform."""
   token = _PORTABLE.set(True)
   try:
     yield
@@ -57,8 +57,8 @@ def conv(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
 
 
 def native_conv(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
-  """As `conv`, by XLA's own convolution."""
-  if _PORTABLE.get():  # in the order that other runtimes have, too
+  """Computes `conv` with XLA's own convolution."""
+  if _PORTABLE.get():  # the only layout that all runtimes support
     moved = lax.conv_general_dilated(
       x.transpose(3, 1, 2, 0),
       kernel,
@@ -73,11 +73,12 @@ def native_conv(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
 
 
 def computed_once(x: jax.Array) -> jax.Array:
-  """Returns f[...] as it is, and keeps XLA from computing it for each use.
+  """Returns f[...] unchanged, and keeps XLA from recomputing it for each use.
 
-  XLA's CPU compiler fuses what makes a map into every patch that reads it, an
-  exponential as well, and drops `lax.optimization_barrier` before it does. It
-  fuses nothing into a loop's operands; this one writes an element over itself.
+  XLA's CPU compiler fuses the computation of a map into every patch that reads
+  it, even an exponential, and removes `lax.optimization_barrier` before that.
+  It fuses nothing into the operands of a loop, so this loop overwrites an
+  element with itself.
   """
 
   def touch(i: jax.Array, x: jax.Array) -> jax.Array:
@@ -85,13 +86,13 @@ def computed_once(x: jax.Array) -> jax.Array:
     element = lax.dynamic_slice(x, at, (1,) * x.ndim)
     return lax.dynamic_update_slice(x, element, at)
 
-  # Two rounds, because a loop of one is no loop to the compiler.
+  # Two iterations, because the compiler removes a loop of one.
   return lax.fori_loop(0, 2, touch, x)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def product_conv(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
-  """As `conv`, by matrix products; its gradients too."""
+  """Computes `conv` and its gradients with matrix products."""
   return _convolve(computed_once(x), kernel, padding)
 
 
@@ -100,7 +101,7 @@ def _convolve(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
   if len(x) >= FEW_CHANNELS:
     return _columns_then_rows(x, kernel)
   patches = _shifted(_shifted(x, 1, len(kernel)), 2, kernel.shape[1])
-  # Of the order in which the shifts were stacked: columns, rows, channels.
+  # In the order in which the shifts were stacked: columns, rows, channels.
   weights = kernel.transpose(3, 1, 0, 2).reshape(kernel.shape[3], -1)
   return product(weights, patches).astype(x.dtype)
 
@@ -135,7 +136,7 @@ def _conv_backward(
   grad = computed_once(grad)
   rows, columns, channels, filters = kernel.shape
   before, after = _before(kernel, padding), _after(kernel, padding)
-  # A convolution of the gradient with the kernel turned by 180 degrees.
+  # A convolution of the gradient with the kernel rotated by 180 degrees.
   padded = _pad(
     grad,
     (rows - 1 - before[0], columns - 1 - before[1]),
@@ -148,7 +149,7 @@ def _conv_backward(
     patches = _shifted(_shifted(x, 1, rows), 2, columns)
     found = inner(patches, grad).reshape(columns, rows, channels, filters)
     return grad_x, found.swapaxes(0, 1).astype(kernel.dtype)
-  patches = _shifted(padded, 2, columns)  # f[kf O, T', F, B], shared with both
+  patches = _shifted(padded, 2, columns)  # f[kf O, T', F, B], used for both
   x = _shifted(_pad(x, (rows - 1, 0), (rows - 1, 0)), 1, rows)
   found = inner(x, patches).reshape(rows, channels, columns, filters)
   found = found[:, :, ::-1].swapaxes(1, 2)
@@ -159,15 +160,15 @@ product_conv.defvjp(_conv_forward, _conv_backward)
 
 
 def max_pool(x: jax.Array, pool: tuple[int, int]) -> jax.Array:
-  """Takes the maximum of windows that do not overlap; a rest is cut off.
+  """Returns the maximum of each non-overlapping window; a remainder is cut off.
 
   Args:
     x: f[C, T, F, B].
-    pool: frames and bands of a window.
+    pool: Frames and bands of a window.
 
   Returns:
-    f[C, T / frames, F / bands, B]. Where several values are the maximum the
-    gradient goes to the first of them.
+    f[C, T / frames, F / bands, B]. If several values are equal to the maximum,
+    the gradient goes to the first of them.
   """
   if pool == (1, 1):
     return x
@@ -203,7 +204,7 @@ _max_pool.defvjp(_pool_forward, _pool_backward)
 
 
 def _members(x: jax.Array, pool: tuple[int, int]) -> list[jax.Array]:
-  """Returns each place of all pooling windows, f[C, T', F', B]."""
+  """Returns f[C, T', F', B] for each position in a pooling window."""
   channels, times, bands, batch = x.shape
   times, bands = times // pool[0], bands // pool[1]
   x = x.reshape(channels, times, pool[0], bands, pool[1], batch)
@@ -211,7 +212,7 @@ def _members(x: jax.Array, pool: tuple[int, int]) -> list[jax.Array]:
 
 
 def first_maximum(members: list[jax.Array]) -> jax.Array:
-  """Returns which member is the maximum, as the smallest integers."""
+  """Returns the index of the first maximum, in the smallest integer type."""
   dtype = jnp.uint8 if len(members) <= 256 else jnp.int32
   best, chosen = members[0], jnp.zeros(members[0].shape, dtype)
   for i, member in enumerate(members[1:], 1):
@@ -232,7 +233,7 @@ def product(weights: jax.Array, x: jax.Array) -> jax.Array:
 
 def inner(x: jax.Array, y: jax.Array) -> jax.Array:
   """Multiplies f[M, T, F, B] and f[K, T, F, B] into f32[M, K]."""
-  # Flat: a product over several axes would first turn one side over.
+  # Flat: a product over several axes would first transpose one operand.
   return jnp.matmul(
     x.reshape(len(x), -1),
     y.reshape(len(y), -1).T,
@@ -241,12 +242,12 @@ def inner(x: jax.Array, y: jax.Array) -> jax.Array:
 
 
 def with_padding(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
-  """Returns f[C, T, F, B] with the zeros that SAME puts around it."""
+  """Returns f[C, T, F, B] with the zero padding of SAME, or none for VALID."""
   return _pad(x, _before(kernel, padding), _after(kernel, padding))
 
 
 def _shifted(x: jax.Array, axis: int, size: int) -> jax.Array:
-  """Stacks along the channels what each place of a kernel sees."""
+  """Stacks shifted copies along the channels, one per kernel position."""
   length = x.shape[axis] - size + 1
   return jnp.concatenate(
     [lax.slice_in_dim(x, i, i + length, axis=axis) for i in range(size)]
@@ -266,7 +267,7 @@ def _after(kernel: jax.Array, padding: str) -> tuple[int, int]:
 def _pad(
   x: jax.Array, before: tuple[int, int], after: tuple[int, int]
 ) -> jax.Array:
-  """Puts zeros around times and bands."""
+  """Pads frames and bands with zeros."""
   if not any(before + after):
     return x
   widths = (*zip(before, after, strict=True),)

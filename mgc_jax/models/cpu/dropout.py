@@ -1,8 +1,8 @@
-"""Dropout whose random bits cost little on CPU.
+"""Dropout with random bits that are cheap on CPU.
 
-XLA's CPU backend runs JAX's own Threefry as five loops over memory, a value of
-32 bits an element: a fifth of a convolutional training step. Here it is one
-expression that fuses with what it masks, and a value serves two elements.
+XLA's CPU backend runs JAX's Threefry as five loops over memory, with 32 bits
+for each element: a fifth of a convolutional training step. Here it is one
+expression, fused with the masked computation, and 32 bits serve two elements.
 """
 
 import flax.linen as nn
@@ -13,14 +13,14 @@ from jax import lax
 
 from mgc_jax.models.cpu.convolution import is_native
 
-_ROUNDS = 13  # the fewest that pass all tests of randomness (Salmon et al.)
+_ROUNDS = 13  # the fewest that pass all statistical tests (Salmon et al.)
 _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _PARITY = np.uint32(0x1BD11BDA)
-_LEVELS = 1 << 16  # rates are rounded to a multiple of its inverse
+_LEVELS = 1 << 16  # rates are rounded to a multiple of 1 / _LEVELS
 
 
 class Dropout(nn.Module):
-  """As `nn.Dropout`, which it is on accelerators."""
+  """Like `nn.Dropout`, and equal to it on accelerators."""
 
   rate: float
   deterministic: bool
@@ -28,7 +28,7 @@ class Dropout(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Zeroes elements of f[...], and scales the others up."""
+    """Sets random elements of f[...] to zero and scales up the others."""
     if self.deterministic or not self.rate:
       return x
     shape = [
@@ -45,11 +45,11 @@ class Dropout(nn.Module):
 
 
 def random_16_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-  """Draws uniform integers by Threefry-2x32 (Salmon et al. 2011, 13 rounds).
+  """Returns uniform integers from Threefry-2x32 (Salmon et al. 2011).
 
   Args:
-    key: of `jax.random`.
-    shape: of the result.
+    key: A key of `jax.random`.
+    shape: Shape of the result.
 
   Returns:
     u32[shape], each under 2**16.
@@ -70,7 +70,7 @@ def threefry(
   x_0: jax.Array,
   x_1: jax.Array | np.uint32,
 ) -> tuple[jax.Array, jax.Array]:
-  """Enciphers pairs of u32[...] with a key of two u32[]."""
+  """Encrypts pairs of u32[...] with a key of two u32[]."""
   keys = (key_0, key_1, key_0 ^ key_1 ^ _PARITY)
   x_0, x_1 = x_0 + keys[0], x_1 + keys[1]
   for i in range(_ROUNDS):

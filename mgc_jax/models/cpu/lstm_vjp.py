@@ -1,12 +1,13 @@
-"""An LSTM over the steps of windows, with its backward pass written out.
+"""An LSTM over the steps of windows, with a hand-written backward pass.
 
-All steps' input products are one matrix product before the scan, and so is the
-gradient of the recurrent weights after it: what is left inside the loop is the
-recurrent product and the gates. Differentiating the scan instead would add up
-that gradient step by step, for few excerpts half of a training step on CPU.
+The input products of all steps are one matrix product before the scan, and the
+gradient of the recurrent weights is one product after it. Only the recurrent
+product and the gates remain in the loop. If JAX differentiated the scan, it
+would accumulate that gradient step by step, which takes half of a training step
+on CPU for small batches.
 
-For many excerpts it is the other way round there: the products inside the loop
-are large enough, and what they need is still in the processor's cache.
+For large batches on CPU the opposite is faster: products inside the loop are
+large enough, and their operands are still in the processor's cache.
 """
 
 from typing import Any
@@ -14,7 +15,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from ml_collections import FrozenConfigDict
 
 from mgc_jax.models.cpu.convolution import is_native
 from mgc_jax.models.cpu.dropout import Dropout
@@ -28,30 +28,33 @@ _MANY_EXCERPTS = 64  # on CPU; docs/PERFORMANCE.md
 class WindowLstm(nn.Module):
   """An LSTM over the steps of all windows in order; state crosses windows."""
 
-  settings: FrozenConfigDict  # config.model.lstm
+  hidden_size: int = 128
+  input_dropout: float = 0.0
+  recurrent_dropout: float = 0.0
+  output_dropout: float = 0.5
+  readout: str = 'mean_max'
   dtype: Dtype = jnp.float32
 
   @nn.compact
   def __call__(self, steps: jax.Array, train: bool) -> jax.Array:
-    """Scans an excerpt's windows, from a zero state.
+    """Scans the windows of an excerpt, starting from a zero state.
 
     Args:
       steps: f[B, W, S, D], S steps in each of W windows.
-      train: whether dropout acts.
+      train: Whether dropout is on.
 
     Returns:
-      f[B, W, R]: read-out of each window's steps; that of window w depends on
+      f[B, W, R], the readout of each window; that of window w depends on
       windows 0..w. R is H, 2 H for mean_max, or S x H for flatten.
     """
-    settings = self.settings
     batch, num_windows, num_steps, _ = steps.shape
     x = steps.reshape(batch, num_windows * num_steps, -1).astype(self.dtype)
-    # One mask for all steps: a new one each step would break the memory.
+    # One mask for all steps: another mask each step would disturb the memory.
     x = Dropout(
-      settings.input_dropout, broadcast_dims=(1,), deterministic=not train
+      self.input_dropout, broadcast_dims=(1,), deterministic=not train
     )(x)
-    size = settings.hidden_size
-    mask = Dropout(settings.recurrent_dropout, deterministic=not train)(
+    size = self.hidden_size
+    mask = Dropout(self.recurrent_dropout, deterministic=not train)(
       jnp.ones((batch, size), self.dtype)
     )
     kernel = self.param(
@@ -82,41 +85,46 @@ class WindowLstm(nn.Module):
       zeros = jnp.zeros_like(mask)
       _, hidden = recurrence((zeros, zeros), inputs, mask, project)
     x = hidden.swapaxes(0, 1).reshape(batch, num_windows, num_steps, size)
-    x = read_out_steps(x, settings.readout)
-    return Dropout(settings.output_dropout, deterministic=not train)(x)
+    x = read_out_steps(x, self.readout)
+    return Dropout(self.output_dropout, deterministic=not train)(x)
 
 
 def scan_windows(
-  settings: FrozenConfigDict, dtype: Dtype, steps: jax.Array, train: bool
+  steps: jax.Array,
+  train: bool,
+  *,
+  stateful: bool,
+  bidirectional: bool,
+  **fields: Any,
 ) -> jax.Array:
-  """Calls `WindowLstm`, and where it is bidirectional another one backwards.
+  """Applies a `WindowLstm`, and if bidirectional a second one backwards.
 
-  That one sees each window alone: later windows are not known yet.
+  The second one sees each window alone: later windows are not known yet.
 
   Args:
-    settings: `config.model.lstm`.
-    dtype: of the arithmetic.
     steps: f[B, W, S, D], S steps in each of W windows.
-    train: whether dropout acts.
+    train: Whether dropout is on.
+    stateful: Whether a window starts with the final state of the previous one.
+    bidirectional: Whether to append the readout of the second LSTM.
+    **fields: Fields of both LSTMs.
 
   Returns:
-    f[B, W, R], or f[B, W, 2 R]; that of window w depends on windows 0..w, or
-    where the LSTM is not stateful on window w.
+    f[B, W, R], or f[B, W, 2 R] if bidirectional. Window w depends on windows
+    0..w if stateful, otherwise on window w alone.
   """
   alone = steps.reshape(-1, 1, *steps.shape[2:])
-  seen = steps if settings.stateful else alone
-  x = WindowLstm(settings, dtype)(seen, train)
+  x = WindowLstm(**fields)(steps if stateful else alone, train)
   x = x.reshape(*steps.shape[:2], -1)
-  if not settings.bidirectional:
+  if not bidirectional:
     return x
-  back = WindowLstm(settings, dtype, name='backward')(alone[:, :, ::-1], train)
+  back = WindowLstm(**fields, name='backward')(alone[:, :, ::-1], train)
   return jnp.concatenate([x, back.reshape(*x.shape)], axis=-1)
 
 
 class _LstmStep(nn.Module):
   """A step (Hochreiter and Schmidhuber 1997, with forget gates).
 
-  The hidden state is masked before its product: Keras's recurrent dropout.
+  The hidden state is masked before its product, as in Keras.
   """
 
   hidden_size: int
@@ -134,8 +142,8 @@ class _LstmStep(nn.Module):
     """Maps (cell f[B, H], hidden f[B, H]) and f[B, 4 H] to the next state.
 
     With `project`, kernel f[D, 4 H] and bias f[4 H], inputs are f[B, D].
-    Returns also the hidden state f[B, H]; or, where the backward pass needs it
-    (`saves`), hidden and cell f[B, H] and gates f[B, 4 H]: input, forget,
+    Also returns the hidden state f[B, H]; or if `saves`, for the backward pass,
+    hidden and cell f[B, H] and gates f[B, 4 H] in the order input, forget,
     candidate, output.
     """
     cell, hidden = state
@@ -177,8 +185,8 @@ def _backward(
   """Returns the gradients of the kernel, of the input sums, and of the mask."""
   hidden, cell, gates, mask, kernel = saved
   turned = kernel.astype(hidden.dtype).T
-  # All that depends on no gradient is computed before the loop, at once: what
-  # the sums' gradients are, for those of cell and hidden.
+  # Factors that depend on no gradient are computed before the loop: those from
+  # the gradients of cell and hidden state to the gradients of the sums.
   i, f, g, o = jnp.split(gates, 4, axis=-1)
   squashed = jnp.tanh(cell)
   of_cell = jnp.concatenate(
@@ -188,7 +196,7 @@ def _backward(
   to_cell = o * (1 - squashed * squashed)
 
   def step(grads: State, at: tuple[jax.Array, ...]) -> tuple[State, jax.Array]:
-    """Maps f[B, H] twice a step back, and gives f[B, 4 H] of its sums."""
+    """Maps two f[B, H] one step back, and returns f[B, 4 H] of the sums."""
     grad_cell, grad_hidden = grads
     grad_output, of_cell, of_hidden, to_cell, f = at
     grad_hidden += grad_output
@@ -211,18 +219,18 @@ def _backward(
     grad_sums.reshape(len(before), -1),
     preferred_element_type=jnp.float32,
   )
-  # The mask is random or ones: nothing asks for its gradient.
+  # The gradient of the mask is never used.
   params = {'params': {'kernel': grad_kernel.astype(kernel.dtype)}}
   return params, grad_sums, zeros
 
 
 def _delayed(x: jax.Array) -> jax.Array:
-  """Turns f[S, B, H] of each step into that of the step before it."""
+  """Shifts f[S, B, H] by one step; the first step becomes zero."""
   return jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]])
 
 
 def _sigmoid(x: jax.Array) -> jax.Array:
-  # On CPU one tanh takes less than an exponential and a division. In bfloat16
+  # On CPU one tanh is faster than an exponential and a division. In bfloat16
   # the sum would round small values to zero.
   wide = x.astype(jnp.float32)
   return (0.5 * jnp.tanh(0.5 * wide) + 0.5).astype(x.dtype)
@@ -231,14 +239,14 @@ def _sigmoid(x: jax.Array) -> jax.Array:
 def _orthogonal_gates(
   key: jax.Array, shape: tuple[int, int], dtype: Dtype = jnp.float32
 ) -> jax.Array:
-  """Initialises each gate's square of f[H, 4 H] as orthogonal, as flax does."""
+  """Returns f[H, 4 H] with an orthogonal square for each gate, as in flax."""
   make = nn.initializers.orthogonal()
   squares = [make(k, (shape[0],) * 2, dtype) for k in jax.random.split(key, 4)]
   return jnp.concatenate(squares, axis=1)
 
 
 def read_out_steps(x: jax.Array, how: str) -> jax.Array:
-  """Turns f[B, W, S, H] into f[B, W, R]; see config.model.lstm."""
+  """Turns f[B, W, S, H] into f[B, W, R]; see `LstmConfig.readout`."""
   if how == 'last':
     return x[:, :, -1]
   if how == 'flatten':
@@ -249,8 +257,11 @@ def read_out_steps(x: jax.Array, how: str) -> jax.Array:
   return jnp.concatenate([mean, x.max(axis=2)], axis=-1)
 
 
-def fold_steps(x: jax.Array, frames: int) -> jax.Array:
-  """Turns f[B, W, T, F] into f[B, W, T/frames, frames x F] (cut)."""
+def stack_steps(x: jax.Array, frames: int) -> jax.Array:
+  """Turns f[B, W, T, F] into f[B, W, T/frames, frames x F].
+
+  Frames at the end of a window that do not fill a step are cut off.
+  """
   batch, num_windows, num_frames, num_bands = x.shape
   steps = num_frames // frames
   x = x[:, :, : steps * frames]

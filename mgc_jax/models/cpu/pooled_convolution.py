@@ -1,9 +1,9 @@
 """Convolution and 2 x 2 max-pool as one matrix product, for CPU.
 
-For a first layer, whose input has few channels: a product makes all four
-convolved values of a pooling window from the patch that they share. It is
-larger by a third than it must be, and of a shape that runs well, and no map of
-full size is ever written.
+It is for the first layer, whose input has few channels. One product computes
+all four values of a pooling window from the patch that they share. That is a
+third more arithmetic than necessary, but the shape is efficient, and the map
+before pooling is never written to memory.
 """
 
 import functools
@@ -28,13 +28,13 @@ from mgc_jax.models.cpu.convolution import (
 def conv_max_pool(
   x: jax.Array, kernel: jax.Array, padding: str, pool: tuple[int, int]
 ) -> jax.Array:
-  """Convolves, then takes the maximum of windows.
+  """Convolves, then applies max-pooling.
 
   Args:
     x: f[C, T, F, B].
     kernel: f[kt, kf, C, O].
     padding: SAME or VALID.
-    pool: frames and bands of a window.
+    pool: Frames and bands of a pooling window.
 
   Returns:
     f[O, T', F', B].
@@ -46,7 +46,7 @@ def conv_max_pool(
 
 @jax.custom_vjp
 def _of_patches(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """Convolves without padding, then takes the maximum of 2 x 2."""
+  """Convolves without padding, then applies 2 x 2 max-pooling."""
   return _forward(x, kernel)[0]
 
 
@@ -75,7 +75,7 @@ def _backward(
 
 
 def _grad_x(x: jax.Array, kernel: jax.Array, spread: jax.Array) -> jax.Array:
-  """Returns the input's gradient; training needs it not, and XLA drops it."""
+  """Returns the gradient of the input; unused in training, XLA removes it."""
   _, filters, times, bands, batch = spread.shape
   spread = spread.reshape(2, 2, filters, times, bands, batch)
   spread = spread.transpose(2, 3, 0, 4, 1, 5)
@@ -95,7 +95,7 @@ _of_patches.defvjp(_forward, _backward)
 
 
 def _four_kernels(kernel: jax.Array) -> jax.Array:
-  """Returns f[4 O, (kt + 1) (kf + 1) C]: the kernel at each of 2 x 2 places."""
+  """Returns f[4 O, (kt + 1) (kf + 1) C], the kernel at 2 x 2 positions."""
   moved = [
     jnp.pad(kernel, ((i, 1 - i), (j, 1 - j), (0, 0), (0, 0)))
     for i in range(2)
@@ -106,7 +106,7 @@ def _four_kernels(kernel: jax.Array) -> jax.Array:
 
 
 def _patches(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
-  """Returns f[(kt + 1) (kf + 1) C, T', F', B], what each window depends on."""
+  """Returns f[(kt + 1) (kf + 1) C, T', F', B], a patch per pooling window."""
   times = (x.shape[1] - size[0] + 1) // 2
   bands = (x.shape[2] - size[1] + 1) // 2
   return jnp.concatenate(

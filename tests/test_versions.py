@@ -1,0 +1,90 @@
+"""Files that an older version of this package wrote are read as before."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from mgc_jax.config import versions
+from mgc_jax.config.schema import Config, base_config
+from mgc_jax.experiments.cross_validation import set_temperature
+from mgc_jax.inference.model_metadata import metadata_json, parse
+from mgc_jax.models import bundle as bundles
+from mgc_jax.models import create_model
+from mgc_jax.training.workdir import (
+  CONFIG_FILE,
+  check_workdir,
+  read_settings,
+)
+
+OLD = pathlib.Path(__file__).parent / 'old_bundles'
+NAMES = ('cnn', 'lstm', 'crnn')
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_an_old_bundle_gives_the_same_logits(name):
+  stored = json.loads((OLD / name / bundles.JSON_FILE).read_text())
+  assert stored['format_version'] == 2
+  bundle = bundles.load(OLD / name)
+  with np.load(OLD / f'{name}.npz') as arrays:
+    logits = create_model(bundle.config).apply(
+      bundle.variables, arrays['windows']
+    )
+    np.testing.assert_allclose(logits, arrays['logits'], atol=1e-5)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_an_old_bundle_keeps_its_digest(name):
+  with np.load(OLD / f'{name}.npz') as arrays:
+    wanted = str(arrays['digest'])
+  assert json.loads(metadata_json(bundles.load(OLD / name)))['digest'] == wanted
+
+
+def test_an_old_bundle_is_written_in_the_present_format(tmp_path):
+  bundle = bundles.load(OLD / 'lstm')
+  assert bundle.config.model.lstm.stack_frames == 2
+  assert bundle.config.model.lstm.deltas
+  bundles.save(bundle, tmp_path)
+  stored = json.loads((tmp_path / bundles.JSON_FILE).read_text())
+  assert stored['format_version'] == versions.FORMAT_VERSION
+  assert stored['model']['lstm']['stack_frames'] == 2
+  assert 'frames_per_step' not in stored['model']['lstm']
+  assert bundles.load(tmp_path).config == bundle.config
+
+
+def test_the_description_in_an_old_export_is_read():
+  about = parse((OLD / 'exported.json').read_text())
+  assert about.config.features.num_bands == 12
+  assert about.genres == ('blues', 'jazz', 'rock')
+
+
+def test_a_run_with_old_settings_can_be_resumed(tmp_path):
+  text = (OLD / CONFIG_FILE).read_text()
+  (tmp_path / CONFIG_FILE).write_text(text)
+  merged = base_config()
+  merged.update(read_settings(tmp_path / CONFIG_FILE))
+  config = Config.from_dict(merged)
+  assert not config.train.precise_batch_norm
+  check_workdir(config, tmp_path)
+  present = {'format_version': versions.FORMAT_VERSION, **config.to_dict()}
+  (tmp_path / CONFIG_FILE).write_text(json.dumps(present))
+  check_workdir(config, tmp_path)
+
+
+def test_old_names_are_in_no_new_file():
+  names = versions.downgrade(Config().to_dict())['model']['cnn']
+  assert {'fold_frames', 'fold_bands'} <= names.keys()
+  assert versions.upgrade(versions.downgrade(Config().to_dict())) == (
+    Config().to_dict()
+  )
+  current = {'format_version': 3, 'train': {'freeze_body': True}}
+  assert versions.upgrade(current) == current  # refused later, by its name
+
+
+def test_models_of_old_and_new_format_can_be_compared(tmp_path):
+  bundle = bundles.load(OLD / 'cnn')
+  for folder in (tmp_path / 'bundle', tmp_path / 'whole'):
+    bundles.save(bundle, folder)
+  set_temperature(tmp_path / 'whole', tmp_path, 2.0)
+  assert bundles.load(tmp_path / 'whole').temperature == 2.0
