@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import FrozenConfigDict
+from ml_collections import ConfigDict
 
 from benchmarks.device_epoch import time_epochs
 from benchmarks.measure import (
@@ -82,9 +82,7 @@ def ceilings(toy: bool) -> dict[str, float]:
   return found
 
 
-def peers(
-  config: FrozenConfigDict, shape: tuple, compiled: bool
-) -> dict[str, Any]:
+def peers(config: ConfigDict, shape: tuple, compiled: bool) -> dict[str, Any]:
   """Creates our network, and PyTorch's if it is installed for the device."""
   made: dict[str, Any] = {'jax': JaxPeer(config, shape, 'default')}
   if importlib.util.find_spec('torch'):

@@ -8,9 +8,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import FrozenConfigDict
 
 from benchmarks.networks import batch_shape, network_config
+from mgc_jax.config.schema import Config
 from mgc_jax.distributed.mesh import data_mesh, replicate
 from mgc_jax.models import create_model
 from mgc_jax.training.feed import Resident
@@ -69,8 +69,9 @@ def time_epochs(dtype: str, toy: bool, num_epochs: int) -> dict[str, float]:
   size, _, length, bands = batch_shape(config)
   num = 20 if toy else _EPOCH_WINDOWS
   frames = np.random.default_rng(0).random((num, length, bands), np.float32)
-  model, tx = create_model(config), create_optimizer(config.train, 10)
-  frozen, mesh = FrozenConfigDict(config), data_mesh()
+  frozen = Config.from_dict(config)
+  model, tx = create_model(frozen), create_optimizer(frozen.train, 10)
+  mesh = data_mesh()
   step = functools.partial(train_step, model=model, tx=tx, config=frozen)
   examples = _Examples(np.full(num, length))
   feed = Resident(

@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict, FrozenConfigDict
+from ml_collections import ConfigDict
 
 from benchmarks.measure import (
   format_ratio,
@@ -25,7 +25,7 @@ from benchmarks.measure import (
   spread,
   write_results,
 )
-from mgc_jax.config.schema import base_config
+from mgc_jax.config.schema import Config, base_config
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.reader import Reader
 from mgc_jax.datasets.splits import make_splits
@@ -62,8 +62,9 @@ class Epochs:
       train: the examples of the training split.
     """
     self._size, self._num = config.train.batch_size, len(train)
-    model, tx = create_model(config), create_optimizer(config.train, 10)
-    frozen, mesh = FrozenConfigDict(config), data_mesh()
+    frozen = Config.from_dict(config)
+    model, tx = create_model(frozen), create_optimizer(frozen.train, 10)
+    mesh = data_mesh()
     step = functools.partial(train_step, model=model, tx=tx, config=frozen)
     self._feed = feed(step, reader, train, None, mesh)
     if jax.default_backend() == 'cpu':  # the call returns after the step

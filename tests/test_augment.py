@@ -2,9 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ml_collections import FrozenConfigDict
 
-from mgc_jax.config.schema import base_config
+from mgc_jax.config.schema import AugmentConfig
 from mgc_jax.training import augment
 
 B, W, T, F, C = 6, 3, 30, 20, 4
@@ -90,11 +89,10 @@ def test_each_augmentation_can_be_switched_off(windows, switched_off):
   targets = jnp.eye(C)[jnp.array([0, 1, 2, 3, 0, 1])]
 
   def apply(**fields):
-    settings = base_config().augment
-    settings.update(mixup_alpha=0.0, num_time_masks=0, num_band_masks=0)
-    settings.update(fields)
+    off = {'mixup_alpha': 0.0, 'num_time_masks': 0, 'num_band_masks': 0}
+    settings = AugmentConfig(**{**off, **fields})
     return augment.augment_windows(
-      jax.random.key(0), windows, targets, FrozenConfigDict(settings)
+      jax.random.key(0), windows, targets, settings
     )
 
   same, same_targets = apply()

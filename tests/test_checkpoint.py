@@ -1,8 +1,8 @@
 import jax
 import numpy as np
 import pytest
-from ml_collections import FrozenConfigDict
 
+from mgc_jax.config.schema import Config
 from mgc_jax.distributed.mesh import data_mesh, replicate
 from mgc_jax.models import create_model
 from mgc_jax.system.errors import DataError
@@ -15,11 +15,12 @@ from mgc_jax.training.step import create_state
 @pytest.fixture
 def state(tiny_config):
   tiny_config.train.ema_decay = 0.9
-  tx = create_optimizer(tiny_config.train, 3)
+  config = Config.from_dict(tiny_config)
+  tx = create_optimizer(config.train, 3)
   return create_state(
-    create_model(tiny_config),
+    create_model(config),
     tx,
-    FrozenConfigDict(tiny_config),
+    config,
     np.zeros(20, 'f'),
     np.ones(20, 'f'),
   )

@@ -5,7 +5,6 @@ import functools
 import jax
 import numpy as np
 import pytest
-from ml_collections import FrozenConfigDict
 
 from mgc_jax.config.schema import Config
 from mgc_jax.datasets.prepare import prepare
@@ -39,8 +38,8 @@ def run(tiny_config):
   prepared = prepare(config)
   train = make_splits(prepared, config).examples['train']
   reader, mesh = Reader(prepared.index), data_mesh()
-  model, tx = create_model(config), create_optimizer(config.train, 5)
-  frozen = FrozenConfigDict(config)
+  frozen = Config.from_dict(config)
+  model, tx = create_model(frozen), create_optimizer(frozen.train, 5)
   step = functools.partial(train_step, model=model, tx=tx, config=frozen)
   mean, std = reader.index.band_stats(train.rows)
   weights = genre_weights(reader.index.label, 10) * np.arange(1, 11)

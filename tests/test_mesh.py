@@ -12,7 +12,7 @@ from mgc_jax.system.errors import ConfigError
 _TWO_DEVICES = """
 import sys, json
 import jax, numpy as np
-from ml_collections import FrozenConfigDict
+from mgc_jax.config.schema import Config
 from tests.conftest import tiny
 from mgc_jax.models import create_model
 from mgc_jax.training.optimizer import create_optimizer
@@ -22,8 +22,8 @@ import functools
 
 config = tiny()
 config.windows.num_windows = 2
-model, frozen = create_model(config), FrozenConfigDict(config)
-tx = create_optimizer(config.train, 2)
+frozen = Config.from_dict(config)
+model, tx = create_model(frozen), create_optimizer(frozen.train, 2)
 mesh = data_mesh()
 state = create_state(model, tx, frozen, np.zeros(20, 'f'), np.ones(20, 'f'))
 state = jax.device_put(state, replicated(mesh))

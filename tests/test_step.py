@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import optax
 import pytest
-from ml_collections import FrozenConfigDict
 
+from mgc_jax.config.schema import Config
 from mgc_jax.models import create_model
 from mgc_jax.training.optimizer import create_optimizer
 from mgc_jax.training.step import create_state, train_step
@@ -15,9 +15,9 @@ B, N, F, C = 8, 90, 20, 10
 
 
 def _setup(config, seed=0):
-  model = create_model(config)
-  tx = create_optimizer(config.train, 10)
-  frozen = FrozenConfigDict(config)
+  frozen = Config.from_dict(config)
+  model = create_model(frozen)
+  tx = create_optimizer(frozen.train, 10)
   mean, std = np.zeros(F, 'f'), np.ones(F, 'f')
   state = create_state(model, tx, frozen, mean, std)
   step = functools.partial(train_step, model=model, tx=tx, config=frozen)

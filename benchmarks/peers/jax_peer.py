@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from ml_collections import ConfigDict, FrozenConfigDict
+from ml_collections import ConfigDict
 
 from benchmarks.flops import count_flops
 from benchmarks.peers.jax_variants import apply_variant
+from mgc_jax.config.schema import Config
 from mgc_jax.models import create_model
 from mgc_jax.training.optimizer import create_optimizer
 from mgc_jax.training.step import create_state, train_step
@@ -28,8 +29,8 @@ class JaxPeer:
       variant: the argument of `jax_variants.apply_variant`.
     """
     apply_variant(variant)
-    self._config = frozen = FrozenConfigDict(config)
-    model, tx = create_model(config), create_optimizer(config.train, 1)
+    self._config = frozen = Config.from_dict(config)
+    model, tx = create_model(frozen), create_optimizer(frozen.train, 1)
     bands = np.zeros(batch_shape[-1], np.float32)
     # Mean 0 and standard deviation 1 make standardising the identity.
     self._state = create_state(model, tx, frozen, bands, bands + 1)
