@@ -21,7 +21,7 @@ import types
 from etils import epath
 
 from mgc_jax.config.flags import load_config
-from mgc_jax.config.schema import Config
+from mgc_jax.config.schema import Config, DataConfig, FeaturesConfig
 from mgc_jax.datasets import excerpt_index
 from mgc_jax.datasets.records import Prepared, records_dir, source_fingerprint
 from mgc_jax.datasets.sources import list_tracks, require_two_genres
@@ -63,17 +63,21 @@ def prepare(config: Config, beam_options: str | None = None) -> Prepared:
       '--config.data.root=DIR (DIR/<genre>/<track>), or '
       '--config.data.source=manifest --config.data.manifest=CSV.'
     )
-  return prepare_tracks(tracks, config, beam_options)
+  return prepare_tracks(tracks, config.data, config.features, beam_options)
 
 
 def prepare_tracks(
-  tracks: list[Track], config: Config, beam_options: str | None = None
+  tracks: list[Track],
+  data: DataConfig,
+  features: FeaturesConfig,
+  beam_options: str | None = None,
 ) -> Prepared:
   """Opens the records of given tracks, and prepares them first if necessary.
 
   Args:
     tracks: the tracks to prepare, with unique `track_id`.
-    config: as in `prepare`; `data.source` only names the records.
+    data: `config.data`; `source` only names the records.
+    features: `config.features`.
     beam_options: as in `prepare`.
 
   Raises:
@@ -81,7 +85,7 @@ def prepare_tracks(
       Beam is not installed.
     DataError: as in `prepare`.
   """
-  directory = _records(tracks, config, beam_options)
+  directory = _records(tracks, data, features, beam_options)
   try:
     index = excerpt_index.read(directory)
     skipped = _read_reasons(directory / excerpt_index.SKIPPED_FILE)
@@ -98,7 +102,7 @@ def prepare_tracks(
     skipped,
     damaged,
   )
-  _check_skipped(prepared, config.data.allow_missing)
+  _check_skipped(prepared, data.allow_missing)
   return prepared
 
 
@@ -119,14 +123,17 @@ def _log_reasons(
 
 
 def _records(
-  tracks: list[Track], config: Config, beam_options: str | None
+  tracks: list[Track],
+  data: DataConfig,
+  features: FeaturesConfig,
+  beam_options: str | None,
 ) -> epath.Path:
   from mgc_jax.datasets import builder  # TensorFlow: seconds
   from mgc_jax.datasets.without_keras import tf
 
-  root = records_dir(config.data)
+  root = records_dir(data)
   try:
-    fingerprint = source_fingerprint(tracks, config.data, config.features)
+    fingerprint = source_fingerprint(tracks, data, features)
   except RemoteError as error:
     raise DataError(str(error)) from error
   directory = root / builder.NAME / fingerprint / builder.VERSION
@@ -137,7 +144,7 @@ def _records(
     directory.parent.mkdir(parents=True, exist_ok=True)
     with _locked(directory.parent):
       if not _is_complete(directory):
-        _write_records(tracks, config, directory, beam_options)
+        _write_records(tracks, data, features, directory, beam_options)
   except RemoteError as error:
     raise DataError(f'{error}; run this again') from error
   except (OSError, RuntimeError, tf.errors.OpError) as error:
@@ -175,7 +182,8 @@ def _log_waiting() -> None:
 
 def _write_records(
   tracks: list[Track],
-  config: Config,
+  data: DataConfig,
+  features: FeaturesConfig,
   directory: epath.Path,
   beam_options: str | None,
 ) -> None:
@@ -196,9 +204,7 @@ def _write_records(
     beam_builder = _beam_builder()
     builder_class = beam_builder.BeamMgcWindows
     download_config = beam_builder.download_config(beam_options)
-  writer = builder_class(
-    tracks, genres, config.data, config.features, fingerprint, root
-  )
+  writer = builder_class(tracks, genres, data, features, fingerprint, root)
   # TFDS prints that it downloads, which is not the case.
   with contextlib.redirect_stdout(io.StringIO()):
     writer.download_and_prepare(download_config=download_config)

@@ -137,7 +137,7 @@ def _run(args: argparse.Namespace) -> None:
     data = dataclasses.replace(data, source='folder')  # names the records
   else:
     tracks = list_tracks(data)
-  prepared = prepare_tracks(tracks, dataclasses.replace(config, data=data))
+  prepared = prepare_tracks(tracks, data, config.features)
   index = prepared.index
   its = [prepared.tracks[track_id] for track_id in index.track_id]
   source = np.array([track.source for track in its])

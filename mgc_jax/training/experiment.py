@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from mgc_jax.config.schema import Config, TrainConfig
+from mgc_jax.config.schema import Config, EvalConfig, TrainConfig
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.preparation_report import preparation_report
 from mgc_jax.datasets.prepare import prepare
@@ -185,7 +185,7 @@ def evaluate_bundle(
   # One process decides, because all must take part in an evaluation.
   if not of_writer(known):
     index = _with_labels_of(bundle, prepared.index)
-    predicted = _predict(bundle, config, index, examples)
+    predicted = _predict(bundle, config.eval, index, examples)
     temperature, num_bootstrap = bundle.temperature, config.eval.num_bootstrap
     source = {name: track.source for name, track in prepared.tracks.items()}
     found = {
@@ -244,7 +244,7 @@ def _warn_of_optimism(splits: list[str], train: TrainConfig) -> None:
 
 def _predict(
   bundle: bundles.Bundle,
-  config: Config,
+  settings: EvalConfig,
   index: ExcerptIndex,
   examples: Examples,
 ) -> predictions.Predictions:
@@ -254,14 +254,14 @@ def _predict(
   from mgc_jax.models import create_model
 
   mesh = data_mesh()
-  check_batch_size('eval.batch_size', config.eval.batch_size, mesh)
+  check_batch_size('eval.batch_size', settings.batch_size, mesh)
   forward = functools.partial(
     make_forward(create_model(bundle.config), bundle.config.windows, mesh),
     bundle.variables,
     bundle.band_mean,
     bundle.band_std,
   )
-  return predict_examples(forward, Reader(index), examples, config.eval, mesh)
+  return predict_examples(forward, Reader(index), examples, settings, mesh)
 
 
 def _has_predictions(workdir: pathlib.Path) -> bool:
