@@ -45,7 +45,6 @@ setuptools.setup(
     'fsspec>=2024.6',
     'importlib_resources>=6.0',  # tfds imports it and does not declare it
     'jax>=0.10',
-    'librosa>=0.11',
     'matplotlib>=3.9',
     'ml-collections>=1.0',
     'mutagen>=1.47',
@@ -66,12 +65,13 @@ setuptools.setup(
   extras_require={
     'beam': ['apache-beam>=2.77'],
     # Keras comes with tensorflow. On CPU install torch==2.13.0 before.
-    'bench': ['torch>=2.6', 'usearch>=2.17'],
+    'bench': ['librosa>=0.11', 'torch>=2.6', 'usearch>=2.17'],
     'test': [
       'argcomplete>=3.3',
       'hypothesis>=6.100',
       'jsonschema>=4.20',
       'kubernetes-validate>=1.30',
+      'librosa>=0.11',  # features and speed are compared with it
       'pyright[nodejs]>=1.1.414',  # with all that it runs on
       'pytest>=8.0',
       'pytest-cov>=5.0',

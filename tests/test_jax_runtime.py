@@ -201,46 +201,6 @@ def test_a_model_answers_without_a_cache_in_silence(make, bundle, tmp_path):
   assert done.stderr == ''
 
 
-# As with packages that belong to another user: numba may not write into them,
-# nor where it writes otherwise.
-NO_PLACE = {'NUMBA_CACHE_LOCATOR_CLASSES': 'UserProvidedCacheLocator'}
-LIBROSA = """
-import os, sys
-from mgc_jax.system import jax_runtime
-if sys.argv[1] == 'allowed':
-  jax_runtime.allow_librosa()
-print(os.environ.get('NUMBA_CACHE_DIR'))
-import librosa
-print(librosa.mel_frequencies(2, fmax=8000)[-1])
-"""
-
-
-@pytest.mark.parametrize('make', [None, *UNUSABLE])
-def test_librosa_is_imported_where_nothing_can_be_kept(make, tmp_path):
-  (tmp_path / 'temporary').mkdir()
-  env = {**NO_PLACE, 'XDG_CACHE_HOME': '', 'HOME': '/dev/null'}
-  env['TMPDIR'] = tmp_path / 'temporary'
-  if make:
-    make(tmp_path)
-    env['NUMBA_CACHE_DIR'] = tmp_path / 'cache'
-  failed = _python('-c', LIBROSA, 'plain', **env)
-  assert 'no locator available' in failed.stderr
-  folder, found_hz = _run(LIBROSA, 'allowed', **env).stdout.split()
-  assert abs(float(found_hz) - 8000) < 1
-  # Under a name that nobody can foresee, and gone with the process.
-  assert folder.startswith(f'{tmp_path}/temporary/mgc_jax-numba-')
-  assert list((tmp_path / 'temporary').iterdir()) == []
-
-
-def test_librosa_keeps_what_it_compiles_in_the_users_cache(tmp_path):
-  env = {**NO_PLACE, 'XDG_CACHE_HOME': tmp_path}
-  folder = _run(LIBROSA, 'allowed', **env).stdout.split()[0]
-  assert folder == f'{tmp_path}/mgc_jax/numba'
-  chosen = {**env, 'NUMBA_CACHE_DIR': tmp_path / 'mine'}
-  folder = _run(LIBROSA, 'allowed', **chosen).stdout.split()[0]
-  assert folder == f'{tmp_path}/mine'
-
-
 DEVICE = """
 from mgc_jax.system import jax_runtime
 from mgc_jax.system.errors import ConfigError

@@ -104,3 +104,9 @@ def test_silence_is_scaled_to_a_finite_value():
   settings = base_config().features
   settings.scaling = 'range'
   assert (log_mel.log_mel(np.zeros(9000), settings) == 0.0).all()
+
+
+def test_mel_frequencies_equal_librosa():
+  found_hz = log_mel.mel_frequencies_hz(40, 20.0, 11025.0)
+  wanted_hz = librosa.mel_frequencies(40, fmin=20.0, fmax=11025.0)
+  np.testing.assert_allclose(found_hz, wanted_hz, rtol=1e-9)

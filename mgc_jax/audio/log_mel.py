@@ -92,10 +92,8 @@ def mel_filterbank(
 ) -> np.ndarray:
   """Returns f32[1 + fft_samples // 2, F], like `librosa.filters.mel(...).T`."""
   bins_hz = np.fft.rfftfreq(fft_samples, 1.0 / sample_rate_hz)
-  edges_hz = _mel_to_hz(
-    np.linspace(
-      _hz_to_mel(min_frequency_hz), _hz_to_mel(max_frequency_hz), num_bands + 2
-    )
+  edges_hz = mel_frequencies_hz(
+    num_bands + 2, min_frequency_hz, max_frequency_hz
   )
   widths_hz = np.diff(edges_hz)
   ramps = edges_hz[None, :] - bins_hz[:, None]
@@ -104,6 +102,23 @@ def mel_filterbank(
   triangles = np.maximum(0.0, np.minimum(rising, falling))
   area = 2.0 / (edges_hz[2:] - edges_hz[:-2])
   return (triangles * area).astype(np.float32)
+
+
+def mel_frequencies_hz(
+  count: int, min_frequency_hz: float, max_frequency_hz: float
+) -> np.ndarray:
+  """Returns f64[count], frequencies in Hz that are evenly spaced in mel.
+
+  Args:
+    count: number of frequencies, the first and the last included.
+    min_frequency_hz: the first.
+    max_frequency_hz: the last.
+  """
+  return _mel_to_hz(
+    np.linspace(
+      _hz_to_mel(min_frequency_hz), _hz_to_mel(max_frequency_hz), count
+    )
+  )
 
 
 @functools.cache

@@ -22,13 +22,14 @@ import pathlib
 
 import numpy as np
 
+from mgc_jax.audio.log_mel import mel_frequencies_hz
 from mgc_jax.config.flags import load_config
 from mgc_jax.config.schema import Config, DataConfig
 from mgc_jax.datasets.manifest import read_manifest
 from mgc_jax.datasets.prepare import prepare_tracks
 from mgc_jax.datasets.sources import folder, list_tracks
 from mgc_jax.datasets.track import Track
-from mgc_jax.system import figure_file, jax_runtime
+from mgc_jax.system import figure_file
 from mgc_jax.system.arguments import Command, Parser
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.printable_text import printable
@@ -126,9 +127,6 @@ def tracks_of(words: list[str], data: DataConfig) -> list[Track]:
 
 def _run(args: argparse.Namespace) -> None:
   """Prepares, probes, and prints what it found."""
-  jax_runtime.allow_librosa()
-  from librosa import mel_frequencies
-
   config = Config.from_dict(load_config(args.config, args.overrides))
   # The tracks that are present are enough.
   data = dataclasses.replace(config.data, allow_missing=True)
@@ -149,20 +147,21 @@ def _run(args: argparse.Namespace) -> None:
     raise DataError('no track has a source')
   found = probe_sources(levels[known], source[known], group[known])
   features = config.features
-  middle_hz = mel_frequencies(
+  middle_hz = mel_frequencies_hz(
     features.num_bands + 2,
-    fmin=features.min_frequency_hz,
-    fmax=features.max_frequency_hz,
+    features.min_frequency_hz,
+    features.max_frequency_hz,
   )[1:-1]
   counts = zip(found.sources, found.num_excerpts, strict=True)
   print(f'sources: {", ".join(f"{name} {n}" for name, n in counts)} excerpts')
   print(
-    f'told apart by mean levels up to {features.max_frequency_hz:g} Hz: '
+    'sources predicted from mean levels up to '
+    f'{features.max_frequency_hz:g} Hz: '
     f'{found.balanced_accuracy:.1%} (chance {1 / len(found.sources):.1%})'
   )
   telling = np.argsort(-found.weight)[:_NUM_PRINTED_BANDS]
   named = ', '.join(f'{middle_hz[i]:.0f}' for i in telling)
-  print(f'bands that tell most: {named} Hz')
+  print(f'bands with the largest weights: {named} Hz')
   if args.plot:
     path = pathlib.Path(args.plot)
     with figure_file.never_stopping(path):

@@ -5,15 +5,12 @@ precedence. A cache only saves time: if it cannot be used, the process continues
 without it.
 """
 
-import atexit
 import ctypes
 import hashlib
 import logging
 import os
 import pathlib
 import platform
-import shutil
-import tempfile
 import warnings
 
 from mgc_jax.system.errors import ConfigError
@@ -24,7 +21,6 @@ _logger = logging.getLogger(__name__)
 _CACHE_BYTES = 1 << 30  # of compiled code; the least recently used is evicted
 _MIN_COMPILE_S = 0.5  # faster compilations are not worth a file
 _JAX_CACHE_DIR = 'JAX_COMPILATION_CACHE_DIR'
-_NUMBA_CACHE_DIR = 'NUMBA_CACHE_DIR'
 
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -115,24 +111,6 @@ def check_device() -> None:
       f'JAX cannot start a device{detail}; check the installation of jax and '
       'jaxlib, and the environment variables JAX_...'
     ) from error
-
-
-def allow_librosa() -> None:
-  """Makes it possible to import librosa if no cache folder is writable.
-
-  The import compiles functions with numba, which fails if numba finds no
-  writable folder: for a user without a home directory whose packages belong to
-  another user. Such a process gets its own temporary folder, deleted when it
-  ends. Call this before importing librosa.
-  """
-  chosen = os.environ.get(_NUMBA_CACHE_DIR)
-  if chosen and is_usable(pathlib.Path(chosen)):
-    return
-  folder = cache_folder('numba')
-  if not folder:
-    folder = pathlib.Path(tempfile.mkdtemp(prefix='mgc_jax-numba-'))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-  os.environ[_NUMBA_CACHE_DIR] = str(folder)
 
 
 def _machine() -> str:
