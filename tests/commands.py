@@ -1,8 +1,8 @@
 """Runs command lines in this process: as `python -m`, without the imports.
 
-Starting Python and importing JAX and TensorFlow takes longer than most of what
-the tests ask of a command. What tests the process itself (kills, signals,
-closed outputs, what is imported) starts one: tests/processes.py.
+Starting Python and importing JAX and TensorFlow takes longer than most commands
+that are tested. Tests of the process itself (kills, signals, closed outputs,
+imports) start one: tests/processes.py.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from tests.processes import ROOT
 
 @dataclasses.dataclass(frozen=True)
 class Done:
-  """What a command left, as `subprocess.CompletedProcess` names it."""
+  """The result of a command, as in `subprocess.CompletedProcess`."""
 
   args: list[str]
   returncode: int
@@ -34,10 +34,10 @@ def run_command(module, *words, cwd=ROOT, stdin='', **env):
 
   Args:
     module: its name, such as mgc_jax, which is `mgc`, or mgc_jax.predict.
-    words: flags and arguments; what is no text is made one.
+    words: flags and arguments, converted to str.
     cwd: the folder that it runs in.
-    stdin: what it may read.
-    **env: variables of its environment, beside those of this process.
+    stdin: the text of its standard input.
+    **env: environment variables to add to those of this process.
 
   Returns:
     Exit code and outputs; an uncaught exception is code 1 and its traceback.
@@ -121,7 +121,7 @@ def train_here(monkeypatch):
 
 @contextlib.contextmanager
 def _own_logging():
-  """Takes back what a command does to the loggers of a process."""
+  """Undoes what a command changes in the loggers of this process."""
   loggers = [logging.getLogger('mgc_jax'), logging.getLogger()]
   before = [(x, x.handlers[:], x.level, x.propagate) for x in loggers]
   verbosity = absl_logging.get_verbosity()

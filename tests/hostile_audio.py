@@ -1,4 +1,4 @@
-"""Odd, broken and hostile audio files: who reads audio is tested with each."""
+"""Broken and hostile audio files: every audio reader is tested with each."""
 
 import os
 
@@ -68,7 +68,7 @@ def _loop(path):
   path.symlink_to(path.with_suffix('.loop'))
 
 
-# Name of the case, what is written, why it is refused; None: it is used.
+# Name of the case, what is written, why it is rejected; None: it is used.
 AUDIO = [
   ('silent', _samples(np.zeros(16000)), 'silent: no sample above -80 dB'),
   ('silent in the middle', _silent_middle, 'silent'),
@@ -95,8 +95,8 @@ AUDIO = [
   ('FLAC without length', _flac_without_length, None),
   ('only a header', _cut('wav', 0.001), 'damaged|not audio|empty|too short'),
 ]
-# Of a file of four seconds the first 60 %: an answer is given from what there
-# is, with a warning; preparation skips it.
+# The first 60 % of a file of four seconds: a prediction is made from them, with
+# a warning; preparation skips the file.
 TRUNCATED = [
   (f'truncated {ending}', _cut(ending))
   for ending in ('wav', 'au', 'flac', 'ogg', 'mp3', 'opus')

@@ -1,4 +1,4 @@
-"""The commands that a page shows, and how a test runs them sooner."""
+"""The commands that a page shows, and how tests run them in shortened form."""
 
 import pathlib
 import re
@@ -13,7 +13,7 @@ from mgc_jax.datasets.sources import synthetic
 from tests.commands import run_command
 
 BLOCK = re.compile(r'```(sh|python|console)\n(.*?)```', re.DOTALL)
-# What a person waits for and a test does not: appended to what trains.
+# Settings that shorten training, appended to commands that train.
 _SHORTER = (
   '--config.train.num_epochs=1',
   '--config.train.batch_size=8',
@@ -84,7 +84,7 @@ def tiny(command):
 
 
 def run_here(command, folder, env, code=0):
-  """Does as `run` does, but for one Python command in this process."""
+  """Like `run`, but runs a single Python command in this process."""
   command = re.sub(r'^mgc ', 'python -m mgc_jax ', command)
   match = re.fullmatch(r'python -m ([^|&;]*?)(?: > (\S+))?', command)
   if not match or '--distributed' in command:
@@ -106,13 +106,13 @@ def run_here(command, folder, env, code=0):
 
 
 def run_trainings_here(command, folder, env, code=0):
-  """Runs what trains in this process, and everything else as a shell does."""
+  """Runs commands that train in this process, and others in a shell."""
   trains = name(command) in _TRAINS
   return (run_here if trains else run)(command, folder, env, code)
 
 
 def run(command, folder, env, code=0):
-  """Runs it as a shell does, sees how it ends, and returns what it said."""
+  """Runs it in a shell, checks its exit code, and returns its output."""
   done = subprocess.run(
     ['bash', '-ec', command],
     cwd=folder,
@@ -120,22 +120,22 @@ def run(command, folder, env, code=0):
     capture_output=True,
     text=True,
   )
-  said = done.stdout + done.stderr
-  assert done.returncode == code, (command, said)
-  return said
+  output = done.stdout + done.stderr
+  assert done.returncode == code, (command, output)
+  return output
 
 
 def write_songs(root, genres, place, duration_s=9.0):
-  """Six songs of each genre, as MP3 with tags that say who plays.
+  """Writes six songs of each genre, as MP3 with the artist in their tags.
 
   Args:
-    root: the folder.
-    genres: each has the songs of one of the synthetic corpus.
-    place: from the number of an artist to the path in the genre's folder.
-    duration_s: of each.
+    root: the folder to write to.
+    genres: names for the first genres of the synthetic corpus.
+    place: returns the path in the genre's folder for an artist's number.
+    duration_s: length of each song.
 
   Returns:
-    Of each song its path under root, genre, and artist.
+    The path under root, the genre and the artist of each song.
   """
   sizes = base_config().data
   sizes.synthetic.num_artists, sizes.synthetic.tracks_per_artist = 6, 1

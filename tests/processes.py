@@ -20,7 +20,7 @@ TRAIN = [sys.executable, '-m', 'mgc_jax.main']
 
 
 class Process:
-  """A command that runs in the background, and what it said."""
+  """A command that runs in the background, and its output."""
 
   def __init__(self, command, cwd=ROOT, **env):
     self._process = subprocess.Popen(
@@ -43,7 +43,7 @@ class Process:
         self.lines.append(line)
 
   @property
-  def said(self):
+  def output(self):
     return ''.join(self.lines)
 
   def has_ended(self):
@@ -59,11 +59,11 @@ class Process:
     """Waits until a condition holds or the process has ended."""
     end_s = time.monotonic() + timeout_s
     while not condition() and not self.has_ended():
-      assert time.monotonic() < end_s, self.said
+      assert time.monotonic() < end_s, self.output
       time.sleep(0.002)
 
   def kill(self):
-    """Kills it alone, and sees that its own children end with it."""
+    """Kills only this process, and checks that its children exit."""
     children = _children(self.pid)
     self._process.send_signal(signal.SIGKILL)
     self.wait()
@@ -107,7 +107,7 @@ def run_python(code, *arguments):
 
 
 def unprivileged():
-  """What takes from root its right to read and write everywhere."""
+  """Returns a command prefix that removes root's special file permissions."""
   if os.geteuid():
     return []
   if not shutil.which('setpriv'):
@@ -135,13 +135,13 @@ def _is_alive(pid):
 
 
 def outcome(workdir):
-  """Everything of a run that may not depend on what was killed."""
+  """All outputs of a run that must not depend on when it was killed."""
   lines = [
     json.loads(text)
     for text in (workdir / 'metrics.jsonl').read_text().splitlines()
   ]
   for line in lines:
-    del line['examples_per_s']  # a clock's
+    del line['examples_per_s']  # depends on the clock
   files = ('bundle/bundle.json', 'results.json', 'config.json')
   return {
     'weights': bundles.digest(workdir / 'bundle'),

@@ -63,7 +63,7 @@ def test_every_package_has_a_level():
   assert packages == set(LEVEL)
 
 
-def test_imports_go_down_only():
+def test_packages_import_only_lower_levels():
   upward = []
   for module, found in IMPORTS.items():
     for other in sorted(found):

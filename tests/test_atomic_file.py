@@ -18,7 +18,7 @@ with atomic_file.writing(sys.argv[1]) as partial:
 """
 
 
-def test_what_fails_leaves_the_file_as_it_was(tmp_path):
+def test_a_failed_write_leaves_the_file_unchanged(tmp_path):
   path = tmp_path / 'a.txt'
   atomic_file.write_bytes(path, b'old')
   with pytest.raises(ZeroDivisionError), atomic_file.writing(path) as partial:
@@ -30,11 +30,11 @@ def test_what_fails_leaves_the_file_as_it_was(tmp_path):
   assert path.read_bytes() == b'new'
 
 
-def test_a_killed_process_leaves_the_file_as_it_was(tmp_path):
+def test_a_killed_process_leaves_the_file_unchanged(tmp_path):
   path = tmp_path / 'a.txt'
   path.write_text('old')
   process = Process([sys.executable, '-c', SLOW, path])
-  process.wait_for(lambda: 'half' in process.said)
-  assert 'half' in process.said
+  process.wait_for(lambda: 'half' in process.output)
+  assert 'half' in process.output
   process.kill()
   assert path.read_text() == 'old'

@@ -217,8 +217,8 @@ def test_unreadable_folder_is_reported_and_the_others_are_walked(tmp_path):
   process = Process([*unprivileged(), sys.executable, '-c', code, tmp_path])
   code = process.wait()
   (tmp_path / 'locked').chmod(0o700)
-  assert code == 0, process.said
-  assert process.said.splitlines() == [
+  assert code == 0, process.output
+  assert process.output.splitlines() == [
     f'cannot read {tmp_path}/locked',
     f'{tmp_path}/a/a.mp3',
     f'{tmp_path}/a/a.mp3',
@@ -242,7 +242,7 @@ def test_names_may_contain_any_bytes(tmp_path, name):
   assert os.fsencode(found).endswith(name)
 
 
-def test_is_inside():
+def test_is_inside_compares_whole_folder_names():
   assert is_inside('/a/b', '/a') and is_inside('/a', '/a')
   assert is_inside('/a', '/')
   assert not is_inside('/ab', '/a') and not is_inside('/a', '/a/b')

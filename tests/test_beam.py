@@ -68,7 +68,9 @@ def test_records_equal_those_of_local_preparation(music_folder, tmp_path, beam):
   assert _prepare(tmp_path / 'local', *args, beam) == local
 
 
-def test_records_of_real_mp3s(data_dir, tmp_path):
+def test_records_of_real_mp3s_equal_those_of_local_preparation(
+  data_dir, tmp_path
+):
   with (data_dir / 'emotify_mp3' / 'manifest.csv').open() as file:
     rows = list(csv.DictReader(file))[::5]
   with (tmp_path / 'some.csv').open('w', newline='') as file:

@@ -1,4 +1,4 @@
-"""What the benchmarks count, need, and refuse."""
+"""What the benchmarks count, need, and reject."""
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,8 @@ from tests.processes import run_python
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_nothing_random_comes_before_a_network(name):
-  """A new augmentation has to be left out, too: its peers have none."""
+def test_networks_are_compared_without_augmentation(name):
+  """A new augmentation has to be switched off too: its peers have none."""
   found = network_config(name).augment.to_dict()
   assert found.pop('crop') == 'grid' and found.pop('max_speed') == 1
   widths = {'max_time_mask_frames', 'max_band_mask_bands'}  # of no masks
@@ -32,7 +32,7 @@ def test_arithmetic_is_counted_through_loops(length):
   assert count_flops(jax.jit(function), x, w) == length * 2 * 3 * 7 * 7
 
 
-def test_arithmetic_of_a_convolution():
+def test_arithmetic_of_a_convolution_is_counted():
   x, kernel = jnp.ones((4, 9, 8, 2)), jnp.ones((3, 3, 4, 5))
 
   def function(x, kernel):
@@ -51,7 +51,7 @@ def test_accelerator_needs_no_decoders_and_no_tensorflow():
   run_python(code)
 
 
-def test_all_names_what_it_does_not_know():
+def test_unknown_benchmark_is_reported():
   done = run_command('benchmarks', '--only=step,speed')
   assert done.returncode == 2
   assert 'no benchmark is called speed' in done.stderr

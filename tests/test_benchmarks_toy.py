@@ -1,7 +1,7 @@
-"""Benchmarks run at toy size, so that none rots; figures mean nothing here.
+"""Benchmarks run at toy size to detect breakage; figures mean nothing here.
 
-These are slow tests, but for what a benchmark counts and refuses, which is in
-tests/test_benchmarks.py.
+These are slow tests, except for what a benchmark counts and rejects, which is
+in tests/test_benchmarks.py.
 """
 
 import importlib.util
@@ -46,7 +46,7 @@ def _figures(tmp_path, module, *args, run=run_command):
 
 
 @needs_torch
-def test_step_against_the_peers(tmp_path):
+def test_step_is_compared_with_the_peers(tmp_path):
   found = _figures(tmp_path, 'step', '--toy')['networks']['baseline/crnn']
   for by_allocator in found.values():
     for what in ('train', 'infer'):
@@ -78,13 +78,13 @@ def test_peers_compute_the_same():
     '  print(error)'
   )
   networks = ('baseline/cnn', 'baseline/lstm', 'cnn', 'lstm', 'crnn')
-  said = run_python(code, *networks)
+  output = run_python(code, *networks)
   assert re.fullmatch(
-    r'crnn: torch/eager has \d+ parameters, ours \d+', said.strip()
+    r'crnn: torch/eager has \d+ parameters, ours \d+', output.strip()
   )
 
 
-def test_ablation(tmp_path):
+def test_ablation_compares_every_variant(tmp_path):
   args = ('--toy', '--ablation', '--networks=lstm')
   found = _figures(tmp_path, 'step', *args)['networks']['lstm']
   assert set(found['as they come']['train']['ratio']) == {
@@ -92,7 +92,7 @@ def test_ablation(tmp_path):
   }
 
 
-def test_what_is_left_out_changes_the_program():
+def test_ablations_change_the_program():
   """In processes of their own: a variant changes the modules for good."""
   code = (
     'import sys, numpy as np\n'
@@ -117,19 +117,19 @@ def test_what_is_left_out_changes_the_program():
   assert default not in programs.values()
 
 
-def test_convolution(tmp_path):
+def test_convolution_reports_times_and_ratios(tmp_path):
   (found,) = _figures(tmp_path, 'convolution', '--toy')['layers'].values()
   assert found['both']['ratio']['ours']['median'] == 1
   assert found['both']['ms']['ours']['median'] > 0
 
 
-def test_reader(tmp_path):
+def test_input_pipeline_reports_speed_and_host_share(tmp_path):
   found = _figures(tmp_path, 'input_pipeline', '--toy')
   assert found['pipeline_windows_per_s'] > 0
   assert 0 < found['models']['crnn']['host_share']['resident']['median'] < 1
 
 
-def test_startup(tmp_path):
+def test_startup_uses_a_filled_cache(tmp_path):
   figures = _figures(tmp_path, 'startup', '--toy')
   assert figures['help']['python']['ratio']['median'] == 1
   assert all(x['seconds']['median'] > 0 for x in figures['help'].values())
@@ -138,7 +138,7 @@ def test_startup(tmp_path):
   assert found['cache_hits']['filled'] > found['cache_hits']['empty'] == 0
 
 
-def test_profile(tmp_path):
+def test_profile_attributes_operations_to_layers(tmp_path):
   found = _figures(tmp_path, 'profile', '--toy', '--network=crnn')
   rows = found['operations']
   assert any(
@@ -148,7 +148,7 @@ def test_profile(tmp_path):
   assert rows[0]['ms'] >= rows[-1]['ms'] > 0
 
 
-def test_preparation(tmp_path):
+def test_preparation_reports_tracks_and_memory(tmp_path):
   for i in range(6):
     path = tmp_path / ('jazz', 'rock')[i % 2] / f'{i}.mp3'
     write_tone(path, 3.0, 22050, frequency_hz=300.0 + 40 * i)
@@ -158,20 +158,20 @@ def test_preparation(tmp_path):
   assert 0 < found['peak_gib'] < 2
 
 
-def test_training_against_keras_one_of_the_peers(tmp_path):
+def test_training_is_compared_with_keras(tmp_path):
   found = _figures(tmp_path, 'training', '--toy', run=_run)
   assert found['ratio']['min'] > 0
   for its in found['ends'].values():
     assert [end['epochs'] for end in its] == [1]
 
 
-def test_preparation_stages(tmp_path):
+def test_preparation_stages_agree_with_librosa(tmp_path):
   found = _figures(tmp_path, 'preparation_stages', '--toy', run=_run)
   assert found['mean_error_db']['librosa'] < 0.01
   assert found['tracks_per_s']['decode'] > found['tracks_per_s']['mgc_jax'] > 0
 
 
-def test_growth(tmp_path):
+def test_growth_measures_every_command(tmp_path):
   plot = tmp_path / 'growth.png'
   found = _figures(tmp_path, 'growth', '--toy', f'--plot={plot}')['commands']
   assert set(found) == {'prepare', 'train one epoch', 'predict', 'index'}
@@ -179,25 +179,25 @@ def test_growth(tmp_path):
   assert plot.stat().st_size > 5000
 
 
-def test_answering(tmp_path):
+def test_prediction_time_is_measured_by_stage(tmp_path):
   found = _figures(tmp_path, 'answering', '--toy', '--model=cnn')
   found = found['models']['JAX']
   assert all(x['min'] > 0 for x in found['stages_s'].values())
   assert found['command_s']['min'] > 0 < found['real_time_factor']['min']
 
 
-def test_neighbours(tmp_path):
+def test_neighbours_reports_a_high_recall(tmp_path):
   found = _figures(tmp_path, 'neighbours', '--toy')['sizes']['300']
   assert found['recall'] > 0.9 and found['ratio']['min'] > 0
 
 
-def test_similarity(tmp_path):
+def test_similarity_reports_precision_and_chance(tmp_path):
   found = _figures(tmp_path, 'similarity', '--toy')['models']
   for who in found['cnn'].values():
     assert who['chance'] <= 1 and 0 <= who['precision_at_10'] <= 1
 
 
-def test_collection_cost(tmp_path):
+def test_collection_cost_follows_from_the_speed(tmp_path):
   ways = _figures(tmp_path, 'collection_cost', '--toy')['ways']
   middle, everything = ways['clips of 30 s'], ways['all of whole tracks']
   assert everything['fma_full_gib'] >= middle['fma_full_gib'] > 0
@@ -207,14 +207,14 @@ def test_collection_cost(tmp_path):
     )
 
 
-def test_accelerator(tmp_path):
+def test_accelerator_measures_ceilings_networks_and_epochs(tmp_path):
   found = _figures(tmp_path, 'accelerator', '--toy', '--no_compile')
   assert found['ceilings']['float32_flops'] > found['ceilings']['bytes'] > 0
   assert set(found['networks']) == {'crnn float32 4', 'crnn bfloat16 4'}
   assert 0 < found['epochs']['float32']['host_share'] < 1
 
 
-def test_all_goes_on_past_one_that_fails(tmp_path):
+def test_all_continues_after_a_failure(tmp_path):
   file = tmp_path / 'file'
   file.mkdir()
   (file / 'profile.json').mkdir()  # in the way of its figures

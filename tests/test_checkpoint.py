@@ -66,7 +66,7 @@ def test_latest_is_restored_and_the_best_is_kept(state, tmp_path):
   assert jax.tree.structure(later) == jax.tree.structure(found)
 
 
-def test_a_place_inside_an_epoch_is_restored_exactly(state, tmp_path):
+def test_a_position_within_an_epoch_is_restored_exactly(state, tmp_path):
   checkpoints = Checkpoints(tmp_path)
   inside = _progress(2, 1, steps_done=7, sums=(1 / 3, 2.0, 0.1))
   checkpoints.save(state.replace(step=state.step + 5), inside)
@@ -75,7 +75,7 @@ def test_a_place_inside_an_epoch_is_restored_exactly(state, tmp_path):
   assert progress == inside
 
 
-def test_a_damaged_checkpoint_is_named(state, tmp_path):
+def test_a_damaged_checkpoint_is_reported(state, tmp_path):
   checkpoints = Checkpoints(tmp_path)
   checkpoints.save(state.replace(step=state.step + 5), _progress(0, 0))
   checkpoints.close()
@@ -86,7 +86,7 @@ def test_a_damaged_checkpoint_is_named(state, tmp_path):
     Checkpoints(tmp_path).restore(_placed(state))
 
 
-def test_checkpoints_of_an_earlier_version_are_named(state, tmp_path):
+def test_checkpoints_of_an_earlier_version_are_reported(state, tmp_path):
   class Earlier(Progress):
     def to_json(self):
       return {'epoch': -1, 'steps_done': 3}

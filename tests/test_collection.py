@@ -37,7 +37,7 @@ def _run(index, *args):
   return run_command('mgc_jax.collection', *args, f'--index={index}')
 
 
-def _said(index, *args, code=0):
+def _output(index, *args, code=0):
   """Returns what a command prints on standard output and standard error."""
   done = _run(index, *args)
   assert done.returncode == code, done.stdout + done.stderr
@@ -45,46 +45,48 @@ def _said(index, *args, code=0):
   return done.stdout + done.stderr
 
 
-def test_index_report_organise_playlist_and_undo(
+def test_index_report_organise_playlist_and_undo_work_in_sequence(
   model, index, music_folder, tmp_path
 ):
   (music_folder / 'jazz' / 'broken.mp3').write_text('no music')
-  said = _said(index, 'index', music_folder, f'--model={model}', code=1)
-  assert '12 indexed, 0 unchanged, 0 gone, 1 failed' in said
-  assert 'broken.mp3: not audio' in said
+  output = _output(index, 'index', music_folder, f'--model={model}', code=1)
+  assert '12 indexed, 0 unchanged, 0 gone, 1 failed' in output
+  assert 'broken.mp3: not audio' in output
   (music_folder / 'jazz' / 'broken.mp3').unlink()
   (music_folder / 'rock' / '5.wav').unlink()
   write_tone(music_folder / 'rock' / '0.wav', 3.0)
-  said = _said(index, 'index', music_folder)
-  assert '1 indexed, 10 unchanged, 2 gone, 0 failed' in said
+  output = _output(index, 'index', music_folder)
+  assert '1 indexed, 10 unchanged, 2 gone, 0 failed' in output
 
   plot = tmp_path / 'report.png'
-  said = _said(index, 'report', f'--plot={plot}', '--least=2')
-  assert 'all        11   0.01' in said and plot.stat().st_size > 5000
+  output = _output(index, 'report', f'--plot={plot}', '--least=2')
+  assert 'all        11   0.01' in output and plot.stat().st_size > 5000
 
   to = tmp_path / 'sorted'
   options = (f'--to={to}', '--move', '--min_probability=0')
-  said = _said(index, 'organise', *options)
-  assert 'move of 11 files; nothing is done' in said and not to.exists()
-  _said(index, 'organise', *options, '--apply')
+  output = _output(index, 'organise', *options)
+  assert 'move of 11 files; nothing is done' in output and not to.exists()
+  _output(index, 'organise', *options, '--apply')
   assert not list(music_folder.rglob('*.wav'))
   (genre,) = {path.relative_to(to).parts[0] for path in to.rglob('*.wav')}
   assert sorted(x.name for x in (to / genre / 'jazz').iterdir()) == [
     f'{i}.wav' for i in range(6)
   ]
-  assert '11 are there already' in _said(index, 'organise', *options, '--apply')
+  assert '11 are there already' in _output(
+    index, 'organise', *options, '--apply'
+  )
 
-  said = _said(index, 'playlist', genre, '--min_probability=0')
-  assert said.startswith('#EXTM3U\n#EXTINF:')
-  assert str(to / genre / 'rock' / '0.wav') in said.splitlines()
+  output = _output(index, 'playlist', genre, '--min_probability=0')
+  assert output.startswith('#EXTM3U\n#EXTINF:')
+  assert str(to / genre / 'rock' / '0.wav') in output.splitlines()
 
-  said = _said(index, 'undo', f'--to={to}')
-  assert 'nothing is done' in said and not list(music_folder.rglob('*.wav'))
-  _said(index, 'undo', f'--to={to}', '--apply')
+  output = _output(index, 'undo', f'--to={to}')
+  assert 'nothing is done' in output and not list(music_folder.rglob('*.wav'))
+  _output(index, 'undo', f'--to={to}', '--apply')
   assert len(list(music_folder.rglob('*.wav'))) == 11
   assert not list(to.rglob('*'))
-  said = _said(index, 'index', music_folder)
-  assert '0 indexed, 11 unchanged, 0 gone' in said
+  output = _output(index, 'index', music_folder)
+  assert '0 indexed, 11 unchanged, 0 gone' in output
 
 
 def test_tag_writes_genres_and_similar_finds_other_songs(
@@ -99,35 +101,35 @@ def test_tag_writes_genres_and_similar_finds_other_songs(
   tagged.add_tags()
   tagged.update(genre='Polka', artist='Ann', title='One')
   tagged.save()
-  _said(index, 'index', music, f'--model={model}')
+  _output(index, 'index', music, f'--model={model}')
   with Index(index) as opened:
     (one,) = [e for e in opened.entries() if e.path.endswith('0.mp3')]
   assert (one.artist, one.title) == ('Ann', 'One')
   before = {path: path.read_bytes() for path in music.iterdir()}
   options = ('tag', '--min_probability=0')
-  assert '4 to be tagged' in _said(index, *options)
+  assert '4 to be tagged' in _output(index, *options)
   assert before == {path: path.read_bytes() for path in music.iterdir()}
-  said = _said(index, *options, '--apply')
-  assert '4 tagged, 1 have a genre, 0 uncertain, 0 failed' in said
+  output = _output(index, *options, '--apply')
+  assert '4 tagged, 1 have a genre, 0 uncertain, 0 failed' in output
   genre = mutagen.File(music / '1.flac', easy=True)['genre'][0]
   assert genre in 'abcdefghij'
   assert str(mutagen.File(music / '3.wav').tags['TCON']) == genre
   assert mutagen.File(music / '0.mp3', easy=True)['genre'] == ['Polka']
-  assert '(was Polka)' in _said(index, *options, '--replace', '--apply')
+  assert '(was Polka)' in _output(index, *options, '--replace', '--apply')
   # Files whose tags were written are not classified again.
-  assert '0 indexed, 5 unchanged' in _said(index, 'index', music)
+  assert '0 indexed, 5 unchanged' in _output(index, 'index', music)
 
-  said = _said(index, 'similar', music / '1.flac', '-k', '3')
-  assert said.count('\n') == 3 and '1.flac' not in said
+  output = _output(index, 'similar', music / '1.flac', '-k', '3')
+  assert output.count('\n') == 3 and '1.flac' not in output
   new = write_tone(tmp_path / 'new.wav', frequency_hz=305.0)
-  said = _said(index, 'similar', new, music / '1.flac')
-  assert said.count('\n') == 4 and '1.flac' not in said
-  said = _said(index, 'similar', tmp_path / 'gone.wav', code=1)
-  assert 'gone.wav: no such file' in said
+  output = _output(index, 'similar', new, music / '1.flac')
+  assert output.count('\n') == 4 and '1.flac' not in output
+  output = _output(index, 'similar', tmp_path / 'gone.wav', code=1)
+  assert 'gone.wav: no such file' in output
 
 
 @pytest.mark.parametrize(
-  ('args', 'said'),
+  ('args', 'message'),
   [
     ((), 'required: COMMAND'),
     (('sort',), "invalid choice: 'sort' (choose from"),
@@ -153,29 +155,31 @@ def test_tag_writes_genres_and_similar_finds_other_songs(
     (('organise', '--to=x', '--by=mood'), 'by'),
   ],
 )
-def test_wrong_usage_is_refused_with_a_reason(index, args, said):
-  assert said in _said(index, *args, code=2)
+def test_wrong_usage_is_rejected_with_a_reason(index, args, message):
+  assert message in _output(index, *args, code=2)
   assert not index.exists() or 'index' in args
 
 
 def test_a_renamed_folder_keeps_its_predictions(model, index, music_folder):
-  _said(index, 'index', music_folder, f'--model={model}')
+  _output(index, 'index', music_folder, f'--model={model}')
   audio = music_folder.rename(music_folder.with_name('audio'))
-  said = _said(index, 'index', music_folder, code=2)
-  assert 'not a folder; the index keeps 12 tracks of it' in said
-  assert f'--moved {music_folder}=NEW' in said and 'collection forget' in said
+  output = _output(index, 'index', music_folder, code=2)
+  assert 'not a folder; the index keeps 12 tracks of it' in output
+  assert (
+    f'--moved {music_folder}=NEW' in output and 'collection forget' in output
+  )
   (audio / 'jazz').rename(audio / 'swing')
-  said = _said(index, 'index', f'--moved={music_folder}={audio}')
-  assert f'12 tracks of {music_folder} are now in {audio}' in said
-  assert '6 indexed, 6 unchanged, 0 gone, 0 failed' in said
-  assert f'{audio}/jazz: missing; the index keeps 6 tracks' in said
-  said = _said(index, 'forget', audio / 'jazz')
-  assert f'6 tracks of {audio}/jazz forgotten; no file was touched' in said
-  said = _said(
+  output = _output(index, 'index', f'--moved={music_folder}={audio}')
+  assert f'12 tracks of {music_folder} are now in {audio}' in output
+  assert '6 indexed, 6 unchanged, 0 gone, 0 failed' in output
+  assert f'{audio}/jazz: missing; the index keeps 6 tracks' in output
+  output = _output(index, 'forget', audio / 'jazz')
+  assert f'6 tracks of {audio}/jazz forgotten; no file was touched' in output
+  output = _output(
     index, 'index', audio, f'--moved={audio}/swing={audio}/swing', '--strict'
   )
-  assert said.count('0 indexed, 6 unchanged') == 1
-  assert said.count('0 indexed, 12 unchanged') == 1
+  assert output.count('0 indexed, 6 unchanged') == 1
+  assert output.count('0 indexed, 12 unchanged') == 1
 
 
 def test_a_truncated_file_is_a_warning_or_with_strict_a_failure(
@@ -185,20 +189,20 @@ def test_a_truncated_file_is_a_warning_or_with_strict_a_failure(
   write_tone(tmp_path / 'music' / 'b.wav', 3.0)
   os.truncate(path, path.stat().st_size // 2)
   words = ('index', tmp_path / 'music', f'--model={model}')
-  said = _said(index, *words)
-  assert 'a.wav: warning: truncated' in said and 'b.wav' not in said
-  assert '2 indexed, 0 unchanged, 0 gone, 0 failed' in said
+  output = _output(index, *words)
+  assert 'a.wav: warning: truncated' in output and 'b.wav' not in output
+  assert '2 indexed, 0 unchanged, 0 gone, 0 failed' in output
   with Index(index) as opened:
     assert opened.find(str(path)).duration_s == pytest.approx(5.0, abs=0.1)
   strict = index.with_name('strict')
-  said = _said(strict, *words, '--strict', code=1)
-  assert 'a.wav: truncated' in said
-  assert '1 indexed, 0 unchanged, 0 gone, 1 failed' in said
+  output = _output(strict, *words, '--strict', code=1)
+  assert 'a.wav: truncated' in output
+  assert '1 indexed, 0 unchanged, 0 gone, 1 failed' in output
   with Index(strict) as opened:
     assert opened.find(str(path)).failure.startswith('truncated')
-  assert 'a.wav: truncated' in _said(strict, 'report')
+  assert 'a.wav: truncated' in _output(strict, 'report')
   # A failed file is tried again; without --strict it gets a prediction.
-  assert '1 indexed, 1 unchanged, 0 gone, 0 failed' in _said(strict, *words)
+  assert '1 indexed, 1 unchanged, 0 gone, 0 failed' in _output(strict, *words)
 
 
 def _entry(path, **values):
@@ -220,7 +224,7 @@ def _make_small_index(path, music_folder):
 
 def test_a_report_with_least_0_has_only_the_table(index, music_folder):
   _make_small_index(index, music_folder)
-  few, none = (_said(index, 'report', f'--least={n}') for n in (1, 0))
+  few, none = (_output(index, 'report', f'--least={n}') for n in (1, 0))
   assert 'Least certain' in few and 'Least certain' not in none
   assert 'jazz        6' in none and none in few
 
@@ -281,7 +285,7 @@ def _foreign_embedding(path):
 
 
 @pytest.mark.parametrize(
-  ('damage', 'said', 'code'),
+  ('damage', 'message', 'code'),
   [
     (_other_version, 'written by another version of this package (format 7', 1),
     (_other_owner, 'not an index of this package', 1),
@@ -293,13 +297,15 @@ def _foreign_embedding(path):
     (lambda path: path.unlink(), 'does not exist', 2),
   ],
 )
-def test_a_damaged_index_is_reported(index, music_folder, damage, said, code):
+def test_a_damaged_index_is_reported(
+  index, music_folder, damage, message, code
+):
   _make_small_index(index, music_folder)
   damage(index)
   words = ('similar', music_folder / 'jazz' / '0.wav')
-  assert said in _said(index, *words, code=code)
+  assert message in _output(index, *words, code=code)
   if damage is not _foreign_embedding:  # a report does not read embeddings
-    assert said in _said(index, 'report', code=code)
+    assert message in _output(index, 'report', code=code)
 
 
 def test_a_second_process_cannot_change_the_index(model, index, music_folder):
@@ -308,10 +314,10 @@ def test_a_second_process_cannot_change_the_index(model, index, music_folder):
   first.wait_for(lambda: index.exists())
   os.kill(first.pid, signal.SIGSTOP)  # the second takes a while to start
   try:
-    said = _said(index, 'index', music_folder, code=1)
+    output = _output(index, 'index', music_folder, code=1)
   finally:
     os.kill(first.pid, signal.SIGCONT)
-  assert 'another process is at work on it' in said
+  assert 'another process is at work on it' in output
   assert first.wait() == 0
 
 
@@ -338,14 +344,14 @@ def test_a_killed_index_command_continues(num_kills, model, index, tmp_path):
     process.wait_for(lambda start=start: _num_classified(index) > start)
     time.sleep(rng.uniform(0.0, 1.0))
     process.kill()
-  said = _said(index, 'index', music)
+  output = _output(index, 'index', music)
   with Index(index) as opened:
     opened.check()
     assert opened.num_classified() == 60
-  assert '0 failed' in said
+  assert '0 failed' in output
 
 
 def test_another_model_needs_another_index(model, index, music_folder):
-  _said(index, 'index', music_folder, f'--model={model}')
-  said = _said(index, 'index', music_folder, '--model=crnn', code=2)
-  assert 'was made with' in said
+  _output(index, 'index', music_folder, f'--model={model}')
+  output = _output(index, 'index', music_folder, '--model=crnn', code=2)
+  assert 'was made with' in output

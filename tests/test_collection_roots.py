@@ -72,12 +72,12 @@ def test_tracks_of_a_disk_that_is_not_mounted_are_kept(
     (music / 'nas' / 'x').mkdir()
   assert _numbers(scan(index, str(music), None)) == (0, 1, 0, 0)
   assert len(_paths(index, music)) == 4
-  said = capsys.readouterr().err
-  assert said.count('\n') == 1
+  output = capsys.readouterr().err
+  assert output.count('\n') == 1
   now = 'missing' if state == 'missing' else 'empty'
-  assert said.startswith(f'{music}/nas: {now}; the index keeps 3 tracks')
-  assert f'--moved {music}/nas=NEW' in said
-  assert f'forget {music}/nas\n' in said
+  assert output.startswith(f'{music}/nas: {now}; the index keeps 3 tracks')
+  assert f'--moved {music}/nas=NEW' in output
+  assert f'forget {music}/nas\n' in output
   shutil.rmtree(music / 'nas', ignore_errors=True)
   (tmp_path / 'away').rename(music / 'nas')
   assert _numbers(scan(index, str(music), None)) == (0, 4, 0, 0)
@@ -124,7 +124,7 @@ def test_other_missing_or_empty_folders_are_reported(index, tmp_path, capsys):
   assert gone.startswith(f'{tmp_path}/gone: missing; the index keeps 1 t')
 
 
-def test_a_missing_or_empty_folder_is_refused_with_advice(index, tmp_path):
+def test_a_missing_or_empty_folder_is_rejected_with_advice(index, tmp_path):
   music = _music(index, tmp_path / 'music', '1.mp3', '2.mp3')
   shutil.rmtree(music)
   kept = f'the index keeps 2 tracks of it.*--moved {music}=NEW.*forget {music}'
@@ -230,7 +230,7 @@ def test_moved_accepts_names_with_equals_signs(index, tmp_path):
 
 
 @pytest.mark.parametrize(
-  ('moved', 'said'),
+  ('moved', 'message'),
   [
     ('{0}/music', 'write OLD=NEW'),
     ('={0}/other', 'write OLD=NEW'),
@@ -239,12 +239,12 @@ def test_moved_accepts_names_with_equals_signs(index, tmp_path):
     ('{0}/music={0}/other', 'none of the 1 track of .*/music is in .*/other'),
   ],
 )
-def test_an_invalid_moved_is_refused_and_changes_nothing(
-  moved, said, index, tmp_path
+def test_an_invalid_moved_is_rejected_and_changes_nothing(
+  moved, message, index, tmp_path
 ):
   music = _music(index, tmp_path / 'music', '1.mp3')
   (tmp_path / 'other').mkdir()
-  with pytest.raises(ConfigError, match=said):
+  with pytest.raises(ConfigError, match=message):
     roots.rename(index, moved.format(tmp_path))
   assert _paths(index, music) == ['1.mp3']
 

@@ -133,13 +133,13 @@ def test_words_and_flags_may_be_mixed(tmp_path, args, found):
     (['--config=none.py'], 'none.py'),
   ],
 )
-def test_wrong_usage_is_said_without_a_traceback(tmp_path, args, message):
+def test_wrong_usage_is_reported_without_a_traceback(tmp_path, args, message):
   done = _given(tmp_path, *args)
   assert done.returncode == 2 and done.stdout == ''
   assert message in done.stderr and 'Traceback' not in done.stderr
 
 
-# As in a container: a user who is in no list, and here may read everything.
+# As in a container: a user without an entry, who may read everything here.
 HOMELESS = 'import os; os.setresuid(54321, 0, 0)\n' + COMMAND
 
 
@@ -152,7 +152,7 @@ HOMELESS = 'import os; os.setresuid(54321, 0, 0)\n' + COMMAND
     (['--config.data.root=x', '--to=x', '~'], '~'),
   ],
 )
-def test_without_a_home_directory_a_tilde_is_refused(tmp_path, args, refused):
+def test_without_a_home_directory_a_tilde_is_rejected(tmp_path, args, refused):
   """It would become a folder of that name."""
   done = _given(tmp_path, *args, command=HOMELESS, without=['HOME'])
   assert done.returncode == 2
@@ -160,7 +160,7 @@ def test_without_a_home_directory_a_tilde_is_refused(tmp_path, args, refused):
   assert 'Traceback' not in done.stderr
 
 
-def test_nothing_lands_in_a_folder_named_tilde(tmp_path):
+def test_no_folder_named_tilde_is_created(tmp_path):
   done = subprocess.run(
     [sys.executable, '-m', 'mgc_jax.collection', 'report', '--index=~/none'],
     capture_output=True,
@@ -188,7 +188,7 @@ command_line.run(Command('', lambda parser: None, main), 'it')
 
 
 def _without_reader(*command, unbuffered=''):
-  """Runs a command whose reader has gone, as `head` goes."""
+  """Runs a command whose output pipe is closed, as by `head`."""
   reading, writing = os.pipe()
   process = subprocess.Popen(
     [sys.executable, *command],
@@ -200,24 +200,24 @@ def _without_reader(*command, unbuffered=''):
   )
   os.close(writing)
   os.close(reading)
-  said = process.communicate(timeout=60)[1]
-  return process.returncode, said
+  output = process.communicate(timeout=60)[1]
+  return process.returncode, output
 
 
 @pytest.mark.parametrize('size', [10, 10**6])  # failing at the end; at once
 @pytest.mark.parametrize('end', ['pass', 'sys.exit(1)'])
-def test_a_command_whose_reader_has_gone_ends_quietly(size, end):
+def test_a_command_ends_silently_if_the_output_pipe_is_closed(size, end):
   found = _without_reader('-c', PRINTING.format(size=size, end=end))
   assert found == (141, '')
 
 
 @pytest.mark.parametrize('unbuffered', ['', '1'])  # failing at the end; at once
-def test_help_whose_reader_has_gone_ends_quietly(unbuffered):
+def test_help_ends_silently_if_the_output_pipe_is_closed(unbuffered):
   command = ('-m', 'mgc_jax.predict', '--help')
   assert _without_reader(*command, unbuffered=unbuffered) == (141, '')
 
 
-def test_an_error_is_still_said_where_the_reader_has_gone():
+def test_an_error_is_still_reported_if_the_output_pipe_is_closed():
   end = 'raise DataError("damaged")'
   found = _without_reader('-c', PRINTING.format(size=10, end=end))
   assert found == (141, 'error: damaged\n')
@@ -263,13 +263,13 @@ command_line.run(Command('', lambda parser: None, main), 'it')
 """
 
 
-def test_a_closed_standard_output_is_not_taken_for_a_file(tmp_path):
+def test_a_closed_standard_output_is_not_mistaken_for_a_file(tmp_path):
   done = _with_closed('>&-', '-c', OPENING, cwd=tmp_path)
   assert (done.returncode, done.stderr) == (0, '')
   assert (tmp_path / 'mine').read_bytes() == b''
 
 
-def test_predict_without_standard_output_still_names_failures(tmp_path):
+def test_predict_without_standard_output_still_reports_failures(tmp_path):
   command = ['-m', 'mgc_jax.predict', 'none.mp3']
   done = _with_closed('>&-', *command, cwd=tmp_path)
   assert done.returncode == 1

@@ -85,7 +85,7 @@ def test_folds_are_compared_as_one_model(tmp_path):
   assert 'track accuracy, %: 60.0 against 60.0, +0.0 (over' in done.stdout
 
 
-def test_unusable_runs_are_named(tmp_path):
+def test_unusable_runs_are_reported(tmp_path):
   one = _write(tmp_path / 'one', np.ones(10, bool))
   other = _write(tmp_path / 'other', np.ones(10, bool), 1)
   with pytest.raises(ConfigError, match='2 were tested by only one, e.g. t000'):

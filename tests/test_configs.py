@@ -71,7 +71,7 @@ def test_cnn_stays_under_370000_parameters():
     (lambda c: delattr(c, 'train'), 'config.train: missing'),
   ],
 )
-def test_a_misspelt_field_of_a_config_file_is_named(misspell, message):
+def test_a_misspelt_field_of_a_config_file_is_reported(misspell, message):
   config = base_config()
   misspell(config)
   with pytest.raises(ConfigError, match=message):
@@ -113,7 +113,7 @@ def test_defaults_are_those_of_the_dataclasses():
   assert Config.from_dict(base_config()) == Config()
 
 
-def test_an_integer_becomes_a_float_where_a_float_is_wanted():
+def test_an_integer_becomes_a_float_where_a_float_is_expected():
   found = Config().to_dict()
   found['features']['excerpt_s'], found['model']['dense']['dropout'] = 20, [0]
   config = Config.from_dict(found)
@@ -135,7 +135,7 @@ def test_an_integer_becomes_a_float_where_a_float_is_wanted():
     ('augment.gain_db', 10**400, 'gain_db=1000.*: must be at least 0'),
   ],
 )
-def test_a_value_of_another_type_is_refused(path, value, message):
+def test_a_value_of_another_type_is_rejected(path, value, message):
   found = Config().to_dict()
   *sections, name = path.split('.')
   section = found
@@ -206,21 +206,21 @@ def test_description_has_every_field_with_value_unit_and_meaning():
     ({'model.dense.dropout': (1.0,)}, 'config.model.dense.dropout='),
   ],
 )
-def test_wrong_field_is_named(overrides, message):
+def test_wrong_field_is_reported(overrides, message):
   config = base_config()
   config.update_from_flattened_dict(overrides)
   with pytest.raises(ConfigError, match=message):
     validate(config)
 
 
-def test_missing_field_is_named():
+def test_missing_field_is_reported():
   config = base_config()
   del config.train.ema_decay
   with pytest.raises(ConfigError, match='config.train.ema_decay: missing'):
     validate(config)
 
 
-def test_patience_is_of_whole_evaluations():
+def test_patience_is_a_multiple_of_the_evaluation_interval():
   config = base_config()
   config.train.evaluate_every_epochs, config.train.patience_epochs = 5, 2
   with pytest.raises(ConfigError, match='patience_epochs=2: must be a'):

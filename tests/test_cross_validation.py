@@ -61,14 +61,14 @@ def test_confusion_matrices_of_folds_are_summed(folds):
   assert found['fold_track_accuracies'] == [0.5, 0.6, 0.7]
 
 
-def test_missing_or_repeated_fold_is_named(folds):
+def test_missing_or_repeated_fold_is_reported(folds):
   with pytest.raises(ConfigError, match=r'folds \[0, 1\] of 3: name each'):
     combine_folds(folds[:2])
   with pytest.raises(ConfigError, match=r'folds \[0, 1, 1\] of 3'):
     combine_folds([folds[0], folds[1], folds[1]])
 
 
-def test_fold_with_other_settings_is_named(folds):
+def test_fold_with_other_settings_is_reported(folds):
   _write(folds[2], 'config', data={'fold': 2, 'num_folds': 3}, seed=1)
   with pytest.raises(ConfigError, match='fold2: its settings differ'):
     combine_folds(folds)
@@ -80,7 +80,7 @@ def test_folds_may_be_trained_on_different_machines(folds):
   assert combine_folds(folds)['num_folds'] == 3
 
 
-def test_track_in_two_folds_is_named(folds):
+def test_track_in_two_folds_is_reported(folds):
   """This happens if the data set changed between two folds."""
   predictions.write(_overconfident(0), folds[2], 1.0)
   with pytest.raises(ConfigError, match='0-0: tested in 2 folds'):
@@ -97,13 +97,13 @@ def test_artist_interval_covers_all_folds(folds):
   assert found == [0.75, 0.75]
 
 
-def test_unfinished_fold_is_named(folds):
+def test_unfinished_fold_is_reported(folds):
   (folds[1] / 'results.json').unlink()
   with pytest.raises(DataError, match='fold1/results.json.*finish the tr'):
     combine_folds(folds)
 
 
-def test_fold_evaluated_on_another_split_is_named(folds):
+def test_fold_evaluated_on_another_split_is_reported(folds):
   path = folds[1] / 'results.json'
   path.write_text(path.read_text().replace('"test"', '"valid"'))
   with pytest.raises(ConfigError, match='fold1: evaluated on valid, not test'):
@@ -121,7 +121,7 @@ def test_temperature_calibrates_probabilities(folds):
   assert after['negative_log_likelihood'] == pytest.approx(entropy, rel=1e-4)
 
 
-def test_fold_without_logits_is_named(folds):
+def test_fold_without_logits_is_reported(folds):
   (folds[2] / predictions.LOGITS_FILE).unlink()
   with pytest.raises(DataError, match='fold2/logits.npz.*training command'):
     evaluate_folds(folds)
@@ -134,7 +134,7 @@ def test_temperature_is_set_if_the_settings_match(bundle, tmp_path):
   assert bundles.load(tmp_path / 'whole' / 'bundle').temperature == 2.5
 
 
-def test_temperature_of_another_model_is_refused(bundle, tmp_path):
+def test_temperature_of_another_model_is_rejected(bundle, tmp_path):
   bundles.save(bundle, tmp_path / 'fold0' / 'bundle')
   windows = dataclasses.replace(bundle.config.windows, hop_frames=17)
   config = dataclasses.replace(bundle.config, windows=windows)

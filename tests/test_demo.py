@@ -50,8 +50,8 @@ def address(index):
   command = [sys.executable, '-m', 'mgc_jax.demo', '--port=0']
   limits = ['--max_minutes=1', '--max_megabytes=2']
   process = Process([*command, *limits, f'--index={index}'])
-  process.wait_for(lambda: 'is open' in process.said)
-  yield re.search(r'http://\S+', process.said)[0]
+  process.wait_for(lambda: 'is open' in process.output)
+  yield re.search(r'http://\S+', process.output)[0]
   process.kill()
 
 
@@ -141,7 +141,7 @@ def test_a_recording_gets_a_prediction(browser, address):
 
 
 @pytest.mark.parametrize(
-  ('name', 'seconds', 'said'),
+  ('name', 'seconds', 'expected'),
   [
     ('text.mp3', None, 'text.mp3: not audio'),
     ('long.mp3', 90.0, 'long.mp3: too long: over 1 minutes'),
@@ -150,7 +150,7 @@ def test_a_recording_gets_a_prediction(browser, address):
   ],
 )
 def test_invalid_input_gets_one_clear_message(
-  browser, address, tmp_path, name, seconds, said
+  browser, address, tmp_path, name, seconds, expected
 ):
   path = tmp_path / name
   if seconds:
@@ -160,13 +160,13 @@ def test_invalid_input_gets_one_clear_message(
   browser.get(address)
   _find(browser, 'input[type=file]').send_keys(str(path))
   message = _find(browser, '#prediction [role=alert]').text
-  assert re.match(said, message)
+  assert re.match(expected, message)
   assert not browser.find_elements(
     'css selector', '#prediction h2, #prediction b'
   )
 
 
-def test_a_large_upload_is_refused(browser, address, tmp_path):
+def test_a_large_upload_is_rejected(browser, address, tmp_path):
   (tmp_path / 'big.mp3').write_bytes(bytes(3_000_000))
   browser.get(address)
   _find(browser, 'input[type=file]').send_keys(str(tmp_path / 'big.mp3'))
@@ -263,8 +263,8 @@ def test_a_url_instead_of_a_song_is_not_fetched(address):
   kind = {'Content-Type': 'application/json'}
   join = '/gradio_api/queue/join', 'POST', json.dumps(body)
   assert _ask(address, *join, **kind)[0] == 200
-  said = _ask(address, '/gradio_api/queue/data?session_hash=abc')[1]
-  assert 'only uploaded files are accepted, not URLs' in said
+  output = _ask(address, '/gradio_api/queue/data?session_hash=abc')[1]
+  assert 'only uploaded files are accepted, not URLs' in output
 
 
 def test_the_documented_commands_open_the_page(index, tmp_path):
@@ -288,9 +288,9 @@ def test_the_documented_commands_open_the_page(index, tmp_path):
       tmp_path,
       TMPDIR=tmp_path / 'tmp',
     )
-    process.wait_for(lambda process=process: 'is open' in process.said)
+    process.wait_for(lambda process=process: 'is open' in process.output)
     assert list((tmp_path / 'tmp').glob('mgc_jax-*'))
     os.kill(process.pid, signal.SIGTERM)
-    assert process.wait() == 0, process.said
+    assert process.wait() == 0, process.output
     assert not list((tmp_path / 'tmp').iterdir())
     (tmp_path / 'tmp').rmdir()

@@ -71,7 +71,7 @@ def test_existing_file_is_not_requested(mirror, tmp_path):
     ('self', 'more than 10 redirects'),
   ],
 )
-def test_failing_mirror_is_named_and_the_next_one_used(
+def test_failing_mirror_is_reported_and_the_next_one_used(
   fault, reason, mirror, tmp_path
 ):
   with pytest.raises(DataError, match=reason) as raised:

@@ -28,7 +28,7 @@ def test_threefry_equals_that_of_jax(monkeypatch):
 
 
 @pytest.mark.parametrize('rate', [0.1, 0.35, 0.5, 0.9])
-def test_share_and_mean(rate):
+def test_share_and_mean_follow_the_rate(rate):
   found = np.asarray(_dropped(rate, (100, 401)))
   error = 4 * np.sqrt(rate * (1 - rate) / found.size)
   assert abs((found == 0).mean() - rate) < error

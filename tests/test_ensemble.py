@@ -34,7 +34,7 @@ def _member(config, variables, number, windows):
   return create_model(config).apply({'params': params}, windows)
 
 
-def test_members_begin_with_different_weights(parts):
+def test_members_start_with_different_weights(parts):
   _, _, variables, _ = parts
   own = [variables['params'][f'members_{i}'] for i in range(M)]
   assert len(variables['params']) == M
@@ -42,7 +42,7 @@ def test_members_begin_with_different_weights(parts):
   assert not np.array_equal(kernels[0], kernels[1])
 
 
-def test_the_answer_is_the_mean_of_the_members_probabilities(parts):
+def test_the_prediction_is_the_mean_of_the_members_probabilities(parts):
   config, model, variables, windows = parts
   found = jax.nn.softmax(model.apply(variables, windows))
   each = [_member(config, variables, i, windows) for i in range(M)]

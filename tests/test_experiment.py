@@ -33,7 +33,9 @@ def config(folder_config):
   return folder_config
 
 
-def test_train_evaluate_and_evaluate_again(config, tmp_path, capsys):
+def test_another_evaluation_keeps_the_results_of_the_run(
+  config, tmp_path, capsys
+):
   workdir = tmp_path / 'run'
   experiment.train_and_evaluate(config, workdir)
   first = json.loads((workdir / 'results.json').read_text())
@@ -63,7 +65,7 @@ def _evaluation(workdir):
 @pytest.mark.parametrize(
   ('splits', 'warned'), [('train,valid,test', True), ('test', False)]
 )
-def test_evaluating_what_was_seen_in_training_is_warned_of(
+def test_evaluating_on_training_tracks_causes_a_warning(
   config, workdir, tmp_path, caplog, splits, warned
 ):
   """The samples are compared, so the same recordings are found if renamed."""
@@ -76,9 +78,9 @@ def test_evaluating_what_was_seen_in_training_is_warned_of(
   config.data.eval_split = splits
   caplog.clear()
   experiment.evaluate_only(config, workdir)
-  said = [x for x in caplog.messages if 'of the evaluated tracks' in x]
-  told = f'{num_trained} of the evaluated tracks were trained on'
-  assert said == [told] * warned
+  messages = [x for x in caplog.messages if 'of the evaluated tracks' in x]
+  expected = f'{num_trained} of the evaluated tracks were trained on'
+  assert messages == [expected] * warned
   (workdir / 'trained_on.csv').unlink()  # as in a run of an early version
   experiment.evaluate_only(config, workdir)
   assert 'has no list of the tracks that it was trained on' in caplog.text
@@ -109,10 +111,10 @@ def test_results_are_written_before_plots_and_do_not_need_them(
   experiment.train_and_evaluate(config, workdir)
   assert written == [True] * len(PLOTS)
   assert 'track accuracy' in capsys.readouterr().out
-  said = [text for text in caplog.messages if 'not drawn' in text]
-  assert len(said) == len(PLOTS)
+  messages = [text for text in caplog.messages if 'not drawn' in text]
+  assert len(messages) == len(PLOTS)
   for name in PLOTS:
-    (one,) = [text for text in said if f'plots/{name}' in text]
+    (one,) = [text for text in messages if f'plots/{name}' in text]
     assert one.endswith('.png: not drawn: RuntimeError: no font')
 
 
@@ -160,7 +162,7 @@ def test_advice_of_an_error_can_be_followed_in_the_same_folder(
     ({}, ''),
   ],
 )
-def test_optimistic_results_are_warned_of(
+def test_optimistic_results_cause_a_warning(
   config, tmp_path, caplog, overrides, warned
 ):
   config.update_from_flattened_dict(overrides)
@@ -170,7 +172,7 @@ def test_optimistic_results_are_warned_of(
     assert 'best epoch' not in caplog.text
 
 
-def test_unknown_genre_is_refused_before_decoding(config, workdir, tmp_path):
+def test_unknown_genre_is_rejected_before_decoding(config, workdir, tmp_path):
   (tmp_path / 'music' / 'rock').rename(tmp_path / 'music' / 'zouk')
   config.data.prepared_dir = str(tmp_path / 'elsewhere')
   with pytest.raises(DataError, match='unknown genre zouk; known: jazz, rock'):

@@ -116,7 +116,7 @@ def test_resident_bytes_are_those_of_the_loaded_frames(tiny_config):
     np.testing.assert_array_equal(data[name], rows)
 
 
-def test_a_split_that_does_not_fit_is_refused_or_streamed(monkeypatch):
+def test_a_split_that_does_not_fit_is_rejected_or_streamed(monkeypatch):
   # On CPU the loaded arrays count twice.
   monkeypatch.setattr(feed, 'free_host_bytes', lambda: 2000 << 20)
   assert is_resident('device', 700 << 20)

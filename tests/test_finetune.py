@@ -45,24 +45,24 @@ def _same(one, two):
 
 
 def test_same_genres_keep_every_weight(config):
-  begun, *_ = _state(config.copy_and_resolve_references(), 5)
+  started, *_ = _state(config.copy_and_resolve_references(), 5)
   fresh, _, _, frozen = _state(config, 1)
-  assert not _same(fresh.params, begun.params)
+  assert not _same(fresh.params, started.params)
   found = start_from_bundle(fresh, frozen, GENRES)
-  assert _same(found.params, begun.params)
-  assert _same(found.batch_stats, begun.batch_stats)
+  assert _same(found.params, started.params)
+  assert _same(found.batch_stats, started.batch_stats)
   np.testing.assert_array_equal(found.band_mean, np.full(20, 5.0))
 
 
 def test_other_genres_have_a_new_head_on_the_same_body(config):
-  begun, *_ = _state(config.copy_and_resolve_references(), 5)
+  started, *_ = _state(config.copy_and_resolve_references(), 5)
   config.model.num_genres = 2
   config.train.ema_decay = 0.9
   fresh, _, _, frozen = _state(config, 1)
   found = start_from_bundle(fresh, frozen, OWN)
   assert _same(found.params[HEAD], fresh.params[HEAD])
   body = {k: v for k, v in found.params.items() if k != HEAD}
-  assert _same(body, {k: v for k, v in begun.params.items() if k != HEAD})
+  assert _same(body, {k: v for k, v in started.params.items() if k != HEAD})
   assert _same(found.ema_params, found.params)
 
 
@@ -110,7 +110,9 @@ def test_a_frozen_backbone_stays_and_its_head_learns(config, freeze):
     ('model.name', None, 'config.model.name='),
   ],
 )
-def test_what_does_not_fit_is_named(config, field, value, message):
+def test_settings_that_differ_from_the_bundle_are_reported(
+  config, field, value, message
+):
   if field == 'model.name':
     value = 'lstm' if config.model.name == 'cnn' else 'cnn'
   config.update_from_flattened_dict({field: value})
@@ -119,7 +121,7 @@ def test_what_does_not_fit_is_named(config, field, value, message):
     start_from_bundle(state, frozen, GENRES)
 
 
-def test_a_window_that_changes_shapes_is_named(tiny_config, tmp_path):
+def test_a_window_that_changes_shapes_is_reported(tiny_config, tmp_path):
   tiny_config.model.cnn.readout = 'flatten'
   tiny_config.model.dense.sizes = ()
   tiny_config.model.dense.dropout = ()
@@ -140,7 +142,7 @@ def test_a_window_that_changes_shapes_is_named(tiny_config, tmp_path):
     start_from_bundle(fresh, frozen, GENRES)
 
 
-def test_other_dense_layers_are_a_new_head(config):
+def test_other_dense_layers_have_a_new_head(config):
   config.model.dense.sizes = (9,)
   config.model.dense.dropout = (0.5,)
   fresh, _, _, frozen = _state(config, 1)
@@ -148,7 +150,7 @@ def test_other_dense_layers_are_a_new_head(config):
   assert _same(found.params[HEAD], fresh.params[HEAD])
 
 
-def test_no_bundle_there(config):
+def test_missing_bundle_is_reported(config):
   config.train.init_from = '/none'
   state, _, _, frozen = _state(config, 1)
   with pytest.raises(DataError, match='/none/bundle.json: no such file'):

@@ -105,7 +105,9 @@ def features():
 
 
 @pytest.mark.parametrize('ending', ENDINGS)
-def test_damaged_audio(ending, num_cases, features, tmp_path):
+def test_damaged_audio_is_read_or_rejected(
+  ending, num_cases, features, tmp_path
+):
   path = write_tone(tmp_path / f'x.{ending}', seconds=0.6)
   whole = path.read_bytes()
   track = Track('t', str(path), 'jazz')
@@ -124,7 +126,7 @@ def test_damaged_audio(ending, num_cases, features, tmp_path):
   )
 
 
-def test_damaged_frames(num_cases, features, tmp_path):
+def test_damaged_frames_are_read_or_rejected(num_cases, features, tmp_path):
   path = tmp_path / 'x.npy'
   np.save(path, np.ones((30, features.num_bands), np.float32))
   whole = path.read_bytes()
@@ -143,7 +145,7 @@ def test_damaged_frames(num_cases, features, tmp_path):
   )
 
 
-def test_damaged_manifests(num_cases, tmp_path):
+def test_damaged_manifests_are_read_or_rejected(num_cases, tmp_path):
   path = tmp_path / 'm.csv'
   rows = [f'a/{i}.wav,t{i},jazz,"Ann, ""B""",,train' for i in range(12)]
   header = 'path,track_id,genre,artist,title,split'
@@ -195,7 +197,7 @@ def _odd_meta(meta, chance):
   return meta
 
 
-def test_damaged_bundles(num_cases, tmp_path):
+def test_damaged_bundles_are_loaded_or_rejected(num_cases, tmp_path):
   """Includes weights with a matching digest, as an attacker would write."""
   meta, weights = _bundle(tmp_path)
 

@@ -1,7 +1,7 @@
 """Bundles from outside: damaged, or made to do harm, one line each.
 
-Each is refused with a message that names it, and memory does not grow with what
-a file claims.
+Each is rejected with a message that names it, and memory does not grow with
+what a file claims.
 """
 
 import hashlib
@@ -184,7 +184,7 @@ BUNDLES = [
 
 
 @pytest.mark.parametrize(('damage', 'message'), **table(BUNDLES))
-def test_bundle(damage, message, bundle):
+def test_hostile_bundle_raises_a_data_error(damage, message, bundle):
   bundles.load(bundle)
   damage(bundle)
   tracemalloc.start()

@@ -1,4 +1,4 @@
-"""Configurations that cannot be, one line each: refused by the field's name."""
+"""Invalid configurations, one line each: the error names the field."""
 
 import pytest
 
@@ -60,19 +60,19 @@ CONFIGS = [
 
 
 @pytest.mark.parametrize(('overrides', 'message'), **table(CONFIGS))
-def test_config(overrides, message):
+def test_invalid_config_is_reported(overrides, message):
   with pytest.raises(ConfigError, match=message):
     validate(load_config(str(ROOT / 'configs' / 'smoke.py'), tuple(overrides)))
 
 
 @pytest.mark.parametrize('field', ['train.batch_size', 'features.excerpt_s'])
-def test_config_without_a_value(field, tiny_config):
+def test_config_without_a_value_is_reported(field, tiny_config):
   tiny_config.update_from_flattened_dict({field: None})
   with pytest.raises(ConfigError, match=f'config.{field}=None: must be'):
     validate(tiny_config)
 
 
-def test_more_folds_than_artists(folder_config):
+def test_more_folds_than_artists_are_reported(folder_config):
   folder_config.data.num_folds = 20
   with pytest.raises(ConfigError, match='=20: more than the 12 groups'):
     make_splits(prepare(folder_config), folder_config)

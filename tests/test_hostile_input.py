@@ -28,7 +28,9 @@ _SKIPPED = [(name, make, 'truncated') for name, make in TRUNCATED]
 
 
 @pytest.mark.parametrize(('make', 'message'), **table(AUDIO + _SKIPPED))
-def test_audio(make, message, tmp_path, tiny_config):
+def test_hostile_audio_is_used_or_rejected(
+  make, message, tmp_path, tiny_config
+):
   make(tmp_path / 'x.mp3')
   track = Track('t', str(tmp_path / 'x.mp3'), 'jazz')
   tracemalloc.start()
@@ -121,7 +123,9 @@ FRAMES = [
 
 
 @pytest.mark.parametrize(('make', 'message'), **table(FRAMES))
-def test_frames(make, message, tmp_path, tiny_config):
+def test_hostile_frames_are_used_or_rejected(
+  make, message, tmp_path, tiny_config
+):
   make(tmp_path / 'x.npy')
   track = Track('t', str(tmp_path / 'x.npy'), 'jazz')
   if message is None:
@@ -212,7 +216,7 @@ MANIFESTS = [
 
 
 @pytest.mark.parametrize(('content', 'message'), **table(MANIFESTS))
-def test_manifest(content, message, tmp_path):
+def test_hostile_manifest_is_read_or_rejected(content, message, tmp_path):
   (tmp_path / 'root').mkdir()
   (tmp_path / 'root' / 'out').symlink_to(tmp_path)
   (tmp_path / 'root' / 'loop').symlink_to(tmp_path / 'root' / 'loop')
@@ -250,7 +254,7 @@ def _odd_folder(root):
   (folder / 'text.mp3').write_text('no music')
 
 
-def test_folder_of_malformed_files(tmp_path):
+def test_malformed_files_of_a_folder_are_reported(tmp_path):
   """Usable files are used; the others are listed with the reason."""
   _odd_folder(tmp_path / 'music')
   command = [
@@ -266,11 +270,11 @@ def test_folder_of_malformed_files(tmp_path):
   ]
   strict = Process(command)
   assert strict.wait() == 1
-  assert 'error: 5 of 20 tracks could not be read' in strict.said
-  assert '--config.data.allow_missing' in strict.said
+  assert 'error: 5 of 20 tracks could not be read' in strict.output
+  assert '--config.data.allow_missing' in strict.output
   process = Process([*command, '--config.data.allow_missing'])
-  assert process.wait() == 0, process.said
-  assert 'Traceback' not in strict.said + process.said
+  assert process.wait() == 0, process.output
+  assert 'Traceback' not in strict.output + process.output
   (path,) = tmp_path.glob('prepared/**/left_out.csv')
   with path.open(newline='') as file:
     rows = {row['track_id']: row['reason'] for row in csv.DictReader(file)}
@@ -288,7 +292,7 @@ def test_folder_of_malformed_files(tmp_path):
   assert odd == {'jazz/a b.wav', 'jazz/new\\nline.wav', 'jazz/caf\\xe9.wav'}
 
 
-def test_fewer_tracks_than_splits(tmp_path):
+def test_fewer_tracks_than_splits_are_reported(tmp_path):
   for genre, frequency_hz in (('jazz', 300.0), ('rock', 500.0)):
     write_tone(tmp_path / 'm' / genre / '0.wav', frequency_hz=frequency_hz)
   process = Process(
@@ -303,5 +307,5 @@ def test_fewer_tracks_than_splits(tmp_path):
     ]
   )
   assert process.wait() in (1, 2)
-  message = process.said.splitlines()[-1]
+  message = process.output.splitlines()[-1]
   assert message.startswith('error: ') and 'config.data' in message, message

@@ -162,7 +162,7 @@ UNUSABLE = [_closed, _not_written, _file]
 
 
 @pytest.mark.parametrize('make', UNUSABLE)
-def test_a_cache_that_cannot_be_used_is_left_alone_in_silence(make, tmp_path):
+def test_a_cache_that_cannot_be_used_is_ignored_silently(make, tmp_path):
   make(tmp_path)
   done = _run(WHERE, without=[_CACHE], XDG_CACHE_HOME=tmp_path / 'cache')
   assert done.stdout.split() == ['125.0', '0', 'None']
@@ -170,7 +170,7 @@ def test_a_cache_that_cannot_be_used_is_left_alone_in_silence(make, tmp_path):
 
 
 @pytest.mark.parametrize('make', [*UNUSABLE, _not_listed])
-def test_a_chosen_cache_that_cannot_be_used_is_named_once(make, tmp_path):
+def test_a_chosen_cache_that_cannot_be_used_is_reported_once(make, tmp_path):
   make(tmp_path)
   folder = tmp_path / 'cache'
   done = _run(WHERE, **{_CACHE: folder})
@@ -179,7 +179,7 @@ def test_a_chosen_cache_that_cannot_be_used_is_named_once(make, tmp_path):
   assert line.startswith(f'{_CACHE}={folder}: the folder cannot be read')
 
 
-def test_what_another_user_keeps_in_the_cache_is_not_worth_a_warning(tmp_path):
+def test_what_another_user_keeps_in_the_cache_causes_no_warning(tmp_path):
   assert _hits(tmp_path) == 0
   (folder,) = (tmp_path / 'mgc_jax' / 'compiled').iterdir()
   for path in folder.iterdir():
@@ -188,7 +188,9 @@ def test_what_another_user_keeps_in_the_cache_is_not_worth_a_warning(tmp_path):
 
 
 @pytest.mark.parametrize('make', [None, *UNUSABLE])
-def test_a_model_answers_without_a_cache_in_silence(make, bundle, tmp_path):
+def test_a_model_predicts_without_a_cache_and_without_warnings(
+  make, bundle, tmp_path
+):
   bundles.save(bundle, tmp_path / 'model')
   path = write_tone(tmp_path / 'x.wav', 3.0)
   env = {'XDG_CACHE_HOME': '', 'HOME': '/dev/null'}  # no home
@@ -223,7 +225,7 @@ else:
     ({'JAX_PLATFORM_NAME': 'xpu'}, 'JAX cannot start a device'),
   ],
 )
-def test_a_platform_that_is_not_there_is_named(env, wanted):
+def test_an_unavailable_platform_is_reported(env, wanted):
   done = _run(DEVICE, **env)
   assert done.stdout.startswith(wanted) and done.stdout.count('\n') == 1
   assert ('unset JAX_PLATFORMS' in done.stdout) == ('JAX_PLATFORMS=' in wanted)
@@ -239,7 +241,7 @@ def test_a_platform_that_is_not_there_is_named(env, wanted):
     'mgc_jax export --model={tmp_path}/model --to={tmp_path}/model.mgc',
   ],
 )
-def test_commands_say_in_one_line_that_the_platform_is_not_there(
+def test_commands_say_in_one_line_that_the_platform_is_unavailable(
   command, bundle, tmp_path
 ):
   bundles.save(bundle, tmp_path / 'model')
@@ -258,7 +260,7 @@ import jax
 from mgc_jax.system import jax_runtime, user_dirs
 from mgc_jax.system.errors import ConfigError
 
-os.setuid(54321)  # as in a container: a user that is in no list
+os.setuid(54321)  # as in a container: a user without an entry
 for folder in (user_dirs.user_cache_dir, user_dirs.user_data_dir):
   try:
     folder()
@@ -269,7 +271,7 @@ jax_runtime.keep_compiled()  # nowhere
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason='becomes another user')
-def test_without_a_home_folder_it_is_said_what_to_set():
+def test_without_a_home_folder_the_message_says_what_to_set():
   nothing = {name: '' for name in ('XDG_CACHE_HOME', 'XDG_DATA_HOME')}
   done = _run(HOMELESS, without=['HOME', _CACHE], **nothing)
   assert done.stdout.splitlines() == [

@@ -47,13 +47,13 @@ def _start(run, prepared, *more):
 
 def _finish(run, prepared, *more):
   process = _start(run, prepared, *more)
-  assert process.wait() == 0, process.said
-  return process.said
+  assert process.wait() == 0, process.output
+  return process.output
 
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
-  """A run that nothing disturbs, and its records."""
+  """An uninterrupted run, and its records."""
   folder = tmp_path_factory.mktemp('whole')
   _finish(folder / 'run', folder / 'prepared')
   return folder
@@ -71,15 +71,17 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_second_run_in_one_workdir_is_refused(whole, tmp_path):
+def test_a_second_run_in_one_workdir_is_rejected(whole, tmp_path):
   run = tmp_path / 'run'
   first = _start(run, whole / 'prepared')
-  first.wait_for(lambda: 'records:' in first.said)
+  first.wait_for(lambda: 'records:' in first.output)
   second = _start(run, whole / 'prepared')
   assert second.wait() == 1
-  assert f'error: {run}: another process is at work on this run' in second.said
-  assert 'Traceback' not in second.said
-  assert first.wait() == 0, first.said
+  assert (
+    f'error: {run}: another process is at work on this run' in second.output
+  )
+  assert 'Traceback' not in second.output
+  assert first.wait() == 0, first.output
   assert outcome(run) == outcome(whole / 'run')
 
 
@@ -91,17 +93,17 @@ def _files(folder):
 def _wait_for_a_moment(process, run, chance):
   """Waits for a random moment, a third of them before the first step."""
   # Before it Python imports, and there is nothing to harm.
-  process.wait_for(lambda: 'records:' in process.said)
+  process.wait_for(lambda: 'records:' in process.output)
   if chance.random() < 1 / 3:
     time.sleep(chance.uniform(0, 2))
     return
   before = _files(run)
-  process.wait_for(lambda: _files(run) - before)  # it has begun to write
+  process.wait_for(lambda: _files(run) - before)  # it has started to write
   time.sleep(chance.uniform(0, 1))
 
 
 def _limited(command, max_file_bytes):
-  """Runs a command that can write no longer files: a disk that is full."""
+  """Runs a command that cannot write files beyond a size limit."""
 
   def limit():
     resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
@@ -123,20 +125,20 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
 ):
   chance = random.Random(SEED)
   run, prepared = tmp_path / 'run', tmp_path / 'prepared'
-  num_kills, said = 0, ''
+  num_kills, output = 0, ''
   while num_kills < NUM_KILLS:
     process = _start(run, prepared)
     _wait_for_a_moment(process, run, chance)
-    if process.has_ended():  # the next one begins a run anew
-      assert process.wait() == 0, process.said
+    if process.has_ended():  # the next one starts a new run
+      assert process.wait() == 0, process.output
       shutil.move(run, tmp_path / f'finished{num_kills}')
       continue
     process.kill()
-    assert 'Traceback' not in process.said, process.said
+    assert 'Traceback' not in process.output, process.output
     num_kills += 1
-    said += process.said
-  said += _finish(run, prepared)
-  resumed = re.findall(r'resumed at step (\d+)', said)
+    output += process.output
+  output += _finish(run, prepared)
+  resumed = re.findall(r'resumed at step (\d+)', output)
   print(f'{num_kills} kills, resumed at {resumed}')
   assert len(set(resumed)) >= NUM_KILLS // 4, resumed
   for folder in (run, *tmp_path.glob('finished*')):
@@ -159,7 +161,7 @@ def test_a_run_stopped_by_a_full_disk_ends_with_the_same_bits(whole, tmp_path):
 
 
 def _prepare(folder):
-  """More tracks than a run has: it is to be killed half-way."""
+  """Prepares more tracks, so that it can be killed midway."""
   more = '--config.data.synthetic.tracks_per_artist=8'
   folder = f'--config.data.prepared_dir={folder}'
   return [*PREPARE, FLAGS[0], more, '--config.data.num_workers=2', folder]
@@ -173,22 +175,22 @@ def _records(folder):
 
 @pytest.fixture(scope='module')
 def two(tmp_path_factory):
-  """Records that two processes wanted at once, and what they said."""
+  """Records that two processes prepared at once, and their output."""
   folder = tmp_path_factory.mktemp('two')
   processes = [Process(_prepare(folder)) for _ in range(2)]
   assert [process.wait() for process in processes] == [0, 0]
-  return folder, ''.join(process.said for process in processes)
+  return folder, ''.join(process.output for process in processes)
 
 
 @pytest.mark.slow
 def test_two_preparations_at_once_make_one_set_of_records(two):
-  folder, said = two
-  assert said.count('preparing 320 tracks') == 1
+  folder, output = two
+  assert output.count('preparing 320 tracks') == 1
   assert len(list(folder.glob('**/index.csv'))) == 1
 
 
 @pytest.mark.slow
-def test_preparation_is_whole_or_absent(two, tmp_path):
+def test_preparation_is_complete_or_missing(two, tmp_path):
   """Stopped by a full disk, then killed, it leaves nothing; then it is done."""
   done = _limited(_prepare(tmp_path), 100_000)
   assert done.returncode == 1, done.stderr
@@ -211,30 +213,30 @@ def test_preparation_is_whole_or_absent(two, tmp_path):
       shutil.rmtree(tmp_path / 'mgc_windows')
   assert num_kills == 2
   process = Process(_prepare(tmp_path))
-  assert process.wait() == 0, process.said
-  assert 'left by a process that was killed' in process.said
+  assert process.wait() == 0, process.output
+  assert 'left by a process that was killed' in process.output
   assert not list(tmp_path.glob('**/incomplete*'))
   assert _records(tmp_path) == _records(two[0])
 
 
 @pytest.mark.slow
-def test_a_folder_that_is_read_only_is_named(tmp_path):
+def test_a_read_only_folder_is_reported(tmp_path):
   folder = tmp_path / 'prepared'
   folder.mkdir(mode=0o555)
   process = Process([*unprivileged(), *_prepare(folder)])
   assert process.wait() == 1
-  assert f'{folder}: cannot write records' in process.said
-  assert 'Permission denied' in process.said
+  assert f'{folder}: cannot write records' in process.output
+  assert 'Permission denied' in process.output
   assert not list(folder.iterdir())
 
 
 @pytest.mark.slow
-def test_records_in_a_folder_that_is_read_only_are_used(two, tmp_path):
+def test_records_in_a_read_only_folder_are_used(two, tmp_path):
   shutil.copytree(two[0], tmp_path / 'prepared')
   folders = [tmp_path / 'prepared', *(tmp_path / 'prepared').glob('**/')]
   for folder in folders:
     folder.chmod(0o555)
   process = Process([*unprivileged(), *_prepare(tmp_path / 'prepared')])
-  assert process.wait() == 0, process.said
+  assert process.wait() == 0, process.output
   for folder in folders:
     folder.chmod(0o755)

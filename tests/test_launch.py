@@ -99,23 +99,23 @@ def test_beam_knows_the_options_of_each_runner(runner):
     assert flag.lstrip('-').partition('=')[0] in known
 
 
-def test_preparation_script_names_what_is_missing():
+def test_preparation_script_reports_what_is_missing():
   script = LAUNCH / 'prepare_beam.sh'
   env = {'PATH': '/usr/bin:/bin'}
-  for words, said in ((['flink'], 'FLINK_MASTER'), ([], 'usage:')):
+  for words, message in ((['flink'], 'FLINK_MASTER'), ([], 'usage:')):
     done = subprocess.run(
       [script, *words], capture_output=True, text=True, env=env
     )
-    assert done.returncode and said in done.stderr
+    assert done.returncode and message in done.stderr
 
 
 def test_local_script_runs_the_real_command():
   process = Process([LAUNCH / 'local_gpu.sh', '--help'])
   process.wait()
-  assert '--config' in process.said
+  assert '--config' in process.output
 
 
-def test_slurm_script_asks_for_what_it_needs():
+def test_slurm_script_requests_what_it_needs():
   text = (LAUNCH / 'slurm_gpu.sbatch').read_text()
   for line in ('--requeue', '--gpus-per-task=1', '--ntasks-per-node=1'):
     assert f'#SBATCH {line}\n' in text
@@ -206,7 +206,7 @@ def test_jobset_is_valid(jobset):
   'place',
   ['spec', 'spec/replicatedJobs/0', 'spec/replicatedJobs/0/template/spec'],
 )
-def test_a_misspelt_field_would_be_found(jobset, place):
+def test_a_misspelt_field_is_reported(jobset, place):
   part = jobset
   for name in place.split('/'):
     part = part[int(name) if name.isdigit() else name]

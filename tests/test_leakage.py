@@ -55,7 +55,7 @@ def test_overrides_take_precedence_in_all_runs(tmp_path):
     assert _config(runs[0]).train.num_epochs == 2
 
 
-def test_bad_usage_is_named(tmp_path):
+def test_wrong_usage_is_reported(tmp_path):
   with pytest.raises(
     ConfigError, match='--networks=vit: must be from baseline/cnn'
   ):

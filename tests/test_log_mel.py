@@ -30,7 +30,7 @@ def _librosa(waveform, settings):
 )
 @pytest.mark.filterwarnings('ignore:n_fft')
 @pytest.mark.parametrize('num_samples', [1, 700, 30_001])
-def test_equals_librosa(overrides, num_samples):
+def test_log_mel_equals_librosa(overrides, num_samples):
   settings = base_config().features
   settings.update(overrides)
   rng = np.random.default_rng(0)
@@ -44,7 +44,7 @@ def test_equals_librosa(overrides, num_samples):
   np.testing.assert_allclose(found, wanted, atol=allowed)
 
 
-def test_number_of_frames():
+def test_number_of_frames_follows_from_the_hop():
   settings = base_config().features
   frames = log_mel.log_mel(np.ones(5000, np.float32), settings)
   assert frames.shape == (1 + 5000 // 1024, 128)

@@ -9,8 +9,8 @@ from mgc_jax.models.lstm import with_deltas
 from tests.small_models import B, F, W, configure, initialise, windows
 
 
-def test_lstm_state_is_handed_from_window_to_window():
-  """Cutting a stretch into other windows changes no step's output."""
+def test_lstm_state_is_passed_from_window_to_window():
+  """Cutting a sequence into other windows changes no step's output."""
   lstm = WindowLstm(8, readout='flatten')
   steps = jax.random.normal(jax.random.key(0), (B, 3, 8, F))
   variables = lstm.init(jax.random.key(0), steps, False)
@@ -93,7 +93,7 @@ def test_gradients_of_the_scan_equal_those_of_the_loop(batch, dtype):
 
 
 @pytest.mark.parametrize('name', ['lstm', 'crnn'])
-def test_without_state_a_window_is_answered_as_if_it_were_alone(
+def test_without_state_each_window_is_predicted_independently(
   name, tiny_config
 ):
   config = configure(name, tiny_config)
@@ -110,7 +110,7 @@ def test_without_state_a_window_is_answered_as_if_it_were_alone(
 
 
 @pytest.mark.parametrize('name', ['lstm', 'crnn'])
-def test_backwards_an_lstm_sees_each_window_alone(name, tiny_config):
+def test_a_backward_lstm_sees_each_window_alone(name, tiny_config):
   config = configure(name, tiny_config)
   config.model.cnn.readout = 'steps'
   config.model.lstm.bidirectional = True
@@ -134,7 +134,7 @@ def _shape(tree):
   return jax.tree.map(jnp.shape, tree)
 
 
-def test_differences_are_beside_the_frames(tiny_config):
+def test_differences_are_appended_to_the_frames(tiny_config):
   frames = windows()
   found = with_deltas(frames)
   np.testing.assert_array_equal(found[..., :F], frames)

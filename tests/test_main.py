@@ -62,7 +62,7 @@ def test_one_command_prepares_trains_evaluates_and_prints(finished):
     assert path.read_bytes()[:4] == b'\x89PNG' and path.stat().st_size > 5000
 
 
-def test_results_hold_every_promised_field(finished):
+def test_results_have_every_documented_field(finished):
   results = json.loads((finished[0] / 'results.json').read_text())
   assert {
     'protocol',
@@ -110,8 +110,8 @@ def test_a_finished_command_prints_its_result_and_changes_nothing(finished):
 
 
 @pytest.mark.slow
-def test_a_broken_matplotlib_stops_nothing(finished, tmp_path):
-  """Nor a font, nor a layout: whatever a picture needs."""
+def test_a_broken_matplotlib_does_not_stop_a_run(finished, tmp_path):
+  """The import error stands also for a bad font or layout."""
   package = tmp_path / 'broken' / 'matplotlib'
   package.mkdir(parents=True)
   (package / '__init__.py').write_text('raise ImportError("no C extension")')
@@ -125,12 +125,12 @@ def test_a_broken_matplotlib_stops_nothing(finished, tmp_path):
   assert (workdir / 'results.json').exists()
   assert not (workdir / 'plots').exists()
   for name in ('curves', 'confusion_matrix', 'spectrograms', 'distribution'):
-    said = f'plots/{name}.png: not drawn: ImportError: no C extension'
-    assert done.stderr.count(said) == 1
+    message = f'plots/{name}.png: not drawn: ImportError: no C extension'
+    assert done.stderr.count(message) == 1
   assert 'Traceback' not in done.stderr
 
 
-def test_another_configuration_is_refused_in_the_same_workdir(finished):
+def test_another_configuration_is_rejected_in_the_same_workdir(finished):
   done = _run(SMOKE, f'--workdir={finished[0]}', '--config.train.num_epochs=9')
   assert done.returncode == 2
   assert 'config.train.num_epochs=9: the run in' in done.stderr
@@ -173,7 +173,7 @@ def test_a_bundle_is_evaluated_on_another_manifest(finished, tmp_path):
   assert results['per_genre']['jazz']['support'] == 0
 
 
-def test_a_genre_that_the_bundle_does_not_know_is_named(finished, tmp_path):
+def test_a_genre_unknown_to_the_bundle_is_reported(finished, tmp_path):
   done = _run(
     SMOKE,
     f'--workdir={finished[0]}',
@@ -184,7 +184,7 @@ def test_a_genre_that_the_bundle_does_not_know_is_named(finished, tmp_path):
   assert 'm.csv, line 5: unknown genre zouk; known: classical' in done.stderr
 
 
-def test_prepare_reports_counts_hours_and_what_is_left_out(tmp_path):
+def test_prepare_reports_counts_hours_and_skipped_tracks(tmp_path):
   arguments = _manifest(tmp_path)
   (tmp_path / 'rock2.wav').write_text('no music')
   done = run_command(
@@ -223,7 +223,7 @@ def test_prepare_reports_counts_hours_and_what_is_left_out(tmp_path):
     ),
   ],
 )
-def test_bad_usage_is_one_message_and_an_exit_code(
+def test_wrong_usage_is_one_message_and_an_exit_code(
   args, code, message, tmp_path
 ):
   done = _run(*args, cwd=tmp_path)

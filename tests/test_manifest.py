@@ -57,7 +57,7 @@ def test_missing_manifest_and_missing_root_raise(tmp_path):
 @pytest.mark.parametrize('delimiter', [',', ';', '\t'])
 @pytest.mark.parametrize('line_end', ['\n', '\r\n', '\r'])
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'cp1252'])
-def test_delimiters_line_ends_and_encodings(
+def test_delimiters_line_ends_and_encodings_are_recognised(
   tmp_path, delimiter, line_end, encoding
 ):
   rows = [
@@ -138,7 +138,7 @@ def test_empty_rows_are_skipped_but_counted(tmp_path):
     read_manifest(_write(tmp_path, text + '\nb,t2,,,\n'), tmp_path)
 
 
-def test_short_rows_and_unnamed_columns(tmp_path):
+def test_short_rows_and_unnamed_columns_are_accepted(tmp_path):
   """Spreadsheets pad every line with commas to the longest one."""
   text = 'path,track_id,genre,,\na,t1,jazz\nb,t2,rock,note,,,\n'
   one, two = read_manifest(_write(tmp_path, text), tmp_path)
@@ -164,7 +164,7 @@ def test_durations_may_have_a_decimal_comma(tmp_path):
     read_manifest(_write(tmp_path, text), tmp_path)
 
 
-def test_rows_of_another_table(tmp_path):
+def test_rows_of_another_table_keep_their_line_numbers(tmp_path):
   path = _write(tmp_path, 'A;b\n1;2;3\n;\n4\n')
   assert read_rows(path, ['a']) == [
     (2, {'a': '1', 'b': '2', '': '3'}),

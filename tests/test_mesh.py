@@ -64,7 +64,7 @@ def test_two_devices_compute_what_one_computes():
   np.testing.assert_allclose(two[2], one[2], rtol=1e-3)
 
 
-def test_batch_that_cannot_be_divided_is_named():
+def test_batch_that_cannot_be_divided_is_reported():
   mesh = data_mesh()
   check_batch_size('train.batch_size', 4 * mesh.size, mesh)
 

@@ -50,7 +50,7 @@ def test_every_metric_is_written_for_tensorboard(
   assert b'epoch' not in written
 
 
-def test_a_missing_tensorboard_library_is_named(monkeypatch):
+def test_a_missing_tensorboard_library_is_reported(monkeypatch):
   for library in LIBRARIES:
     monkeypatch.setitem(sys.modules, library, None)
   train = base_config().train

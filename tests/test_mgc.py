@@ -16,7 +16,7 @@ from tests.commands import run_command
 from tests.processes import ROOT, environment
 
 
-def test_version():
+def test_version_is_printed():
   done = run_command('mgc_jax', '--version')
   assert (done.returncode, done.stdout) == (
     0,
@@ -43,7 +43,7 @@ def test_help_lists_every_command():
     (['train', '--config=cnn', '--mode=evaluate'], 'unknown flag: --mode'),
   ],
 )
-def test_wrong_usage_is_said_without_a_traceback(args, message):
+def test_wrong_usage_is_reported_without_a_traceback(args, message):
   done = run_command('mgc_jax', *args)
   assert done.returncode == 2 and done.stdout == ''
   assert message in done.stderr and 'Traceback' not in done.stderr
@@ -81,8 +81,8 @@ def test_models_states_what_the_bundle_and_its_card_have(name):
   assert re.match(r'\d+\.\d% \(95 % interval', found['accuracy'])
   assert 'no artist in two splits' in found['accuracy']
   assert 'research' in found['licence']
-  said = run_command('mgc_jax', 'models').stdout
-  words = ' '.join(said.split())
+  output = run_command('mgc_jax', 'models').stdout
+  words = ' '.join(output.split())
   for what in found.values():
     assert what in words
 
@@ -115,7 +115,7 @@ def test_a_config_file_that_exists_is_used(tmp_path, monkeypatch):
   assert load_config('smoke').train.num_epochs == 2
 
 
-def test_the_installed_folders_are_there():
+def test_the_installed_folders_exist():
   assert (installed.folder('configs') / 'crnn.py').is_file()
   assert (installed.folder('data') / 'manifests' / 'gtzan_artist.csv').is_file()
 

@@ -18,7 +18,7 @@ NAMES = ('cnn', 'lstm', 'crnn')
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_windows_to_logits(name, tiny_config):
+def test_windows_become_float32_logits(name, tiny_config):
   model, variables = initialise(configure(name, tiny_config))
   logits = model.apply(variables, windows())
   assert logits.shape == (B, W, 5) and logits.dtype == jnp.float32
@@ -82,14 +82,14 @@ def _num_params(config):
   return sum(x.size for x in jax.tree.leaves(variables['params']))
 
 
-def test_default_cnn_is_no_larger_than_the_seed_s():
+def test_default_cnn_is_no_larger_than_the_baseline_s():
   assert _num_params(Config()) < 370_000
 
 
 @pytest.mark.parametrize(
   'how', ['mean_max', 'mean', 'flatten', 'steps', 'step_means']
 )
-def test_read_out_of_a_map(how):
+def test_readout_of_a_feature_map(how):
   x = jax.random.normal(jax.random.key(0), (B, 3, 4, 5))
   found = read_out_map(x, how)
   wanted = {
@@ -114,7 +114,7 @@ def test_folded_frames_keep_their_order():
   np.testing.assert_array_equal(found[:, :, 1, F : 2 * F], x[:, :, 4])
 
 
-def test_too_much_pooling_is_named(tiny_config):
+def test_too_much_pooling_is_reported(tiny_config):
   tiny_config.model.cnn.pool_frames = (16, 16)
   with pytest.raises(ConfigError, match='config.model.cnn: pools'):
     initialise(configure('cnn', tiny_config))
@@ -141,7 +141,7 @@ def test_a_jitted_model_can_be_differentiated(name, tiny_config):
 
 @pytest.mark.parametrize('norm', ['batch', 'batch_after_pool'])
 @pytest.mark.parametrize('name', ['relu', 'gelu'])
-def test_a_block_in_the_order_that_its_norm_says(norm, name):
+def test_a_block_follows_its_norm_setting(norm, name):
   block = layers.ConvBlock(
     4, (2, 2), padding='VALID', activation=name, norm=norm
   )
@@ -197,7 +197,7 @@ def test_a_model_can_be_built_without_a_config():
   assert model.apply(variables, windows()).shape == (B, W, 5)
 
 
-def test_unknown_model_is_named(tiny_config):
+def test_unknown_model_is_reported(tiny_config):
   with pytest.raises(ConfigError, match='config.model.name=svm'):
     create_model(configure('svm', tiny_config))
 

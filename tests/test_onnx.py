@@ -113,7 +113,7 @@ def _names_another_file(model):
 
 
 @pytest.mark.parametrize(
-  ('change', 'said'),
+  ('change', 'message'),
   [
     (_foreign, 'not an exported model'),
     (_other_genres, 'does not match its metadata'),
@@ -122,11 +122,13 @@ def _names_another_file(model):
     (_names_another_file, 'not an exported model'),
   ],
 )
-def test_a_model_with_invalid_metadata_or_files_is_rejected(file, change, said):
+def test_a_model_with_invalid_metadata_or_files_is_rejected(
+  file, change, message
+):
   model = onnx.load(file)
   change(model)
   file.write_bytes(model.SerializeToString())
-  with pytest.raises(DataError, match=said):
+  with pytest.raises(DataError, match=message):
     loading.load(file)
 
 

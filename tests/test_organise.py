@@ -104,9 +104,9 @@ def test_artist_folders_have_the_names_of_the_artists(music, tmp_path):
 def test_files_of_a_deleted_folder_are_reported(music, tmp_path, capsys):
   shutil.rmtree(music / 'album 1')
   assert sort(tmp_path) == 2
-  said = capsys.readouterr().err
+  output = capsys.readouterr().err
   for i in (1, 4):
-    assert f'{music}/album 1/{i}.mp3: No such file or directory' in said
+    assert f'{music}/album 1/{i}.mp3: No such file or directory' in output
   assert len(names_in(tmp_path / 'sorted')) == 4
 
 
@@ -141,7 +141,7 @@ def test_undo_of_a_move_overwrites_nothing(music, tmp_path):
   assert len(names_in(tmp_path / 'sorted')) == 1
 
 
-def test_an_indexed_target_or_another_method_is_refused(music, tmp_path):
+def test_an_indexed_target_or_another_method_is_rejected(music, tmp_path):
   for to in (music / 'sorted', music):
     with pytest.raises(ConfigError, match='is indexed, so tracks would be'):
       sort(tmp_path, 'copy', to=to)

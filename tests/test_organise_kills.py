@@ -85,7 +85,7 @@ def test_a_killed_move_loses_no_file(num_kills, has_links, tmp_path):
     wanted = _size(journal) + 700 * rng.integers(1, 20)  # bytes of two lines
     process.wait_for(lambda wanted=wanted: _size(journal) >= wanted)
     if process.has_ended():
-      assert process.wait() == 0, process.said
+      assert process.wait() == 0, process.output
       num_turns += 1
       doing = 'undo' if doing == 'organise' else 'organise'
     else:
@@ -96,7 +96,7 @@ def test_a_killed_move_loses_no_file(num_kills, has_links, tmp_path):
   assert num_turns >= num_kills // 25
   for command in ('organise', 'undo'):
     process = Process(words[command], **env)
-    assert process.wait() == 0, process.said
+    assert process.wait() == 0, process.output
     assert contents(music, target) == before
   assert names_in(music) == names and not names_in(target)
   with Index(tmp_path / 'index') as index:

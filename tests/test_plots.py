@@ -27,7 +27,7 @@ def _colours(path):
 
 
 @pytest.mark.parametrize('with_valid', [True, False])
-def test_curves(tmp_path, with_valid):
+def test_curves_are_drawn(tmp_path, with_valid):
   names = ['train_loss', 'train_window_accuracy']
   names += ['valid_loss', 'valid_track_accuracy'] if with_valid else []
   lines = [
@@ -37,12 +37,12 @@ def test_curves(tmp_path, with_valid):
   assert _colours(tmp_path / 'c.png') > 20
 
 
-def test_curves_without_any_epoch(tmp_path):
+def test_curves_without_any_epoch_are_drawn(tmp_path):
   plots.plot_curves([], tmp_path / 'c.png')
   assert (tmp_path / 'c.png').exists()
 
 
-def test_confusion(tmp_path):
+def test_confusion_matrix_is_drawn(tmp_path):
   results = {
     'confusion_matrix': [[3, 1], [0, 5]],
     'genres': ['jazz', 'rock'],
@@ -53,7 +53,7 @@ def test_confusion(tmp_path):
   assert _colours(tmp_path / 'c.png') > 20
 
 
-def test_spectrograms_of_seven_genres(tmp_path):
+def test_spectrograms_of_seven_genres_are_drawn(tmp_path):
   rng = np.random.default_rng(0)
   excerpts = {
     f'genre{i}': rng.normal(size=(60, 128)).astype(np.float16) for i in range(7)
@@ -62,7 +62,7 @@ def test_spectrograms_of_seven_genres(tmp_path):
   assert _colours(tmp_path / 's.png') > 200
 
 
-def test_distribution(tmp_path):
+def test_distribution_is_drawn(tmp_path):
   counts = {'train': np.array([3, 4]), 'valid': np.array([0, 0])}
   plots.plot_distribution(counts, ('jazz', 'rock'), tmp_path / 'd' / 'd.png')
   assert _colours(tmp_path / 'd' / 'd.png') > 5

@@ -80,14 +80,14 @@ def _calls_lapack(bundle):
 
 
 @pytest.mark.parametrize(
-  ('make', 'said'),
+  ('make', 'message'),
   [
     (_for_a_tpu, 'exported for tpu, not for cpu'),
     (_other_outputs, 'unexpected outputs'),
     (_calls_lapack, 'the program calls code outside of itself'),
   ],
 )
-def test_an_unsuitable_program_is_rejected(make, said, bundle, tmp_path):
+def test_an_unsuitable_program_is_rejected(make, message, bundle, tmp_path):
   path = tmp_path / 'model.mgc'
   path.write_bytes(jax_export.of_bundle(bundle))
   with zipfile.ZipFile(path) as file:
@@ -100,7 +100,7 @@ def test_an_unsuitable_program_is_rejected(make, said, bundle, tmp_path):
   with zipfile.ZipFile(path, 'w') as file:
     file.writestr('model.json', metadata)
     file.writestr('program.stablehlo', bytes(exported.serialize()))
-  with pytest.raises(DataError, match=said):
+  with pytest.raises(DataError, match=message):
     jax_export.read(path)
 
 
@@ -174,7 +174,7 @@ def test_paths_are_read_from_standard_input_and_text_lists_the_genres(
 
 
 @pytest.mark.parametrize(
-  ('args', 'said'),
+  ('args', 'message'),
   [
     ((), 'required: PATH'),
     (('x.wav', '--model=nope'), 'no such model'),
@@ -183,9 +183,9 @@ def test_paths_are_read_from_standard_input_and_text_lists_the_genres(
     (('x.wav', '--plot=.'), '--plot=.: a folder; name a file'),
   ],
 )
-def test_wrong_usage_is_refused_with_a_reason(args, said):
+def test_wrong_usage_is_rejected_with_a_reason(args, message):
   done = _run(*args)
-  assert done.returncode == 2 and said in done.stderr
+  assert done.returncode == 2 and message in done.stderr
   assert 'Traceback' not in done.stderr
 
 

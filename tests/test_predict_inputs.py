@@ -30,7 +30,7 @@ def model(bundle, tmp_path):
   return tmp_path / 'model'
 
 
-def test_every_malformed_file_is_classified_or_named(model, tmp_path):
+def test_every_malformed_file_is_classified_or_reported(model, tmp_path):
   wanted = {}  # path to the expected message, None if there is a prediction
   for name, make, message in AUDIO:
     path = tmp_path / 'music' / name / 'x.mp3'
@@ -146,7 +146,9 @@ def test_memory_does_not_grow_with_duration(tmp_path):
   assert int(peak_kib) < 700e3
 
 
-def test_files_that_vanish_or_change_during_a_scan(model, tmp_path):
+def test_files_that_vanish_or_change_during_a_scan_are_reported(
+  model, tmp_path
+):
   music = tmp_path / 'music'
   for i in range(20):
     write_tone(music / f'{i:02}.wav', seconds=4.0, frequency_hz=200.0 + i)
@@ -158,8 +160,8 @@ def test_files_that_vanish_or_change_during_a_scan(model, tmp_path):
   (music / '18.wav').unlink()
   write_tone(music / '19.wav', seconds=5.0)
   assert process.wait() == 1
-  assert '18.wav: changed while it was read' in process.said
-  assert '19.wav: changed while it was read' in process.said
+  assert '18.wav: changed while it was read' in process.output
+  assert '19.wav: changed while it was read' in process.output
   with Index(index) as opened:
     assert opened.num_classified() == 18
 
@@ -174,7 +176,7 @@ def _has_started(path):
     return False
 
 
-def test_unreadable_folder_is_named(model, tmp_path):
+def test_unreadable_folder_is_reported(model, tmp_path):
   music = tmp_path / 'music'
   write_tone(music / 'open' / 'a.wav')
   write_tone(music / 'shut' / 'b.wav')

@@ -75,7 +75,7 @@ def test_csv_has_a_row_per_track(sample, tmp_path):
   'damage',
   ['cut', 'empty', 'pickle', 'shape', 'text', 'label', 'nan', 'mask', 'bits'],
 )
-def test_damaged_file_is_named(sample, tmp_path, damage):
+def test_damaged_file_is_reported(sample, tmp_path, damage):
   predictions.write(sample, tmp_path, 1.0)
   path = tmp_path / 'logits.npz'
   whole = path.read_bytes()

@@ -51,7 +51,7 @@ def one(folder):
   """The outcome of one process on two devices."""
   flags = [f'--workdir={folder}/one', f'--config.data.prepared_dir={folder}/p']
   process = Process([*TRAIN, *SMOKE, *flags], JAX_NUM_CPU_DEVICES=2)
-  assert process.wait() == 0, process.said
+  assert process.wait() == 0, process.output
   return outcome(folder / 'one')
 
 
@@ -73,9 +73,9 @@ def slurm(folder):
     LOGS=folder,
   )
   code = process.wait()
-  said = [(folder / str(i)).read_text() for i in range(2)]
-  assert code == 0, process.said + ''.join(said)
-  return said
+  outputs = [(folder / str(i)).read_text() for i in range(2)]
+  assert code == 0, process.output + ''.join(outputs)
+  return outputs
 
 
 def test_two_processes_give_the_same_bits_as_one_with_two_devices(
@@ -102,18 +102,18 @@ def test_a_killed_process_ends_both_and_both_resume(one, folder):
   first.wait_for(lambda: list(folder.glob('cut/checkpoints/2')))
   second.kill()
   assert first.wait(60) == 1
-  assert 'error: another process of this run has ended' in first.said
-  assert 'cannot be written' not in first.said  # the peer, not the checkpoint
+  assert 'error: another process of this run has ended' in first.output
+  assert 'cannot be written' not in first.output  # the peer, not the checkpoint
   both = _start_two(*flags)
-  assert [process.wait() for process in both] == [0, 0], both[0].said
-  assert 'resumed at step' in both[0].said
+  assert [process.wait() for process in both] == [0, 0], both[0].output
+  assert 'resumed at step' in both[0].output
   found = outcome(folder / 'cut')
   for name in ('weights', 'lines'):
     assert found[name] == one[name]
 
 
-def test_the_flag_without_a_cluster_names_what_is_missing(folder):
+def test_the_flag_without_a_cluster_reports_what_is_missing(folder):
   process = Process([*TRAIN, *SMOKE, '--distributed'])
   assert process.wait() == 2
-  assert '--coordinator=HOST:PORT' in process.said
-  assert 'Traceback' not in process.said
+  assert '--coordinator=HOST:PORT' in process.output
+  assert 'Traceback' not in process.output

@@ -81,6 +81,6 @@ def test_json_round_trip_is_exact():
 @pytest.mark.parametrize(
   'found', [{}, {**Progress('a').to_json(), 'sums': 3}, {'epochs_done': None}]
 )
-def test_other_json_is_refused(found):
+def test_other_json_is_rejected(found):
   with pytest.raises((LookupError, TypeError, ValueError)):
     Progress.from_json(found)

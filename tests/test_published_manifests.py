@@ -87,7 +87,7 @@ def test_gtma_track_split_is_stratified_by_source():
       assert tuple(found) == wanted
 
 
-def test_filtered_gtzan_split_sizes():
+def test_filtered_gtzan_splits_have_the_published_sizes():
   counts = _counts(_rows('gtzan_artist'), 'split')
   assert counts == {('train',): 443, ('valid',): 197, ('test',): 290, ('',): 70}
 

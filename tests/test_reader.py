@@ -57,7 +57,7 @@ def test_example_may_be_a_window(prepared):
   np.testing.assert_array_equal(batch['frames'], whole['frames'][:, 10:26])
 
 
-def test_genre_weights(prepared):
+def test_examples_have_the_weight_of_their_genre(prepared):
   index = prepared.index
   weights = np.array([2.0, 0.5])
   (batch,) = Reader(index).batches(

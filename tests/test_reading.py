@@ -415,7 +415,7 @@ def test_mp3_of_unknown_length_without_ffmpeg_warns(wav, tmp_path, monkeypatch):
 
 
 @_needs('ffmpeg')
-def test_message_for_a_format_off_the_whitelist(wav, tmp_path):
+def test_format_off_the_whitelist_is_reported(wav, tmp_path):
   (tmp_path / 'list.m3u8').write_text(
     f'#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6,\n{wav}\n#EXT-X-ENDLIST\n'
   )

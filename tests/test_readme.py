@@ -19,7 +19,7 @@ TEXT = '\n'.join(page.read_text() for page in PAGES)
 ARCHITECTURE = ROOT / 'docs' / 'ARCHITECTURE.md'
 
 
-def test_every_module_command_and_config_that_is_named_exists():
+def test_every_module_command_and_config_of_the_pages_exists():
   modules = set(re.findall(r'python -m ([\w.]+)', TEXT))
   assert 'mgc_jax.main' in modules
   for module in modules:
@@ -33,7 +33,7 @@ def test_every_module_command_and_config_that_is_named_exists():
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
-def test_every_link_leads_somewhere(page):
+def test_every_link_has_a_target(page):
   for link in re.findall(r'\]\(([^)\s]+)\)', page.read_text()):
     if link.startswith('http'):
       continue
@@ -49,7 +49,7 @@ def _anchors(text):
     yield re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')
 
 
-def test_every_override_that_is_named_is_a_field():
+def test_every_override_of_the_pages_is_a_field():
   from mgc_jax.config.schema import base_config, field
 
   config = base_config()
@@ -76,7 +76,7 @@ def test_the_table_of_packages_has_every_module():
     assert named == there - {'__init__', '__main__', 'command'}, folder
 
 
-def test_every_place_that_the_architecture_names_exists():
+def test_every_path_of_the_architecture_exists():
   for path in re.findall(r'`(\w+/[\w/]*\w\.py)`', ARCHITECTURE.read_text()):
     assert any((at / path).exists() for at in (ROOT, ROOT / 'mgc_jax')), path
 

@@ -1,7 +1,7 @@
-"""Every command of README and two other pages runs, in a small world.
+"""Every command of README and two other pages runs on small test data.
 
-In it `/music` and the like are folders of a test, and sets are fetched from
-loopback.
+`/music` and similar paths are replaced by folders of a test, and sets are
+fetched from loopback.
 """
 
 import csv
@@ -39,7 +39,7 @@ ELSEWHERE = {
   'mgc cross-validate --workdirs=a,b,c,d,e': 'tests/test_cross_validation.py',
   'mgc compare --workdirs=a,b --against=c,d': 'tests/test_comparison.py',
 }
-# A copy of three tracks is not whole, and that is what it says.
+# A copy of three tracks is incomplete, so the command reports it.
 CODES = {'verify': 1}
 
 
@@ -55,7 +55,7 @@ def _commands():
   return found
 
 
-def test_what_runs_elsewhere_is_there():
+def test_commands_that_run_elsewhere_are_listed_and_run_there():
   listed = _commands()
   for command, place in ELSEWHERE.items():
     assert command in listed, command
@@ -73,7 +73,7 @@ def test_what_runs_elsewhere_is_there():
 
 @pytest.fixture
 def world(tmp_path, mirror):
-  """The folders that the pages speak of, and the arguments to fetch sets."""
+  """The folders that the pages mention, and the arguments to fetch sets."""
   songs = pages.write_songs(
     tmp_path / 'music', ('classical', 'rock'), lambda i: f'{i:03d}.mp3'
   )
@@ -98,7 +98,7 @@ def world(tmp_path, mirror):
 
 
 def _serve_sets(folder, mirror):
-  """The table of one archive, that all sets are in: of two genres a few."""
+  """Serves one archive for all sets, with a few tracks of two genres."""
   content = io.BytesIO()
   chosen = {}
   with zipfile.ZipFile(content, 'w') as file:
@@ -134,7 +134,7 @@ def _place(track_id):
 
 
 def _in_this_world(command, folder, archives, changed):
-  """A command with the test's folders, and sizes that a test waits for."""
+  """Returns a command with folders and sizes that suit a test."""
   for place in ('music/a', 'music/b', 'music', 'other', 'my', 'data', 'sorted'):
     there = folder / place.removeprefix('music/')
     command = re.sub(f'(?<=[ =])/{place}\\b', str(there), command)
@@ -176,8 +176,8 @@ def test_every_command_runs(size, world, tmp_path, monkeypatch):
     if ran[-1] == 'train' and '--workdir=runs/mine' in command:
       shutil.rmtree(here / 'runs' / 'mine', ignore_errors=True)
     command = _in_this_world(command, tmp_path, archives, changed)
-    said = run(command, here, env, CODES.get(ran[-1], 0))
-    assert 'Traceback' not in said
+    output = run(command, here, env, CODES.get(ran[-1], 0))
+    assert 'Traceback' not in output
   assert len(ran) >= 19
   for made in ('cnn.mgc', 'jazz.m3u8', 'music.png', 'bands.png'):
     assert (here / made).stat().st_size, made

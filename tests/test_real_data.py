@@ -26,7 +26,7 @@ def _assert_no_leaks(prepared, splits):
     assert sum(map(len, found)) == len(set.union(*found))
 
 
-def test_given_splits_of_precomputed_frames(data_dir, tmp_path):
+def test_given_splits_of_precomputed_frames_are_used(data_dir, tmp_path):
   prepared, splits = _prepare(data_dir / 'gtzan_logmel', tmp_path)
   sizes = {split: len(examples) for split, examples in splits.examples.items()}
   assert splits.protocol == 'given'
@@ -57,7 +57,7 @@ def test_frames_of_real_clips_equal_precomputed_ones(data_dir):
 
 
 @pytest.mark.slow
-def test_real_mp3s(data_dir, tmp_path):
+def test_real_mp3s_are_prepared_and_split_by_artist(data_dir, tmp_path):
   prepared, splits = _prepare(data_dir / 'emotify_mp3', tmp_path)
   assert len(prepared.index) == 207 and prepared.skipped == []
   assert splits.protocol == 'artist'

@@ -154,7 +154,7 @@ def test_manifest_paths_may_not_leave_a_remote_root(tmp_path):
   assert track.path == 'gs://b/music/jazz/x.wav'
 
 
-def test_is_remote():
+def test_remote_paths_are_recognised():
   assert is_remote('gs://b/x') and is_remote('s3://b')
   assert not is_remote('/gs://b') and not is_remote('synthetic:v1:x')
   assert not is_remote('file:///etc/passwd') and not is_remote('')

@@ -29,7 +29,9 @@ def test_preparation_report_has_genres_splits_hours_and_skipped_tracks(parts):
   assert 'rock/text.mp3: not audio' in text
 
 
-def test_genre_counts_under_the_window_protocol(parts, folder_config):
+def test_genre_counts_are_of_tracks_under_the_window_protocol(
+  parts, folder_config
+):
   folder_config.data.protocol = 'window'
   prepared, _ = parts
   split = make_splits(prepared, folder_config)

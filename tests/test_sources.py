@@ -143,7 +143,7 @@ def test_link_to_a_file_outside_has_a_problem_unless_its_folder_is_linked(
   }
 
 
-def test_unreadable_folder_is_named(tmp_path):
+def test_unreadable_folder_is_reported(tmp_path):
   for genre in ('jazz', 'rock'):
     _touch(tmp_path / genre / '0.wav')
   (tmp_path / 'rock').chmod(0)
@@ -158,7 +158,7 @@ def test_unreadable_folder_is_named(tmp_path):
   process = Process([*unprivileged(), sys.executable, '-c', code, tmp_path])
   assert process.wait() == 1
   (tmp_path / 'rock').chmod(0o700)
-  assert f'DataError: {tmp_path}/rock: Permission denied' in process.said
+  assert f'DataError: {tmp_path}/rock: Permission denied' in process.output
 
 
 def test_two_files_with_the_same_track_id_raise(music_folder):

@@ -72,7 +72,7 @@ def test_every_setting_has_its_own_folder(tmp_path):
     ({'num_folds': 5}, '3', None),
   ],
 )
-def test_folds_that_cannot_be_combined_are_named(
+def test_folds_that_cannot_be_combined_are_reported(
   tmp_path, fields, folds, message
 ):
   runs = plan([0, 1], [f'--config.data.fold={folds}'], tmp_path)
@@ -107,7 +107,7 @@ def test_folds_belong_to_one_row(tmp_path):
     (['--config.a=1,1'], 'named twice'),
   ],
 )
-def test_invalid_plan_is_named(tmp_path, overrides, message):
+def test_invalid_plan_is_reported(tmp_path, overrides, message):
   with pytest.raises(ConfigError, match=message):
     plan([0], overrides, tmp_path)
 
@@ -189,7 +189,7 @@ def test_damaged_result_is_none(tmp_path, text):
   assert run.result() is None
 
 
-def test_run_without_a_result_is_named(tmp_path):
+def test_run_without_a_result_is_reported(tmp_path):
   with pytest.raises(DataError, match='seed0: this run has no result'):
     scores(plan([0], [], tmp_path))
 
@@ -244,14 +244,14 @@ def test_killed_sweep_is_resumed_and_ends_with_a_table(tmp_path):
   first.wait_for(lambda: list(tmp_path.glob('sweep/*/*/checkpoints/1')), 240)
   first.kill()  # this also kills the run that it has started
   second = Process(command, SLURM_ARRAY_TASK_ID=1, **array)
-  assert second.wait() == 0, second.said
-  assert '1 of 2 runs are finished' in second.said
+  assert second.wait() == 0, second.output
+  assert '1 of 2 runs are finished' in second.output
   (done,) = tmp_path.glob('sweep/*/*/results.json')
   changed = done.stat().st_mtime_ns
   last = Process(command)
-  assert last.wait() == 0, last.said
-  assert 'resumed at step' in last.said
-  assert '| model.dense.sizes=(8,)  |     0 |     10 |' in last.said
+  assert last.wait() == 0, last.output
+  assert 'resumed at step' in last.output
+  assert '| model.dense.sizes=(8,)  |     0 |     10 |' in last.output
   assert done.stat().st_mtime_ns == changed
   rows = json.loads((tmp_path / 'sweep' / 'sweep.json').read_text())['rows']
   assert [row['settings'] for row in rows] == [
@@ -270,7 +270,7 @@ def test_killed_sweep_is_resumed_and_ends_with_a_table(tmp_path):
     (['--config.seed=1'], 'use --seeds to name the seeds'),
   ],
 )
-def test_bad_usage_is_named_before_training(flags, message, tmp_path):
+def test_wrong_usage_is_reported_before_training(flags, message, tmp_path):
   words = [*SWEEP[4:5], *flags, f'--workdir={tmp_path}/sweep']
   done = run_command('mgc_jax', 'sweep', *words)
   assert done.returncode == 2

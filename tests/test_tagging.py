@@ -100,9 +100,9 @@ def test_undo_restores_old_tags_and_removes_new_ones(music, tmp_path, capsys):
   assert tagged == {'a.flac': ['jazz'], 'b.mp3': ['jazz'], 'c.ogg': ['rock']}
   capsys.readouterr()
   assert _undo(tmp_path, apply=False).restored == 3
-  said = capsys.readouterr().out
-  assert 'a.flac: Polka, Folk (now jazz)\n' in said
-  assert 'b.mp3: no genre (now jazz)\n' in said
+  output = capsys.readouterr().out
+  assert 'a.flac: Polka, Folk (now jazz)\n' in output
+  assert 'b.mp3: no genre (now jazz)\n' in output
   assert _genres(music) == tagged
   counts = _undo(tmp_path)
   assert (counts.restored, counts.failed) == (3, 0)
@@ -118,8 +118,8 @@ def test_undo_keeps_and_reports_tags_that_were_changed_since(
   _set_genres(tmp_path, music / 'a.flac', 'Bebop')
   counts = _undo(tmp_path)
   assert (counts.restored, counts.failed) == (2, 1)
-  said = capsys.readouterr().err
-  assert 'a.flac: its genre tag is Bebop and no longer jazz' in said
+  output = capsys.readouterr().err
+  assert 'a.flac: its genre tag is Bebop and no longer jazz' in output
   assert _genres(music) == {'a.flac': ['Bebop'], 'b.mp3': [], 'c.ogg': []}
 
 
@@ -171,8 +171,8 @@ def test_a_missing_file_is_reported_with_its_old_genre(music, tmp_path, capsys):
   assert _tag(tmp_path, replace=True).tagged == 3
   (music / 'a.flac').unlink()
   assert _undo(tmp_path) == tagging.UndoCounts(2, 1)
-  said = capsys.readouterr().err
-  assert 'a.flac: missing; its old genre tag (Polka) is not restored' in said
+  output = capsys.readouterr().err
+  assert 'a.flac: missing; its old genre tag (Polka) is not restored' in output
 
 
 def test_a_file_with_other_changes_is_classified_again_after_undo(
@@ -254,15 +254,17 @@ def _run(tmp_path, *words, code=0):
 
 
 def test_undo_changes_files_only_with_apply(music, tmp_path):
-  said = _run(tmp_path, 'undo', code=2)
-  assert 'tag changed no file' in said and '--to=DIR' in said
+  output = _run(tmp_path, 'undo', code=2)
+  assert 'tag changed no file' in output and '--to=DIR' in output
   _run(tmp_path, 'tag', '--apply')
-  said = _run(tmp_path, 'undo')
-  assert 'b.mp3: no genre (now jazz)' in said
-  assert '3 to be restored: use --apply' in said
+  output = _run(tmp_path, 'undo')
+  assert 'b.mp3: no genre (now jazz)' in output
+  assert '3 to be restored: use --apply' in output
   _set_genres(tmp_path, music / 'a.flac', 'Bebop')
-  said = _run(tmp_path, 'undo', '--apply', code=1)
-  assert '2 restored, 1 left as is' in said and 'a.flac: its genre tag' in said
+  output = _run(tmp_path, 'undo', '--apply', code=1)
+  assert (
+    '2 restored, 1 left as is' in output and 'a.flac: its genre tag' in output
+  )
 
 
 def _die(*args):

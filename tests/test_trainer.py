@@ -166,7 +166,7 @@ def test_genres_weigh_the_inverse_of_their_share():
   assert weights[label].sum() == pytest.approx(10)
 
 
-def test_a_genre_with_nothing_to_train_on_is_named(check):
+def test_a_genre_without_training_tracks_is_reported(check):
   def without_a_genre(examples, index):
     kept = examples.rows[index.label[examples.rows] != 3]
     return dataclasses.replace(examples, rows=kept)
@@ -201,12 +201,14 @@ def test_a_model_trained_on_single_windows_keeps_no_state_between_them(
     ({'data.valid_fraction': 0.0}, 'select=best: there is no validation split'),
   ],
 )
-def test_settings_that_do_not_fit_the_data_are_named(check, overrides, message):
+def test_settings_that_do_not_fit_the_data_are_reported(
+  check, overrides, message
+):
   with pytest.raises(ConfigError, match=message):
     check(**overrides)
 
 
-def test_an_empty_training_split_is_named(check):
+def test_an_empty_training_split_is_reported(check):
   with pytest.raises(DataError, match='training split is empty'):
     check(lambda examples, _: type(examples)(*(np.zeros(0, int),) * 3))
 
@@ -249,7 +251,7 @@ EPOCH = 3  # steps, of the 20 training examples in batches of 8
 
 @pytest.mark.parametrize('select', ['best', 'last'])
 @pytest.mark.parametrize('cache', ['device', 'none'])
-def test_a_loss_that_is_nan_stops_in_its_epoch_and_names_the_step(
+def test_a_loss_that_is_nan_stops_in_its_epoch_and_reports_the_step(
   train, fail_at, tmp_path, select, cache
 ):
   fail_at(EPOCH + 2)
@@ -354,7 +356,7 @@ def test_a_run_starts_from_checkpoint_then_bundle_then_random_weights(
   assert (step, epochs) == (EPOCH, 1) and not same(kernels, of_bundle)
 
 
-def test_a_run_of_an_earlier_version_is_refused_with_a_message(
+def test_a_run_of_an_earlier_version_is_rejected_with_a_message(
   train, tmp_path, monkeypatch
 ):
   train()
@@ -384,7 +386,7 @@ def test_metrics_are_written_for_tensorboard_if_asked_for(train, tmp_path):
     assert name in path.read_bytes()
 
 
-def test_a_missing_tensorboard_library_is_named_before_anything_is_written(
+def test_a_missing_tensorboard_library_is_reported_before_anything_is_written(
   train, tmp_path, monkeypatch
 ):
   for name in ('tensorboardX', 'tensorboard.summary'):

@@ -41,7 +41,7 @@ def test_an_old_bundle_keeps_its_digest(name):
   assert json.loads(metadata_json(bundles.load(OLD / name)))['digest'] == wanted
 
 
-def test_an_old_bundle_is_written_in_the_present_format(tmp_path):
+def test_an_old_bundle_is_written_in_the_current_format(tmp_path):
   bundle = bundles.load(OLD / 'lstm')
   assert bundle.config.model.lstm.stack_frames == 2
   assert bundle.config.model.lstm.deltas
@@ -79,7 +79,7 @@ def test_old_names_are_in_no_new_file():
     Config().to_dict()
   )
   current = {'format_version': 3, 'train': {'freeze_body': True}}
-  assert versions.upgrade(current) == current  # refused later, by its name
+  assert versions.upgrade(current) == current  # rejected later, by its name
 
 
 def test_models_of_old_and_new_format_can_be_compared(tmp_path):

@@ -14,7 +14,7 @@ B, W, T, F = 2, 3, 5, 4
   [
     (3, [0]),  # shorter than a window: one, padded
     (5, [0]),
-    (6, [0]),  # a rest shorter than half a hop is left out
+    (6, [0]),  # a remainder shorter than half a hop is skipped
     (7, [0, 2]),  # a longer one is covered by a window that ends with it
     (9, [0, 4]),
     (10, [0, 4]),
@@ -37,7 +37,7 @@ def test_random_windows_are_successive_and_inside():
   assert set(np.asarray(starts[:, 0])) == set(range(8))
 
 
-def test_windows_behind_a_short_excerpt_are_not_real():
+def test_windows_beyond_a_short_excerpt_are_not_real():
   starts, real = windows.random_starts(
     jax.random.key(0), jnp.array([3, 9]), W, T, 4
   )
@@ -46,7 +46,7 @@ def test_windows_behind_a_short_excerpt_are_not_real():
 
 
 @pytest.mark.parametrize('num_frames', [6, 8, 11, 12, 13])
-def test_all_frames_of_a_shorter_excerpt_can_be_met(num_frames):
+def test_all_frames_of_a_shorter_excerpt_can_be_reached(num_frames):
   """Where fewer than W windows fit, those that do are placed anywhere."""
   starts, real = windows.random_starts(
     jax.random.key(0), jnp.full((500,), num_frames), W, T, 4
@@ -75,7 +75,7 @@ def test_scattered_windows_are_anywhere_in_order():
   assert starts.mean(axis=0) == pytest.approx([3.5, 7.5, 11.5], abs=0.6)
 
 
-def test_of_a_short_excerpt_one_scattered_window_is_real():
+def test_a_short_excerpt_has_one_real_scattered_window():
   starts, real = windows.scattered_starts(
     jax.random.key(0), jnp.array([3, 5, 6]), W, T
   )
@@ -83,7 +83,7 @@ def test_of_a_short_excerpt_one_scattered_window_is_real():
   assert (starts[:2] == 0).all() and (starts[2] <= 1).all()
 
 
-def test_played_faster_an_excerpt_is_shorter_and_skips_frames():
+def test_faster_playback_shortens_an_excerpt_and_skips_frames():
   frames = jnp.arange(20.0)[None, :, None] * jnp.ones((2, 20, F))
   speed = jnp.array([2.0, 0.5])
   assert windows.stretched(jnp.array([20, 20]), speed).tolist() == [10, 39]
@@ -94,7 +94,7 @@ def test_played_faster_an_excerpt_is_shorter_and_skips_frames():
   assert found[1].tolist() == [[0, 0, 1, 2, 2], [17, 18, 18, 18, 19]]
 
 
-def test_played_as_it_is_an_excerpt_stays():
+def test_speed_1_changes_nothing():
   frames = jax.random.normal(jax.random.key(0), (B, 20, F))
   starts = jnp.array([[0, 4, 15], [1, 2, 3]])
   found = windows.cut(frames, starts, T, jnp.ones(B))
@@ -114,7 +114,7 @@ def test_stats_of_an_excerpt_are_of_its_real_frames():
   assert silent[1].item() == pytest.approx(1e-3)
 
 
-def test_the_grid_is_standardised_as_the_settings_say():
+def test_standardisation_of_the_grid_follows_the_settings():
   frames = jax.random.normal(jax.random.key(0), (B, 13, F)) * 9 - 50
   num_frames = jnp.array([13, 9])
   settings = ConfigDict(
@@ -162,7 +162,7 @@ def test_window_longer_than_all_excerpts_is_padded_with_zeros():
   assert found[:, :, 3:].sum() == 0 and found[:, :, :3].min() == 1
 
 
-def test_standardise_zeroes_what_is_behind_the_end():
+def test_standardise_zeroes_what_is_beyond_the_end():
   mean, std = jnp.arange(F) * 1.0, jnp.arange(1, F + 1) * 2.0
   cuts = jnp.full((B, W, T, F), 7.0)
   starts = jnp.array([[0, 4, 8]] * B)

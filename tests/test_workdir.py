@@ -30,7 +30,7 @@ def test_evaluation_needs_a_workdir():
     resolve_workdir(None, base_config(), 'configs/crnn.py', 'evaluate')
 
 
-def test_same_settings_continue_and_others_are_named(tmp_path):
+def test_same_settings_continue_and_others_are_reported(tmp_path):
   config = base_config()
   check_workdir(config, tmp_path / 'new')
   _write(tmp_path, config)
@@ -42,7 +42,7 @@ def test_same_settings_continue_and_others_are_named(tmp_path):
     check_workdir(config, tmp_path)
 
 
-def test_a_run_of_another_version_is_named(tmp_path):
+def test_a_run_of_another_version_is_reported(tmp_path):
   config = base_config()
   with config.unlocked():
     config.train.momentum = 0.9
@@ -53,20 +53,20 @@ def test_a_run_of_another_version_is_named(tmp_path):
 
 
 @pytest.mark.parametrize('text', ['{', '[]', '3'])
-def test_damaged_settings_are_named(tmp_path, text):
+def test_damaged_settings_are_reported(tmp_path, text):
   (tmp_path / CONFIG_FILE).write_text(text)
   with pytest.raises((DataError, ConfigError), match='config'):
     check_workdir(base_config(), tmp_path)
 
 
-def test_a_file_in_place_of_the_folder_is_named(tmp_path):
+def test_a_file_in_place_of_the_folder_is_reported(tmp_path):
   (tmp_path / 'x').write_text('')
   with pytest.raises(DataError, match='cannot be used'):
     with locked_workdir(tmp_path / 'x'):
       pass
 
 
-def test_a_folder_in_use_is_refused_and_free_again_afterwards(tmp_path):
+def test_a_folder_in_use_is_rejected_and_free_again_afterwards(tmp_path):
   with locked_workdir(tmp_path / 'run') as writer:
     assert writer.is_active and writer.workdir == tmp_path / 'run'
     with pytest.raises(DataError, match='run: another process is at work'):
