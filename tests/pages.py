@@ -46,7 +46,7 @@ _TRAINS = ('train', 'sweep', 'leakage')
 
 
 def commands(text):
-  """The commands of a block, a line each; of a console what is typed."""
+  """Returns the commands of a block; of a console, without their output."""
   lines = text.replace('\\\n', ' ').splitlines()
   if any(line.startswith('$ ') for line in lines):
     lines = [line[2:] for line in lines if line.startswith('$ ')]
@@ -64,7 +64,7 @@ def name(command):
 
 
 def shortened(command, smaller=_SMALLER):
-  """The same command; where it trains, of a small model, and not for long."""
+  """Returns a command; if it trains, with a small model and few epochs."""
   if name(command) not in _TRAINS:
     return command
   small = () if 'init_from=mgc_jax' in command else smaller
@@ -73,7 +73,7 @@ def shortened(command, smaller=_SMALLER):
 
 
 def tiny(command):
-  """The shortened command on tiny features, so that it takes seconds."""
+  """Returns a shortened command with tiny features; it takes seconds."""
   command = command.replace(
     'mgc_jax/inference/pretrained/cnn', 'runs/mine/bundle'
   )

@@ -14,7 +14,7 @@ def windows():
   return 1.0 + jax.random.uniform(jax.random.key(1), (B, W, T, F))
 
 
-def test_gain_moves_each_excerpt_as_a_whole(windows):
+def test_gain_shifts_each_excerpt_as_a_whole(windows):
   shift = augment.gain(jax.random.key(0), windows, 6.0) - windows
   per_excerpt = np.asarray(shift.reshape(B, -1))
   assert np.ptp(per_excerpt, axis=1).max() < 1e-5
@@ -23,7 +23,7 @@ def test_gain_moves_each_excerpt_as_a_whole(windows):
   assert augment.gain(jax.random.key(0), windows, 0.0) is windows
 
 
-def test_a_filter_moves_the_bands_of_an_excerpt_alike_in_all_frames(windows):
+def test_a_filter_shifts_the_bands_of_an_excerpt_equally_in_all_frames(windows):
   moved = augment.random_filter(jax.random.key(0), windows, 6.0) - windows
   moved = np.asarray(moved.reshape(B, W * T, F))
   assert np.ptp(moved, axis=1).max() < 1e-5
@@ -68,7 +68,7 @@ def test_mask_zeroes_stripes_no_wider_than_allowed(windows, axis):
   )
 
 
-def test_mixup_mixes_windows_and_targets_alike(windows):
+def test_mixup_mixes_windows_and_targets_equally(windows):
   targets = jnp.eye(C)[jnp.array([0, 1, 2, 3, 0, 1])]
   mixed, mixed_targets = augment.mixup(jax.random.key(0), windows, targets, 1.0)
   np.testing.assert_allclose(mixed_targets.sum(axis=1), 1.0, rtol=1e-6)

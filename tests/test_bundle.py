@@ -8,7 +8,7 @@ from mgc_jax.models import bundle as bundles
 from mgc_jax.models import create_model
 
 
-def test_what_is_saved_is_loaded(bundle, tmp_path):
+def test_a_saved_bundle_is_loaded_unchanged(bundle, tmp_path):
   bundles.save(bundle, tmp_path / 'b')
   found = bundles.load(tmp_path / 'b')
   assert found.genres == tuple('abcdefghij') and found.temperature == 1.5

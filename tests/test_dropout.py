@@ -46,7 +46,7 @@ def test_bits_are_uniform_and_independent():
   assert abs(rows - np.eye(40)).max() < 5 / np.sqrt(1003)
 
 
-def test_keys_give_other_masks_and_the_same_key_the_same():
+def test_another_key_gives_another_mask_and_the_same_key_the_same():
   first, second = _dropped(0.5, (300,), 1), _dropped(0.5, (300,), 2)
   assert 90 < (first != second).sum() < 210
   np.testing.assert_array_equal(first, _dropped(0.5, (300,), 1))

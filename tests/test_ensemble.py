@@ -60,7 +60,7 @@ def test_in_training_each_member_has_its_own_rows(parts):
     np.testing.assert_allclose(found[row], wanted[0], atol=1e-4)
 
 
-def test_heads_of_all_members_are_heads(parts):
+def test_heads_of_all_members_are_found(parts):
   _, _, variables, _ = parts
   found = {path[0] for path in heads(variables['params'])}
   assert found == {f'members_{i}' for i in range(M)}

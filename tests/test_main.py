@@ -240,7 +240,7 @@ def test_help_says_what_it_does_and_shows_an_example(name):
   assert 'Example' in done.stdout and f'mgc {name}' in done.stdout
 
 
-def test_training_parts_import_without_tensorflow():
+def test_training_modules_import_without_tensorflow():
   code = (
     'import sys; sys.modules["tensorflow"] = None;'
     'sys.modules["tensorflow_datasets"] = None;'

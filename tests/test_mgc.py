@@ -63,7 +63,7 @@ def test_commands_of_the_collection_show_an_example():
     assert f'Example:\n  mgc collection {name}' in done.stdout
 
 
-def test_a_flag_of_the_group_may_stand_before_the_command(tmp_path):
+def test_a_flag_of_the_group_may_precede_the_command(tmp_path):
   for words in (
     [f'--index={tmp_path}/none', 'report'],
     ['report', f'--index={tmp_path}/none'],

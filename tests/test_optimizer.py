@@ -22,7 +22,7 @@ def test_rate_warms_up_and_falls_to_zero():
   assert rate(50) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_constant_schedule_stays():
+def test_constant_schedule_does_not_change():
   rate = learning_rate(_train(schedule='constant'), steps_per_epoch=5)
   assert rate(10) == rate(49) == pytest.approx(0.5)
 

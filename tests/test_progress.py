@@ -50,7 +50,7 @@ def test_an_epoch_that_is_not_evaluated_is_not_the_best():
   assert progress.after_epoch(None).is_finished(train)
 
 
-def test_no_steps_are_done_at_an_epoch_s_end():
+def test_the_end_of_an_epoch_resets_its_steps():
   inside = Progress('abc').within_epoch(3, [1.0, 2.0, 3.0])
   assert inside.steps_done == 3 and not inside.is_best
   assert inside.after_epoch({}).steps_done == 0

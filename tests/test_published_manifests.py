@@ -126,7 +126,7 @@ def test_exact_replicas_are_in_one_split(name, data_dir):
   assert all(len(splits) == 1 for splits in groups.values())
 
 
-def test_window_split_is_the_baselines_with_its_faults():
+def test_window_split_equals_the_baseline_s_with_its_faults():
   rows = _rows('gtma_window')
   assert max(_counts(rows, 'genre', 'track_id', 'window').values()) == 1
   counts = _counts(rows, 'split')

@@ -125,7 +125,7 @@ def test_fma_follows_its_table(tiny_config, tmp_path):
 @pytest.mark.parametrize(
   'text', ['', 'a,b\n', 'track_id,genre_top\n1,2\n3,4\n', '"\n', '\n\n\n']
 )
-def test_table_that_is_not_fmas_raises(text, tiny_config, tmp_path):
+def test_table_that_is_not_of_fma_raises(text, tiny_config, tmp_path):
   data = tiny_config.data
   data.source, data.root = 'fma', str(tmp_path)
   with pytest.raises(DataError, match='fetch fma_metadata --to=DIR'):

@@ -40,7 +40,7 @@ def test_genre_counts_are_of_tracks_under_the_window_protocol(
   assert counts['train'].tolist() == [6, 6]
 
 
-def test_result_table():
+def test_result_table_has_scores_intervals_and_sources():
   row = {'precision': 0.5, 'recall': 0.25, 'f1': 1 / 3, 'support': 8}
   scores = {'expected_calibration_error': 0.01, 'negative_log_likelihood': 1.5}
   text = report.result_table(

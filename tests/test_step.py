@@ -106,7 +106,7 @@ def test_step_returns_the_norms_of_gradient_and_update(tiny_config):
 
 
 @pytest.mark.parametrize('number', [None, 1, 3])
-def test_sums_name_the_first_step_that_is_not_finite(number, tiny_config):
+def test_sums_report_the_first_step_that_is_not_finite(number, tiny_config):
   state, step, key = _setup(tiny_config)
   total = WindowSums.of([])
   for i in range(1, 5):

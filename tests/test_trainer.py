@@ -159,7 +159,7 @@ def test_a_bundle_holds_the_averaged_weights(train, tmp_path):
   assert plain != averaged
 
 
-def test_genres_weigh_the_inverse_of_their_share():
+def test_genres_are_weighted_by_the_inverse_of_their_share():
   label = np.repeat([0, 1, 2], [6, 3, 1])
   weights = genre_weights(label, 3)
   np.testing.assert_allclose(weights, [10 / 18, 10 / 9, 10 / 3])
