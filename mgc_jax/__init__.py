@@ -12,7 +12,7 @@ __version__ = '0.1.0'
 
 
 def load(model: 'str | os.PathLike' = BEST) -> 'Classifier':
-  """Loads a model that answers for audio files.
+  """Loads a model that classifies audio files.
 
   Args:
     model: cnn, lstm or crnn, which come with the package; the folder of a run
@@ -22,8 +22,7 @@ def load(model: 'str | os.PathLike' = BEST) -> 'Classifier':
     ConfigError: there is no such model.
     DataError: it is damaged.
   """
-  from mgc_jax.inference import (
-    loading,  # for who only reads the version it is much
-  )
+  # Slow to import for callers that only need the version.
+  from mgc_jax.inference import loading
 
   return loading.load(model)

@@ -19,12 +19,15 @@ from mgc_jax.system.arguments import Command, Parser
 
 # Each with its `Command` and what it does. Only the chosen one is imported.
 COMMANDS = {
-  'predict': ('mgc_jax.predict:COMMAND', 'name the genre of music files'),
+  'predict': ('mgc_jax.predict:COMMAND', 'classify music files by genre'),
   'collection': (
     'mgc_jax.collection.__main__:COMMAND',
     'index, sort and tag a collection, find similar songs',
   ),
-  'demo': ('mgc_jax.demo.__main__:COMMAND', 'open a page in the browser'),
+  'demo': (
+    'mgc_jax.demo.__main__:COMMAND',
+    'serve a web page that classifies songs',
+  ),
   'models': (
     'mgc_jax.inference.list_models:COMMAND',
     'list the models that come with the package',
@@ -49,7 +52,7 @@ COMMANDS = {
   ),
   'verify': (
     'mgc_jax.datasets.verify:COMMAND',
-    'compare music files with the list of them',
+    'check music files against their list',
   ),
   'leaks': (
     'mgc_jax.datasets.leaks:COMMAND',
@@ -117,7 +120,7 @@ def _complete() -> None:
 
 
 def main() -> None:
-  """Runs the command that the command line names."""
+  """Runs the command that the command line selects."""
   if '_ARGCOMPLETE' in os.environ:
     _complete()
   command_line.run_parser(lambda: _parser(sys.argv[1:]))

@@ -1,11 +1,12 @@
 r"""Trains a music genre classifier and evaluates it, from audio to result.
 
-With no data named, the embedded synthetic corpus is used. The same command
-again continues an interrupted run, or prints the result of a finished one.
+If no data source is given, the embedded synthetic corpus is used. Running the
+same command again continues an interrupted run, or prints the result of a
+finished one.
 
 With --distributed the same command is started once per process, on one machine
-or several that share --workdir. SLURM and TPU VMs say by themselves which
-process is which; elsewhere --coordinator, --num_processes and --process_id do.
+or several that share --workdir. On SLURM and TPU VMs the processes are
+detected; elsewhere set --coordinator, --num_processes and --process_id.
 
 Examples:
   mgc train --config=configs/crnn.py
@@ -49,19 +50,19 @@ def _add_arguments(parser: Parser) -> None:
   parser.add_argument(
     '--coordinator',
     metavar='HOST:PORT',
-    help='host:port of process 0. Default: what the cluster says.',
+    help='host:port of process 0. Default: detected from the cluster.',
   )
   parser.add_argument(
     '--num_processes',
     type=whole_number(1),
     metavar='N',
-    help='How many there are. Default: the cluster says it.',
+    help='Number of processes. Default: detected from the cluster.',
   )
   parser.add_argument(
     '--process_id',
     type=whole_number(0),
     metavar='N',
-    help='Which this is, from 0. Default: the cluster says it.',
+    help='Index of this process, from 0. Default: detected from the cluster.',
   )
 
 
@@ -72,7 +73,7 @@ def _add_mode(parser: Parser) -> None:
     choices=['train', 'evaluate'],
     default='train',
     help='train: trains, then evaluates; evaluate: the bundle of --workdir on '
-    'the data named.',
+    'the specified data.',
   )
 
 
@@ -88,7 +89,7 @@ def _run(args: argparse.Namespace) -> None:
     return
   from mgc_jax.distributed import processes
 
-  # First of all: nothing may touch a device before the processes have met.
+  # First of all: nothing may touch a device before the processes are connected.
   processes.join(args.coordinator, args.num_processes, args.process_id)
   with processes.leaving_at_once():
     _train_or_evaluate(args, config)

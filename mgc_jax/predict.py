@@ -1,10 +1,10 @@
-"""Names the genre of music: files, folders, or a list on standard input.
+"""Classifies music by genre: files, folders, or a list on standard input.
 
-The genres that the model knows come first, and an answer whose probability is
-under 50 % is called uncertain. A truncated or damaged file is answered from the
-part that plays, with a warning on standard error (--strict: it fails). Files
-that cannot be read are named there with the reason; the others are answered all
-the same. Exit code 0: all were answered; 1: some were not; 2: wrong usage.
+First the genres of the model are printed. A prediction below 50 % is marked
+uncertain. For a damaged file the part that can be decoded is used, with a
+warning on standard error (--strict: it fails). Unreadable files are reported
+there; the others are still classified. Exit code 0: all files were classified;
+1: some failed; 2: wrong usage.
 
 Examples:
   mgc predict song.mp3
@@ -36,22 +36,22 @@ from mgc_jax.system.arguments import (
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.printable_text import printable
 
-if TYPE_CHECKING:  # JAX: --help need not wait for it
+if TYPE_CHECKING:  # avoids importing JAX for --help
   from mgc_jax.inference.classifier import Classifier, Prediction
 
 
-def text_of(answer: 'Prediction', top: int, timeline: bool) -> str:
-  """Returns what a person reads."""
-  ranked = [f'{genre} {probability:.0%}' for genre, probability in answer.top]
+def text_of(prediction: 'Prediction', top: int, timeline: bool) -> str:
+  """Returns a prediction as readable text."""
+  ranked = [f'{genre} {share:.0%}' for genre, share in prediction.top]
   rest = ', '.join(ranked[1:top])
-  said = f'{ranked[0]} ({rest})' if rest else ranked[0]
-  if answer.uncertain:
-    said = f'uncertain: {", ".join(ranked[:top])}'
-  lines = [f'{printable(answer.path)}: {said}']
+  text = f'{ranked[0]} ({rest})' if rest else ranked[0]
+  if prediction.uncertain:
+    text = f'uncertain: {", ".join(ranked[:top])}'
+  lines = [f'{printable(prediction.path)}: {text}']
   if timeline:
-    for moment in answer.timeline:
+    for moment in prediction.timeline:
       most = max(moment.probabilities)
-      genre = answer.genres[moment.probabilities.index(most)]
+      genre = prediction.genres[moment.probabilities.index(most)]
       span = f'{_clock(moment.start_s)} to {_clock(moment.end_s)}'
       lines.append(f'  {span}  {genre} {most:.0%}')
   return '\n'.join(lines)
@@ -66,13 +66,13 @@ def _clock(seconds: float) -> str:
 def _writer(
   args: argparse.Namespace, genres: tuple[str, ...]
 ) -> Callable[['Prediction'], None]:
-  """Returns what writes an answer in the format that the flags name."""
+  """Returns a function that writes a prediction in the chosen format."""
   top, timeline = args.top, args.timeline
   if args.format == 'json':
-    return lambda answer: print(json.dumps(answer.to_json(top, timeline)))
+    return lambda one: print(json.dumps(one.to_json(top, timeline)))
   if args.format == 'text':
     print(f'{args.model} knows {", ".join(genres)}')
-    return lambda answer: print(text_of(answer, top, timeline))
+    return lambda one: print(text_of(one, top, timeline))
   writer = csv.writer(sys.stdout, lineterminator='\n')
   # Paths are exactly those of the disk, byte for byte.
   if isinstance(sys.stdout, io.TextIOWrapper):  # unless a caller replaced it
@@ -82,13 +82,13 @@ def _writer(
   spans = ['start_s', 'end_s'] if timeline else []
   writer.writerow(['path', *spans, *names, *genres])
 
-  def write(answer: 'Prediction') -> None:
-    """Writes a row for the file, or one for each moment of it."""
-    found = answer.to_json(len(genres), timeline)
-    cells = [answer.path]
+  def write(prediction: 'Prediction') -> None:
+    """Writes a row for the file, or one for each window."""
+    found = prediction.to_json(len(genres), timeline)
+    cells = [prediction.path]
     own = [found[name] for name in names]
     if not timeline:
-      by_genre = dict(answer.top)
+      by_genre = dict(prediction.top)
       writer.writerow([*cells, *own, *(f'{by_genre[g]:.4f}' for g in genres)])
     for moment in found.get('timeline', ()):
       at = [moment['start_s'], moment['end_s']]
@@ -98,46 +98,48 @@ def _writer(
 
 
 def _run(args: argparse.Namespace) -> None:
-  """Answers for all files, and exits with 1 where one could not be."""
+  """Classifies all files; exits with 1 if any failed."""
   paths = find_files(args.paths)
   plot = file_path('plot', args.plot)
   if plot and len(paths) != 1:
-    raise ConfigError(f'--plot={plot}: of one file, not of {len(paths)}')
+    raise ConfigError(
+      f'--plot={plot}: needs exactly one file, got {len(paths)}'
+    )
   from mgc_jax.inference import loading, prefetch
 
   model = loading.load(args.model, owns_process=True)
   write = _writer(args, model.genres)
   num_failed = 0
   bar = tqdm(paths, desc='predict', unit='file', disable=len(paths) < 2 or None)
-  with bar, prefetch.ahead(model, paths) as answers:
-    for path, answer in answers:
-      problem = _problem(answer, args.strict)
+  with bar, prefetch.ahead(model, paths) as results:
+    for path, result in results:
+      problem = _problem(result, args.strict)
       if problem:
         tqdm.write(f'{printable(path)}: {problem}', file=sys.stderr)
-      if isinstance(answer, DataError) or (problem and args.strict):
+      if isinstance(result, DataError) or (problem and args.strict):
         num_failed += 1
       else:
-        write(answer)
-        sys.stdout.flush()  # an interrupt loses nothing
+        write(result)
+        sys.stdout.flush()  # an interrupt discards no prediction
         if plot:
-          _plot(model, answer, plot)
+          _plot(model, result, plot)
       bar.update()
   if num_failed:
     print(f'{num_failed} of {len(paths)} files failed', file=sys.stderr)
     sys.exit(1)
 
 
-def _problem(answer: 'Prediction | DataError', strict: bool) -> str:
-  """Returns why there is no answer, or what is wrong with the file."""
-  if isinstance(answer, DataError):
-    return str(answer)
-  if answer.warning and not strict:
-    return f'warning: {answer.warning}'
-  return answer.warning
+def _problem(result: 'Prediction | DataError', strict: bool) -> str:
+  """Returns why a file failed or what is wrong with it; '' if nothing is."""
+  if isinstance(result, DataError):
+    return str(result)
+  if result.warning and not strict:
+    return f'warning: {result.warning}'
+  return result.warning
 
 
 def _plot(
-  model: 'Classifier', answer: 'Prediction', path: pathlib.Path
+  model: 'Classifier', prediction: 'Prediction', path: pathlib.Path
 ) -> None:
   from mgc_jax.system import figure_file
 
@@ -145,7 +147,8 @@ def _plot(
     with figure_file.never_stopping(path, requested=True):
       from mgc_jax.inference.timeline import plot_timeline
 
-      plot_timeline(answer, list(model.excerpts(answer.path)), path)
+      excerpts = list(model.excerpts(prediction.path))
+      plot_timeline(prediction, excerpts, path)
       print(f'timeline: {path}', file=sys.stderr)
   except OSError as error:
     raise DataError(f'--plot={path}: cannot be written: {error}') from error
@@ -169,13 +172,13 @@ def _add_arguments(parser: Parser) -> None:
     type=whole_number(1),
     default=3,
     metavar='N',
-    help='So many genres of each answer.',
+    help='Number of genres per prediction.',
   )
   parser.add_argument(
     '--format',
     choices=['text', 'json', 'csv'],
     default='text',
-    help='text for people; json, an object per line; csv, all probabilities.',
+    help='text: readable; json: an object per line; csv: all probabilities.',
   )
   parser.add_argument(
     '--strict',
@@ -185,12 +188,12 @@ def _add_arguments(parser: Parser) -> None:
   parser.add_argument(
     '--timeline',
     action='store_true',
-    help='The answer of each window, with times.',
+    help='Also print the prediction for each window.',
   )
   parser.add_argument(
     '--plot',
     metavar='FILE',
-    help='PNG of the timeline under the spectrogram, of one file.',
+    help='PNG of the spectrogram and timeline of one file.',
   )
 
 

@@ -50,13 +50,13 @@ def test_index_report_organise_playlist_and_undo_work_in_sequence(
 ):
   (music_folder / 'jazz' / 'broken.mp3').write_text('no music')
   output = _output(index, 'index', music_folder, f'--model={model}', code=1)
-  assert '12 indexed, 0 unchanged, 0 gone, 1 failed' in output
+  assert '12 indexed, 0 unchanged, 0 removed, 1 failed' in output
   assert 'broken.mp3: not audio' in output
   (music_folder / 'jazz' / 'broken.mp3').unlink()
   (music_folder / 'rock' / '5.wav').unlink()
   write_tone(music_folder / 'rock' / '0.wav', 3.0)
   output = _output(index, 'index', music_folder)
-  assert '1 indexed, 10 unchanged, 2 gone, 0 failed' in output
+  assert '1 indexed, 10 unchanged, 2 removed, 0 failed' in output
 
   plot = tmp_path / 'report.png'
   output = _output(index, 'report', f'--plot={plot}', '--least=2')
@@ -65,14 +65,14 @@ def test_index_report_organise_playlist_and_undo_work_in_sequence(
   to = tmp_path / 'sorted'
   options = (f'--to={to}', '--move', '--min_probability=0')
   output = _output(index, 'organise', *options)
-  assert 'move of 11 files; nothing is done' in output and not to.exists()
+  assert 'move of 11 files; nothing was changed' in output and not to.exists()
   _output(index, 'organise', *options, '--apply')
   assert not list(music_folder.rglob('*.wav'))
   (genre,) = {path.relative_to(to).parts[0] for path in to.rglob('*.wav')}
   assert sorted(x.name for x in (to / genre / 'jazz').iterdir()) == [
     f'{i}.wav' for i in range(6)
   ]
-  assert '11 are there already' in _output(
+  assert '11 are already there' in _output(
     index, 'organise', *options, '--apply'
   )
 
@@ -81,12 +81,14 @@ def test_index_report_organise_playlist_and_undo_work_in_sequence(
   assert str(to / genre / 'rock' / '0.wav') in output.splitlines()
 
   output = _output(index, 'undo', f'--to={to}')
-  assert 'nothing is done' in output and not list(music_folder.rglob('*.wav'))
+  assert 'nothing was changed' in output and not list(
+    music_folder.rglob('*.wav')
+  )
   _output(index, 'undo', f'--to={to}', '--apply')
   assert len(list(music_folder.rglob('*.wav'))) == 11
   assert not list(to.rglob('*'))
   output = _output(index, 'index', music_folder)
-  assert '0 indexed, 11 unchanged, 0 gone' in output
+  assert '0 indexed, 11 unchanged, 0 removed' in output
 
 
 def test_tag_writes_genres_and_similar_finds_other_songs(
@@ -133,14 +135,14 @@ def test_tag_writes_genres_and_similar_finds_other_songs(
   [
     ((), 'required: COMMAND'),
     (('sort',), "invalid choice: 'sort' (choose from"),
-    (('index',), 'index: name a folder'),
+    (('index',), 'index: specify a folder'),
     (('index', 'missing'), 'missing: not a folder'),
     (('report',), 'does not exist; create it'),
-    (('report', '--plot=.'), '--plot=.: a folder; name a file'),
+    (('report', '--plot=.'), '--plot=.: a folder; specify a file'),
     (('report', '--apply'), 'unknown flag: --apply'),
     (('organise', '--to=x', '--copy', '--move'), 'not allowed with'),
     (('organise',), 'required: --to'),
-    (('organise', '--to='), '--to: name the folder'),
+    (('organise', '--to='), '--to: specify the folder'),
     (('playlist', 'jazz', 'rock'), 'unexpected word: rock'),
     (('similar',), 'required: SONG'),
     (('similar', 'a.mp3'), 'does not exist'),
@@ -171,10 +173,13 @@ def test_a_renamed_folder_keeps_its_predictions(model, index, music_folder):
   (audio / 'jazz').rename(audio / 'swing')
   output = _output(index, 'index', f'--moved={music_folder}={audio}')
   assert f'12 tracks of {music_folder} are now in {audio}' in output
-  assert '6 indexed, 6 unchanged, 0 gone, 0 failed' in output
+  assert '6 indexed, 6 unchanged, 0 removed, 0 failed' in output
   assert f'{audio}/jazz: missing; the index keeps 6 tracks' in output
   output = _output(index, 'forget', audio / 'jazz')
-  assert f'6 tracks of {audio}/jazz forgotten; no file was touched' in output
+  assert (
+    f'6 tracks of {audio}/jazz removed from the index; no file was changed'
+    in output
+  )
   output = _output(
     index, 'index', audio, f'--moved={audio}/swing={audio}/swing', '--strict'
   )
@@ -191,18 +196,20 @@ def test_a_truncated_file_is_a_warning_or_with_strict_a_failure(
   words = ('index', tmp_path / 'music', f'--model={model}')
   output = _output(index, *words)
   assert 'a.wav: warning: truncated' in output and 'b.wav' not in output
-  assert '2 indexed, 0 unchanged, 0 gone, 0 failed' in output
+  assert '2 indexed, 0 unchanged, 0 removed, 0 failed' in output
   with Index(index) as opened:
     assert opened.find(str(path)).duration_s == pytest.approx(5.0, abs=0.1)
   strict = index.with_name('strict')
   output = _output(strict, *words, '--strict', code=1)
   assert 'a.wav: truncated' in output
-  assert '1 indexed, 0 unchanged, 0 gone, 1 failed' in output
+  assert '1 indexed, 0 unchanged, 0 removed, 1 failed' in output
   with Index(strict) as opened:
     assert opened.find(str(path)).failure.startswith('truncated')
   assert 'a.wav: truncated' in _output(strict, 'report')
   # A failed file is tried again; without --strict it gets a prediction.
-  assert '1 indexed, 1 unchanged, 0 gone, 0 failed' in _output(strict, *words)
+  assert '1 indexed, 1 unchanged, 0 removed, 0 failed' in _output(
+    strict, *words
+  )
 
 
 def _entry(path, **values):
@@ -317,7 +324,7 @@ def test_a_second_process_cannot_change_the_index(model, index, music_folder):
     output = _output(index, 'index', music_folder, code=1)
   finally:
     os.kill(first.pid, signal.SIGCONT)
-  assert 'another process is at work on it' in output
+  assert 'another process is using it' in output
   assert first.wait() == 0
 
 

@@ -38,7 +38,7 @@ def _paths(index, folder):
 
 
 def _numbers(counts):
-  return counts.answered, counts.unchanged, counts.forgotten, counts.failed
+  return counts.classified, counts.unchanged, counts.forgotten, counts.failed
 
 
 def test_deleted_files_are_removed_from_the_index(index, tmp_path, capsys):
@@ -232,8 +232,8 @@ def test_moved_accepts_names_with_equals_signs(index, tmp_path):
 @pytest.mark.parametrize(
   ('moved', 'message'),
   [
-    ('{0}/music', 'write OLD=NEW'),
-    ('={0}/other', 'write OLD=NEW'),
+    ('{0}/music', 'must be OLD=NEW'),
+    ('={0}/other', 'must be OLD=NEW'),
     ('{0}/music={0}/missing', 'missing is not a folder'),
     ('{0}/other={0}/music', 'other: .* no tracks of it; .*folders: .*music'),
     ('{0}/music={0}/other', 'none of the 1 track of .*/music is in .*/other'),

@@ -96,7 +96,7 @@ def test_unusable_runs_are_reported(tmp_path):
   shifted = _write(tmp_path / 'shifted', np.ones(1, bool))
   with pytest.raises(ConfigError, match='have different genres'):
     compare([one], [shifted, again])
-  with pytest.raises(ConfigError, match='each must name a run'):
+  with pytest.raises(ConfigError, match='each needs at least one run'):
     compare([one], [])
   with pytest.raises(DataError, match='none/logits.npz'):
     compare([one], [tmp_path / 'none'])

@@ -62,7 +62,7 @@ def test_confusion_matrices_of_folds_are_summed(folds):
 
 
 def test_missing_or_repeated_fold_is_reported(folds):
-  with pytest.raises(ConfigError, match=r'folds \[0, 1\] of 3: name each'):
+  with pytest.raises(ConfigError, match=r'folds \[0, 1\] of 3: list each'):
     combine_folds(folds[:2])
   with pytest.raises(ConfigError, match=r'folds \[0, 1, 1\] of 3'):
     combine_folds([folds[0], folds[1], folds[1]])

@@ -66,8 +66,8 @@ def test_existing_file_is_not_requested(mirror, tmp_path):
     ('cut', 'times at byte'),
     ('silent', 'times at byte'),
     ('endless', 'sends more than 700,000 bytes'),
-    ('file', 'redirects from http to file:///etc/passwd; refused'),
-    ('ftp', 'redirects from http to ftp://h/x; refused'),
+    ('file', 'redirects from http to file:///etc/passwd; rejected'),
+    ('ftp', 'redirects from http to ftp://h/x; rejected'),
     ('self', 'more than 10 redirects'),
   ],
 )

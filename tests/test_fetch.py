@@ -106,7 +106,7 @@ def test_killed_fetch_is_resumed(fetch, mirror, tmp_path):
   [
     (['missing', 'wrong'], 'status 404'),
     (['wrong'], 'wrong bytes: sha1'),
-    (['ftp'], 'refused'),
+    (['ftp'], 'rejected'),
   ],
 )
 def test_failed_download_is_one_message(fetch, tmp_path, faults, reason):

@@ -77,9 +77,7 @@ def test_a_second_run_in_one_workdir_is_rejected(whole, tmp_path):
   first.wait_for(lambda: 'records:' in first.output)
   second = _start(run, whole / 'prepared')
   assert second.wait() == 1
-  assert (
-    f'error: {run}: another process is at work on this run' in second.output
-  )
+  assert f'error: {run}: another process is using this run' in second.output
   assert 'Traceback' not in second.output
   assert first.wait() == 0, first.output
   assert outcome(run) == outcome(whole / 'run')

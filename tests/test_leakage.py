@@ -57,14 +57,14 @@ def test_overrides_take_precedence_in_all_runs(tmp_path):
 
 def test_wrong_usage_is_reported(tmp_path):
   with pytest.raises(
-    ConfigError, match='--networks=vit: must be from baseline/cnn'
+    ConfigError, match='--networks=vit: must be among baseline/cnn'
   ):
     _plan(tmp_path, networks=['cnn', 'vit'])
   with pytest.raises(ConfigError, match='--config.seed: needs a value'):
     _plan(tmp_path, overrides=['--config.seed'])
   with pytest.raises(ConfigError, match='data.protocol=track: is set by the'):
     _plan(tmp_path, overrides=['--config.data.protocol=track'])
-  with pytest.raises(ConfigError, match='--networks: must name at least one'):
+  with pytest.raises(ConfigError, match='--networks: needs at least one'):
     _plan(tmp_path, networks=['cnn', 'cnn'])
 
 

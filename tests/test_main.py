@@ -215,7 +215,7 @@ def test_prepare_reports_counts_hours_and_skipped_tracks(tmp_path):
       1,
       '/none: no such folder',
     ),
-    ([SMOKE, '--mode=evaluate'], 2, '--workdir: unset; name the run'),
+    ([SMOKE, '--mode=evaluate'], 2, '--workdir: not set; specify the run'),
     (
       [SMOKE, '--mode=evaluate', '--workdir=/none'],
       1,

@@ -241,7 +241,7 @@ def test_windows_path_out_of_the_root_raises(tmp_path, cell):
   root = tmp_path / 'root'
   root.mkdir()
   (root / 'link').symlink_to(tmp_path)
-  with pytest.raises(DataError, match='leads out of|absolute Windows path'):
+  with pytest.raises(DataError, match='is outside|absolute Windows path'):
     _paths(root, cell)
 
 
@@ -275,7 +275,7 @@ def test_path_in_another_unicode_form_out_of_the_root_raises(tmp_path):
   root = tmp_path / 'root'
   root.mkdir()
   (root / NFD).symlink_to(tmp_path)
-  with pytest.raises(DataError, match='leads out of'):
+  with pytest.raises(DataError, match='is outside'):
     _paths(root, f'{NFC}/secret.wav')
 
 
@@ -291,5 +291,5 @@ def test_remote_paths_may_have_backslashes(tmp_path):
   assert track.path == 'gs://b/music/jazz/0.wav'
   for cell in (r'..\0.wav', r'C:\0.wav', r'\0.wav'):
     path = _write(tmp_path, f'path,track_id,genre\n{cell},t,jazz\n')
-    with pytest.raises(DataError, match='leads out of gs://b/music'):
+    with pytest.raises(DataError, match='is outside gs://b/music'):
       read_manifest(path, 'gs://b/music')

@@ -117,7 +117,7 @@ def _names_another_file(model):
   [
     (_foreign, 'not an exported model'),
     (_other_genres, 'does not match its metadata'),
-    (_one_genre_twice, 'genres: must be one or more, each once'),
+    (_one_genre_twice, 'genres: must be one or more different names'),
     (_other_version, 'format version 99, not'),
     (_names_another_file, 'not an exported model'),
   ],

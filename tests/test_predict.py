@@ -84,7 +84,7 @@ def _calls_lapack(bundle):
   [
     (_for_a_tpu, 'exported for tpu, not for cpu'),
     (_other_outputs, 'unexpected outputs'),
-    (_calls_lapack, 'the program calls code outside of itself'),
+    (_calls_lapack, 'the program calls external code'),
   ],
 )
 def test_an_unsuitable_program_is_rejected(make, message, bundle, tmp_path):
@@ -178,9 +178,12 @@ def test_paths_are_read_from_standard_input_and_text_lists_the_genres(
   [
     ((), 'required: PATH'),
     (('x.wav', '--model=nope'), 'no such model'),
-    (('x.wav', 'y.wav', '--plot=a.png'), '--plot=a.png: of one file, not of 2'),
+    (
+      ('x.wav', 'y.wav', '--plot=a.png'),
+      '--plot=a.png: needs exactly one file, got 2',
+    ),
     (('x.wav', '--format=xml'), 'format'),
-    (('x.wav', '--plot=.'), '--plot=.: a folder; name a file'),
+    (('x.wav', '--plot=.'), '--plot=.: a folder; specify a file'),
   ],
 )
 def test_wrong_usage_is_rejected_with_a_reason(args, message):

@@ -194,7 +194,7 @@ def test_unreadable_folder_is_reported(model, tmp_path):
   try:
     done = run(words)
     assert done.returncode == 1 and 'shut: cannot be read' in done.stderr
-    assert '0 gone, 1 failed' in done.stdout
+    assert '0 removed, 1 failed' in done.stdout
     command[-1] = 'mgc_jax.predict'
     done = run([*command, str(music), f'--model={model}'])
     assert done.returncode == 1 and 'shut' in done.stderr

@@ -75,7 +75,7 @@ def test_gtzan_is_read_from_its_archive(gtzan_config, tmp_path):
 
 def test_folder_that_is_not_gtzan_raises(tiny_config, tmp_path):
   tiny_config.data.source = 'gtzan'
-  with pytest.raises(ConfigError, match='config.data.root: unset'):
+  with pytest.raises(ConfigError, match='config.data.root: not set'):
     list_tracks(tiny_config.data)
   tiny_config.data.root = str(tmp_path)
   with pytest.raises(DataError, match='not GTZAN; expected blues/blues.00000'):

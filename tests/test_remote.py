@@ -147,7 +147,7 @@ def test_manifest_paths_may_not_leave_a_remote_root(tmp_path):
   path = tmp_path / 'tracks.csv'
   for cell in ('../x.wav', '/x.wav', 's3://other/x.wav', 'a/../../x.wav'):
     path.write_text(f'path,track_id,genre\n{cell},x,jazz\n')
-    with pytest.raises(DataError, match='line 2: path .* leads out of gs://b'):
+    with pytest.raises(DataError, match='line 2: path .* is outside gs://b'):
       read_manifest(path, 'gs://b/music')
   path.write_text('path,track_id,genre\njazz/x.wav,x,jazz\n')
   (track,) = read_manifest(path, 'gs://b/music/')

@@ -100,7 +100,7 @@ def test_one_genre_is_enough(sources):
 def test_single_source_is_an_error(sources):
   done = _run(sources, sources / 'discs')
   assert done.returncode == 1
-  assert 'one source only (discs)' in done.stderr
+  assert 'only one source (discs)' in done.stderr
   done = _run(sources, sources / 'discs', f'{sources}/discs/')
   assert done.returncode == 2
   assert 'another source is also called discs' in done.stderr

@@ -190,8 +190,8 @@ def test_manifest_folder_is_the_default_root(music_folder):
   ('fields', 'error', 'message'),
   [
     ({'source': 'tape'}, ConfigError, 'config.data.source=tape: .* folder'),
-    ({'source': 'folder'}, ConfigError, 'config.data.root: unset'),
-    ({'source': 'manifest'}, ConfigError, 'config.data.manifest: unset'),
+    ({'source': 'folder'}, ConfigError, 'config.data.root: not set'),
+    ({'source': 'manifest'}, ConfigError, 'config.data.manifest: not set'),
     ({'source': 'folder', 'root': '/none'}, DataError, '/none: no such folder'),
   ],
 )

@@ -227,7 +227,7 @@ def test_leaks_can_be_only_logged(tmp_path, caplog):
 
 
 def test_given_protocol_without_given_splits_raises(prepared):
-  with pytest.raises(ConfigError, match='protocol=given: the source gives no'):
+  with pytest.raises(ConfigError, match='protocol=given: the source has no'):
     make_splits(prepared, _config(protocol='given'))
 
 

@@ -58,7 +58,7 @@ def test_every_setting_has_its_own_folder(tmp_path):
   runs = plan([0], ['--config.a=x/y,x_y,x y'], tmp_path)
   assert len({run.workdir for run in runs}) == 3
   assert runs[1].workdir == tmp_path / 'a=x_y' / 'seed0'
-  with pytest.raises(ConfigError, match='--seeds: must name at least one'):
+  with pytest.raises(ConfigError, match='--seeds: needs at least one'):
     plan([], [], tmp_path)
 
 
@@ -103,8 +103,8 @@ def test_folds_belong_to_one_row(tmp_path):
   [
     (['--config.seed=3'], '--config.seed=3: use --seeds'),
     (['--config.train.num_epochs'], 'needs a value'),
-    (['--config.a=1', '--config.a=2'], 'named twice'),
-    (['--config.a=1,1'], 'named twice'),
+    (['--config.a=1', '--config.a=2'], 'given twice'),
+    (['--config.a=1,1'], 'given twice'),
   ],
 )
 def test_invalid_plan_is_reported(tmp_path, overrides, message):
@@ -267,7 +267,7 @@ def test_killed_sweep_is_resumed_and_ends_with_a_table(tmp_path):
     (['--config.train.speed=1'], 'config: no field speed'),
     (['--config.train.num_epochs=0,1'], 'config.train.num_epochs=0: must be'),
     (['--seeds=a'], '--seeds'),
-    (['--config.seed=1'], 'use --seeds to name the seeds'),
+    (['--config.seed=1'], 'use --seeds to set the seeds'),
   ],
 )
 def test_wrong_usage_is_reported_before_training(flags, message, tmp_path):

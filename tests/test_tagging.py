@@ -263,7 +263,8 @@ def test_undo_changes_files_only_with_apply(music, tmp_path):
   _set_genres(tmp_path, music / 'a.flac', 'Bebop')
   output = _run(tmp_path, 'undo', '--apply', code=1)
   assert (
-    '2 restored, 1 left as is' in output and 'a.flac: its genre tag' in output
+    '2 restored, 1 left unchanged' in output
+    and 'a.flac: its genre tag' in output
   )
 
 

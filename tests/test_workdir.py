@@ -26,7 +26,7 @@ def test_default_workdir_is_named_by_config_and_settings():
 
 
 def test_evaluation_needs_a_workdir():
-  with pytest.raises(ConfigError, match='--workdir: unset'):
+  with pytest.raises(ConfigError, match='--workdir: not set'):
     resolve_workdir(None, base_config(), 'configs/crnn.py', 'evaluate')
 
 
@@ -69,7 +69,7 @@ def test_a_file_in_place_of_the_folder_is_reported(tmp_path):
 def test_a_folder_in_use_is_rejected_and_free_again_afterwards(tmp_path):
   with locked_workdir(tmp_path / 'run') as writer:
     assert writer.is_active and writer.workdir == tmp_path / 'run'
-    with pytest.raises(DataError, match='run: another process is at work'):
+    with pytest.raises(DataError, match='run: another process is using'):
       with locked_workdir(tmp_path / 'run'):
         pass
   with locked_workdir(tmp_path / 'run'):

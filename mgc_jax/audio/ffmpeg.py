@@ -69,7 +69,7 @@ def probe(path: str | os.PathLike) -> AudioInfo:
       command, capture_output=True, check=False, timeout=_PROBE_TIMEOUT_S
     )
   except subprocess.TimeoutExpired as error:
-    raise DataError('ffprobe found nothing within a minute') from error
+    raise DataError('ffprobe did not finish within a minute') from error
   try:
     found = json.loads(done.stdout)
     return _info(found['streams'][0], found['format'])

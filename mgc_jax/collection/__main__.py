@@ -1,15 +1,15 @@
 r"""Keeps an index of a collection of music, sorts it, and finds similar songs.
 
-What would touch music says what it would do, and does it with --apply. The
-index is one file; interrupted commands continue. Exit code 0: all done; 1: some
-files could not be, each is named; 2: wrong usage.
+Commands that change files only print the changes unless --apply is given. The
+index is one file; interrupted commands continue. Exit code 0: success; 1: some
+files failed and are reported; 2: wrong usage.
 
 If a folder is missing or empty, as when a disk is not mounted, index keeps its
-tracks and says so. If the folder was renamed, index --moved OLD=NEW gives the
-tracks their new paths without listening to them again; if it is gone for good,
-use forget. A truncated or damaged file is answered from the part that plays,
-with a warning; with --strict it is a failure. That applies to the files that
-this run listens to.
+tracks and reports it. If the folder was renamed, index --moved OLD=NEW gives
+the tracks their new paths without classifying them again; if it was deleted,
+use forget. For a damaged file the part that can be decoded is used, with a
+warning; with --strict it fails. Unchanged files are not classified again, so
+--strict does not apply to them.
 
 Examples:
   mgc collection index ~/Music
@@ -36,7 +36,7 @@ def _add_index(parser: Parser) -> None:
     'folder',
     nargs='?',
     metavar='DIR',
-    help='The folder to index; with --moved, one more.',
+    help='The folder to index; with --moved, an additional one.',
   )
   parser.add_argument(
     '--model',
@@ -47,8 +47,8 @@ def _add_index(parser: Parser) -> None:
     '--moved',
     metavar='OLD=NEW',
     help='A folder that was renamed. Its tracks get their new paths and keep '
-    'their answers, in place of tracks that the index already has there; then '
-    'NEW is indexed, and no other folder need be named.',
+    'their predictions; they replace tracks that the index already has there. '
+    'Then NEW is indexed. DIR may be omitted.',
   )
   parser.add_argument(
     '--strict',
@@ -64,7 +64,7 @@ def _add_report(parser: Parser) -> None:
     type=whole_number(0),
     default=10,
     metavar='N',
-    help='How many uncertain tracks are named.',
+    help='How many uncertain tracks to list.',
   )
 
 
@@ -76,13 +76,12 @@ def _add_organise(parser: Parser) -> None:
     '--by',
     action='append',
     choices=LEVELS,
-    help='A folder above the tracks; given again, one more in it. Default: '
-    'genre.',
+    help='Folder level to create; repeat for nested levels. Default: genre.',
   )
   how = {
-    'link': 'Symbolic links; the default.',
-    'copy': 'Copies.',
-    'move': 'The files themselves.',
+    'link': 'Create symbolic links; the default.',
+    'copy': 'Copy the files.',
+    'move': 'Move the files.',
   }
   method = parser.add_mutually_exclusive_group()
   for name in METHODS:
@@ -93,22 +92,22 @@ def _add_organise(parser: Parser) -> None:
       const=name,
       help=how[name],
     )
-  _add_min_probability(parser, 'Tracks under it go to the folder uncertain.')
+  _add_min_probability(parser, 'Tracks below it go to the folder uncertain.')
   _add_apply(parser)
 
 
 def _add_playlist(parser: Parser) -> None:
   parser.add_argument('genre', metavar='GENRE', help='The genre of the tracks.')
-  _add_min_probability(parser, 'Tracks under it are left out.')
+  _add_min_probability(parser, 'Tracks below it are skipped.')
 
 
 def _add_tag(parser: Parser) -> None:
   parser.add_argument(
     '--replace',
     action='store_true',
-    help='Also where there is a genre tag; undo restores all that it had.',
+    help='Also replace existing genre tags; undo restores them.',
   )
-  _add_min_probability(parser, 'Tracks under it are left out.')
+  _add_min_probability(parser, 'Tracks below it are skipped.')
   _add_apply(parser)
 
 
@@ -132,10 +131,10 @@ def _add_similar(parser: Parser) -> None:
     type=whole_number(1),
     default=10,
     metavar='N',
-    help='How many tracks are named.',
+    help='How many tracks to list.',
   )
   parser.add_argument(
-    '--diverse', action='store_true', help='Each artist once.'
+    '--diverse', action='store_true', help='At most one track per artist.'
   )
 
 
@@ -156,45 +155,45 @@ def _add_min_probability(parser: Parser, text: str) -> None:
 
 
 def _add_apply(parser: Parser) -> None:
-  parser.add_argument('--apply', action='store_true', help='Do it.')
+  parser.add_argument('--apply', action='store_true', help='Make the changes.')
 
 
 # Each with its flags, what it does, and an example.
 _COMMANDS = {
   'index': (
     _add_index,
-    'listens to what is new or changed in a folder',
+    'classifies new and changed files in a folder',
     'index ~/Music',
   ),
   'report': (
     _add_report,
-    'tracks and hours of each genre, and the least certain ones',
+    'lists tracks and hours per genre, and the most uncertain tracks',
     'report --plot=music.png',
   ),
   'organise': (
     _add_organise,
-    'sorts the tracks into DIR/<genre>/...; --apply does it',
+    'sorts the tracks into DIR/<genre>/...; needs --apply',
     'organise --to=/sorted --copy --apply',
   ),
   'playlist': (
     _add_playlist,
-    'an M3U8 playlist on standard output',
+    'writes an M3U8 playlist to standard output',
     'playlist jazz > jazz.m3u8',
   ),
   'tag': (
     _add_tag,
-    'writes the genre tag where a file has none; --apply does it',
+    'writes genre tags to files that have none; needs --apply',
     'tag --apply',
   ),
   'undo': (
     _add_undo,
-    'restores the tags that tag replaced, or with --to=DIR takes back what '
-    'organise did to DIR; --apply does it',
+    'restores the tags that tag replaced, or with --to=DIR reverses organise; '
+    'needs --apply',
     'undo --to=/sorted --apply',
   ),
   'similar': (
     _add_similar,
-    'the tracks nearest to a song, or to several',
+    'lists the tracks most similar to one or more songs',
     'similar song.mp3 -k 5 --diverse',
   ),
   'forget': (
@@ -213,7 +212,7 @@ def _add_commands(parser: Parser) -> None:
 
     def fill(parser: Parser, add: Callable = add_arguments) -> None:
       add(parser)
-      # What stands before the command is not to be replaced by a default.
+      # A default must not replace a value given before the command.
       _add_index_file(parser, argparse.SUPPRESS)
 
     full = (
@@ -227,13 +226,13 @@ def _add_index_file(parser: Parser, default: str | None) -> None:
     '--index',
     default=default,
     metavar='FILE',
-    help='The file of the index. Default: collection.sqlite in the folder for '
-    "mgc_jax's data, of this user.",
+    help='The file of the index. Default: collection.sqlite in the '
+    "user's data folder of mgc_jax.",
   )
 
 
 def _run(args: argparse.Namespace) -> None:
-  from mgc_jax.collection import commands  # --help need not wait for them
+  from mgc_jax.collection import commands  # not needed for --help
 
   commands.run(args)
 

@@ -2,8 +2,8 @@
 
 Each takes the path of the index and the flags and words of the command. It
 raises `ConfigError` for wrong usage and `DataError` for an index or a file that
-cannot be used. If some files failed, each is named and the process exits with
-1.
+cannot be used. If some files failed, each is reported and the process exits
+with 1.
 """
 
 import argparse
@@ -27,13 +27,13 @@ from mgc_jax.system.user_dirs import user_data_dir
 
 @contextlib.contextmanager
 def _for_change(path: pathlib.Path, create: bool = False) -> Iterator[Index]:
-  """Locks and opens an index, and finishes what a killed process began."""
+  """Locks and opens an index, and completes what a killed process started."""
 
   def refuse() -> None:
-    raise DataError(f'{path}: another process is at work on it; wait for it')
+    raise DataError(f'{path}: another process is using it; wait for it')
 
   if not create:
-    with Index(path):  # says where there is none, before a lock is made
+    with Index(path):  # reports a missing index, before a lock is made
       pass
   with contextlib.ExitStack() as stack:
     try:
@@ -51,7 +51,7 @@ def _for_change(path: pathlib.Path, create: bool = False) -> Iterator[Index]:
 
 def _index(path: pathlib.Path, args: argparse.Namespace) -> None:
   if not (args.folder or args.moved):
-    raise ConfigError('index: name a folder')
+    raise ConfigError('index: specify a folder')
   num_failed = 0
   with _for_change(path, create=not args.moved) as index:
     folders = [args.folder] if args.folder else []
@@ -60,15 +60,15 @@ def _index(path: pathlib.Path, args: argparse.Namespace) -> None:
     for folder in {os.path.realpath(x): x for x in folders}.values():
       counts = scan(index, folder, args.model, args.strict)
       print(
-        f'{path}: {counts.answered} indexed, {counts.unchanged} unchanged, '
-        f'{counts.forgotten} gone, {counts.failed} failed'
+        f'{path}: {counts.classified} indexed, {counts.unchanged} unchanged, '
+        f'{counts.forgotten} removed, {counts.failed} failed'
       )
       num_failed += counts.failed
   _exit(num_failed)
 
 
 def _renamed(index: Index, path: pathlib.Path, moved: str) -> str:
-  """Does what --moved says, and returns the folder's new path."""
+  """Applies --moved, and returns the folder's new path."""
   old, new, number = roots.rename(index, moved)
   print(
     f'{path}: {roots.tracks(number)} of {printable(old)} are now in '
@@ -81,8 +81,8 @@ def _forget(path: pathlib.Path, args: argparse.Namespace) -> None:
   with _for_change(path) as index:
     number = roots.forget(index, args.folder)
   print(
-    f'{path}: {roots.tracks(number)} of {printable(args.folder)} forgotten; '
-    'no file was touched'
+    f'{path}: {roots.tracks(number)} of {printable(args.folder)} removed '
+    'from the index; no file was changed'
   )
 
 
@@ -104,14 +104,14 @@ def _write_plot(summary: report.Summary, plot: pathlib.Path) -> None:
   try:
     with figure_file.never_stopping(plot, requested=True):
       report.plot(summary, plot)
-      print(f'picture: {plot}', file=sys.stderr)
+      print(f'plot: {plot}', file=sys.stderr)
   except OSError as error:
     raise DataError(f'--plot={plot}: cannot be written: {error}') from error
 
 
 def _target(to: str) -> str:
   if not to:
-    raise ConfigError('--to: name the folder to organise into')
+    raise ConfigError('--to: specify the folder to organise into')
   target = os.path.realpath(to)
   if os.path.lexists(target) and not os.path.isdir(target):
     raise ConfigError(f'--to={target}: not a folder')
@@ -139,7 +139,7 @@ def _organise(path: pathlib.Path, args: argparse.Namespace) -> None:
         print(f'{method} {printable(record.source)} -> {printable(record.to)}')
   _say_done(method, len(plan.records) - num_failed, target, args.apply)
   if plan.num_in_place:
-    print(f'{plan.num_in_place} are there already')
+    print(f'{plan.num_in_place} are already there')
   _exit(num_failed)
 
 
@@ -147,7 +147,9 @@ def _say_done(what: str, number: int, target: str, done: bool) -> None:
   if done:
     print(f'{target}: {what} of {number} files done')
   else:
-    print(f'{target}: {what} of {number} files; nothing is done, use --apply')
+    print(
+      f'{target}: {what} of {number} files; nothing was changed, use --apply'
+    )
 
 
 def _undo(path: pathlib.Path, args: argparse.Namespace) -> None:
@@ -162,12 +164,12 @@ def _undo_tags(path: pathlib.Path, args: argparse.Namespace) -> None:
     journal = TagJournal(path)
     if not any(journal.entries()):
       raise ConfigError(
-        f'undo: tag changed no file of {path}; with --to=DIR, undo takes back '
-        'what organise did'
+        f'undo: tag changed no file of {path}; with --to=DIR, undo '
+        'reverses organise'
       )
     counts = tagging.undo(index, journal, Journal(path), args.apply)
   done = 'restored' if args.apply else 'to be restored: use --apply'
-  print(f'genre tags: {counts.restored} {done}, {counts.failed} left as is')
+  print(f'genre tags: {counts.restored} {done}, {counts.failed} left unchanged')
   _exit(counts.failed)
 
 
@@ -177,7 +179,7 @@ def _undo_organise(path: pathlib.Path, args: argparse.Namespace) -> None:
     journal = Journal(path)
     records = journal.records(target)
     if not journal.knows(target):
-      raise ConfigError(f'--to={target}: organise did nothing there')
+      raise ConfigError(f'--to={target}: organise changed nothing there')
     num_failed = 0
     if args.apply:
       num_failed = organise.undo(index, journal, records)
@@ -196,7 +198,10 @@ def _playlist(path: pathlib.Path, args: argparse.Namespace) -> None:
         sys.stdout.buffer.write(line)
       else:
         num_failed += 1
-        print(f'{printable(line.path)}: a line break in it', file=sys.stderr)
+        print(
+          f'{printable(line.path)}: skipped, contains a line break',
+          file=sys.stderr,
+        )
   sys.stdout.buffer.flush()
   _exit(num_failed)
 

@@ -72,12 +72,12 @@ class Index:
       self._db.executescript(schema.CREATION)
     elif owner != schema.APPLICATION_ID:
       raise DataError(
-        f'{self.path}: not an index of this package; name another file'
+        f'{self.path}: not an index of this package; use another file'
       )
     elif version != schema.FORMAT_VERSION:
       raise DataError(
         f'{self.path}: written by another version of this package (format '
-        f'{version} instead of {schema.FORMAT_VERSION}); name another --index '
+        f'{version} instead of {schema.FORMAT_VERSION}); use another --index '
         'and index the folders again'
       )
 

@@ -65,7 +65,7 @@ def plan(
     if record.method != method:
       raise ConfigError(
         f'--to={target}: was filled with --{record.method}; continue with it, '
-        f'name another folder, or undo it: collection undo --to={target} '
+        f'use another folder, or undo it: collection undo --to={target} '
         '--apply'
       )
   placed = {r.source for r in done if os.path.lexists(r.to)}
@@ -79,7 +79,7 @@ def plan(
     if is_inside(target, entry.root):
       raise ConfigError(
         f'--to={target}: inside {printable(entry.root)}, which is indexed, so '
-        'tracks would be indexed twice; name a folder outside of it'
+        'tracks would be indexed twice; use a folder outside of it'
       )
     to = _free_path(_wanted_path(entry, target, levels, min_probability), taken)
     records.append(Record(target, method, entry.path, to, entry.root))
@@ -135,7 +135,7 @@ def apply(index: Index, journal: Journal, records: list[Record]) -> int:
     records: the plan's records.
 
   Returns:
-    The number of files that failed; each is named on standard error.
+    The number of files that failed; each is reported on standard error.
 
   Raises:
     DataError: the disk is full.
@@ -203,7 +203,7 @@ def undo(index: Index, journal: Journal, records: list[Record]) -> int:
     records: the journal's records to revert.
 
   Returns:
-    The number of files that are left in place; each is named on standard error.
+    The number of files left in place; each is reported on standard error.
 
   Raises:
     DataError: the disk is full.

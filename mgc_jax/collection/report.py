@@ -15,7 +15,7 @@ from mgc_jax.system.errors import ConfigError
 from mgc_jax.system.printable_text import printable
 from mgc_jax.system.tables import table
 
-_MAX_FAILURES = 10  # named in the report
+_MAX_FAILURES = 10  # listed in the report
 
 
 @dataclasses.dataclass

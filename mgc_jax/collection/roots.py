@@ -129,7 +129,7 @@ def report_kept(folder: str, number: int) -> None:
 
 
 def kept_message(folder: str, number: int) -> str:
-  """Says that the tracks of a folder are kept, and what the user can do.
+  """Returns a message: the tracks of a folder are kept, and what to do.
 
   Args:
     folder: the folder's absolute path.
@@ -247,7 +247,7 @@ def _old_and_new(index: Index, moved: str) -> tuple[str, str, list[Entry]]:
   pairs = [(moved[:i], moved[i + 1 :]) for i in positions]
   pairs = [tuple(map(os.path.expanduser, x)) for x in pairs if all(x)]
   if not pairs:
-    raise ConfigError(f'--moved={printable(moved)}: write OLD=NEW, two folders')
+    raise ConfigError(f'--moved={printable(moved)}: must be OLD=NEW')
   for old, new in pairs:
     path, found = find(index, old)
     if found and os.path.isdir(new):

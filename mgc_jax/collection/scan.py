@@ -31,7 +31,7 @@ _COMMIT_EVERY_S = 1.0  # how much work a killed process may lose
 class Counts:
   """How many tracks of a folder were classified, unchanged, failed, removed."""
 
-  answered: int = 0
+  classified: int = 0
   unchanged: int = 0
   failed: int = 0
   forgotten: int = 0
@@ -86,7 +86,7 @@ def _check_model(index: Index, name: str | None) -> None:
   stored = index.model()
   if stored and name and name != stored[0]:
     raise ConfigError(
-      f'--model={name}: {index.path} was made with {stored[0]}; name another '
+      f'--model={name}: {index.path} was made with {stored[0]}; use another '
       '--index or omit --model'
     )
 
@@ -108,8 +108,8 @@ def _load_model(index: Index, name: str | None) -> 'Classifier':
     index.set_model(name, model.digest, model.genres)
   elif stored[1] != model.digest:
     raise ConfigError(
-      f'{index.path}: made by another version of {name} than the present one; '
-      'delete it or name another --index'
+      f'{index.path}: made by another version of {name} than the current one; '
+      'delete it or use another --index'
     )
   return model
 
@@ -184,7 +184,7 @@ class _Scan:
       return
     if problem:
       tqdm.write(f'{printable(path)}: warning: {problem}', file=sys.stderr)
-    self.counts.answered += 1
+    self.counts.classified += 1
     values = (result.duration_s, result.genre, result.probability)
     by_genre = dict(result.top)
     self._index.put(
@@ -194,7 +194,7 @@ class _Scan:
     )
 
   def forget(self) -> None:
-    """Removes deleted files from the index and names missing folders."""
+    """Removes deleted files from the index and reports missing folders."""
     index, root = self._index, self._root
     deleted, kept = roots.find_deleted(index, root)
     skipped = [entry for entry in index.inside(root) if self._is_skipped(entry)]

@@ -42,12 +42,12 @@ def find_similar(
     song, without its copies.
 
   Raises:
-    ConfigError: no song is named, the index is empty, or another version of
+    ConfigError: no song is given, the index is empty, or another version of
       the model made it.
     DataError: a song cannot be read; the message names it.
   """
   if not paths:
-    raise ConfigError('similar: name one or more songs')
+    raise ConfigError('similar: specify one or more songs')
   if not index.num_classified():
     raise ConfigError(f'--index={index.path}: empty; index a folder first')
   vectors = _embeddings(index, paths)
@@ -132,7 +132,7 @@ def _embeddings(index: Index, paths: Sequence[str]) -> np.ndarray:
     model = loading.load(name, owns_process=True)
     if model.digest != digest:
       raise ConfigError(
-        f'{index.path}: made by another version of {name} than the present '
+        f'{index.path}: made by another version of {name} than the current '
         'one; delete it and index the folders again'
       )
     for path in missing:

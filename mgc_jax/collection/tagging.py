@@ -35,7 +35,7 @@ class UndoCounts:
   """How many files got (or would get) their old tag back."""
 
   restored: int = 0
-  failed: int = 0  # left as they are; each is named
+  failed: int = 0  # left unchanged; each is reported
 
 
 def tag(
@@ -235,7 +235,7 @@ def _undo_file(
   if blocking:
     raise DataError(
       f'its genre tag is {_joined(old.values)} and no longer {blocking.genre}, '
-      'which tag wrote; left as it is'
+      'which tag wrote; left unchanged'
     )
 
 

@@ -16,7 +16,7 @@ from ml_collections.config_dict import placeholder
 from mgc_jax.config.rules import Rule
 from mgc_jax.system.errors import ConfigError
 
-_TYPE_WISHES = {
+_TYPE_REQUIREMENTS = {
   bool: 'True or False',
   int: 'an integer',
   float: 'a number',
@@ -155,8 +155,12 @@ def _checked(one: dataclasses.Field, value: Any, path: str) -> Any:
   except TypeError:
     typed = None
   if typed is None or (rule and not rule.holds(typed)):
-    wish = rule.wish if rule else _TYPE_WISHES.get(kind, 'a list of names')
-    raise ConfigError(f'{path}={value}: must be {wish}')
+    requirement = (
+      rule.requirement
+      if rule
+      else _TYPE_REQUIREMENTS.get(kind, 'a list of names')
+    )
+    raise ConfigError(f'{path}={value}: must be {requirement}')
   return typed
 
 

@@ -74,7 +74,7 @@ def _expand(config: ConfigDict) -> None:
 
 
 def _message(error: Exception) -> str:
-  """Returns what one of `_ERRORS` says, in words for a person."""
+  """Returns a readable message for one of `_ERRORS`."""
   message = str(error.args[0]) if isinstance(error, KeyError) else str(error)
   found = re.fullmatch(r'["\']+(\w+)["\']+(?:\n(Did you .*))?', message)
   if found:  # ConfigDict's own

@@ -15,7 +15,7 @@ class Rule:
   """What the value of a field must be."""
 
   holds: Callable[[Any], bool]
-  wish: str  # completes the sentence 'must be ...'
+  requirement: str  # completes the sentence 'must be ...'
   choices: tuple[str, ...] = ()  # if there is a list of them
 
 

@@ -613,7 +613,7 @@ class Config(Section):
       The configuration. Lists have become tuples.
 
     Raises:
-      ConfigError: Names the first field that is wrong, and what it must be.
+      ConfigError: A field is wrong; states the first one and its requirement.
     """
     config = read_section(cls, found, 'config')
     _check_splits(config.data)
@@ -636,7 +636,7 @@ def validate(config: ConfigDict) -> None:
     config: What the `get_config()` of a config file returned.
 
   Raises:
-    ConfigError: Names the first field that is wrong, and what it must be.
+    ConfigError: A field is wrong; states the first one and its requirement.
   """
   Config.from_dict(config)
 
@@ -723,7 +723,7 @@ def _check_features(features: FeaturesConfig, windows: WindowsConfig) -> None:
 def _check_model(model: ModelConfig, windows: WindowsConfig) -> None:
   cnn, dense, lstm = model.cnn, model.dense, model.lstm
   if not cnn.filters:
-    raise ConfigError('config.model.cnn.filters=(): needs one block at least')
+    raise ConfigError('config.model.cnn.filters=(): needs at least one block')
   steps = model.name == 'lstm' and not lstm.bands_as_steps
   if steps and lstm.stack_frames > windows.num_frames:
     raise ConfigError(
@@ -771,6 +771,6 @@ def _check_selection(train: TrainConfig, data: DataConfig) -> None:
   no_valid = data.valid_fraction == 0 and data.protocol in ('artist', 'track')
   if no_valid and (train.select == 'best' or train.patience_epochs):
     raise ConfigError(
-      'config.data.valid_fraction=0: there is nothing to choose by; set '
+      'config.data.valid_fraction=0: no validation split; set '
       'config.train.select=last and config.train.patience_epochs=0'
     )

@@ -93,7 +93,7 @@ class BeamMgcWindows(MgcWindows, skip_registration=True):
       # TFDS's own check, which each runner wraps in its own error.
       if 'CheckValidNumExamples' in str(error):
         raise DataError(
-          'no track could be prepared; mgc verify says why for each'
+          'no track could be prepared; mgc verify reports the reasons'
         ) from error
       last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
       raise DataError(f'the pipeline failed: {last[0]}') from error

@@ -209,7 +209,7 @@ def read_columns(manifest: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _run(args: argparse.Namespace) -> None:
-  """Checks the manifests that are named; exits with 1 where one leaks."""
+  """Checks the given manifests; exits with 1 if one leaks."""
   leaky = False
   for word in args.manifests:
     columns = read_columns(pathlib.Path(word))
@@ -230,7 +230,7 @@ def _add_arguments(parser: Parser) -> None:
     '--protocol',
     choices=['given', 'artist', 'track', 'window'],
     default='given',
-    help='Under track, artists may be in two splits.',
+    help='Split to check for; with track, artists may be in two splits.',
   )
 
 

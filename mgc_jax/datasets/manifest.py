@@ -146,7 +146,7 @@ class _PathResolver:
     if found and is_windows and not is_remote(self._root):
       found = found if os.path.exists(found) else self._windows(cell)
     if not found:
-      raise ValueError(f'path {cell} leads out of {self._root}')
+      raise ValueError(f'path {cell} is outside {self._root}')
     return found
 
   def _remote(self, cell: str) -> str:

@@ -133,7 +133,7 @@ def make_splits(prepared: Prepared, config: Config) -> Splits:
         _logger.warning('%d tracks have no split and are not used', unused)
       if not (given != '').any():
         raise ConfigError(
-          'config.data.protocol=given: the source gives no splits; use artist'
+          'config.data.protocol=given: the source has no splits; use artist'
         )
     else:
       split = _grouped(index, protocol, data)

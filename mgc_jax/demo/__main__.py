@@ -1,10 +1,9 @@
-"""A page to listen on: drop or record a song, see its genre while it plays.
+"""Serves a web page that classifies songs; shows the genre during playback.
 
 Serves on this machine only (127.0.0.1) until it is stopped by Ctrl-C. Similar
-songs are shown where there is an index (mgc collection index DIR)
-of the same model. What visitors bring is deleted after an hour, and at the end;
-the page asks no other host for anything. Needs the extra:
-pip install 'mgc_jax[demo]'.
+songs are shown if there is an index (mgc collection index DIR) of the same
+model. Uploads are deleted after an hour, and at the end. The page contacts no
+other host. Needs the extra: pip install 'mgc_jax[demo]'.
 
 Examples:
   mgc demo
@@ -29,7 +28,7 @@ from mgc_jax.system.user_dirs import user_data_dir
 
 
 def _sweep(folder: pathlib.Path) -> None:
-  """Deletes what is left of uploads that were broken off."""
+  """Deletes the remains of interrupted uploads."""
   from mgc_jax.demo.page import UPLOADS_KEPT_S
 
   for path in folder.iterdir():
@@ -39,19 +38,19 @@ def _sweep(folder: pathlib.Path) -> None:
 
 def _run(args: argparse.Namespace) -> None:
   """Serves until it is stopped."""
-  # --help need not wait for these.
+  # Not needed for --help.
   from mgc_jax.collection.index import Index
   from mgc_jax.demo.page import HOST, SWEEP_INTERVAL_S, page, serve
 
-  # Before the import: it reads them there, and would ask other hosts.
+  # Gradio reads these when it is imported; otherwise it contacts other hosts.
   os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
   os.environ['HF_HUB_DISABLE_TELEMETRY'] = '1'
-  # It asks itself whether it is there: not by way of a proxy.
-  for name in ('no_proxy', 'NO_PROXY'):  # the former counts where both are
+  # Gradio checks its own address; bypass any proxy.
+  for name in ('no_proxy', 'NO_PROXY'):  # the first takes precedence
     os.environ[name] = f'{HOST},{os.environ.get(name, "")}'
   signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
   with tempfile.TemporaryDirectory(prefix='mgc_jax-') as folder:
-    os.environ['GRADIO_TEMP_DIR'] = folder  # gone at the end
+    os.environ['GRADIO_TEMP_DIR'] = folder  # deleted at the end
     try:
       import gradio  # noqa: F401
     except ImportError as error:
@@ -66,13 +65,13 @@ def _run(args: argparse.Namespace) -> None:
       args.index or user_data_dir() / 'collection.sqlite'
     )
     if args.index:
-      with Index(index_path):  # says where there is none
+      with Index(index_path):  # reports a missing index
         pass
     max_bytes = args.max_megabytes * 1_000_000
     max_duration_s = 60.0 * args.max_minutes
     blocks = page(model, index_path, max_duration_s, max_bytes)
     address = serve(blocks, args.port, max_bytes)
-    print(f'{address} is open; Ctrl-C ends it', flush=True)
+    print(f'{address} is open; press Ctrl-C to stop', flush=True)
     try:
       while True:
         time.sleep(SWEEP_INTERVAL_S)
@@ -91,28 +90,28 @@ def _add_arguments(parser: Parser) -> None:
   parser.add_argument(
     '--index',
     metavar='FILE',
-    help='The index of a collection. Default: that of this user.',
+    help="The index of a collection. Default: the user's.",
   )
   parser.add_argument(
     '--port',
     type=whole_number(0, 65535),
     default=7860,
     metavar='N',
-    help='0: a free one.',
+    help='Port; 0 chooses a free one.',
   )
   parser.add_argument(
     '--max_minutes',
     type=whole_number(1),
     default=20,
     metavar='N',
-    help='Of a song.',
+    help='Maximum length of a song.',
   )
   parser.add_argument(
     '--max_megabytes',
     type=whole_number(1),
     default=100,
     metavar='N',
-    help='Of an upload.',
+    help='Maximum upload size.',
   )
 
 

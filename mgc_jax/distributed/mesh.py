@@ -135,7 +135,7 @@ def wait_for_all(name: str) -> None:
   Args:
     name: identifies the place in the program.
   """
-  # With `processes` it waits through the coordinator, for days if need be.
+  # With `processes` it waits through the coordinator, for days if necessary.
   # Without, it would be a collective of the devices, which time out.
   processes = set(range(jax.process_count()))
   if len(processes) > 1:

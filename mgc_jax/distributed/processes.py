@@ -34,7 +34,7 @@ def join(
     DataError: this process cannot reach or be the coordinator. If others do
       not connect within 300 s, JAX aborts this process.
   """
-  # It would ignore SIGTERM; a run that is told to end must end, and can resume.
+  # It would ignore SIGTERM; a run must stop on SIGTERM, and can resume.
   jax.config.update('jax_enable_preemption_service', False)
   # A task to which one of several GPUs is assigned sees it as its first one.
   visible = os.environ.get('CUDA_VISIBLE_DEVICES', '').split(',')
@@ -51,8 +51,8 @@ def join(
     ) from error
   except RuntimeError as error:
     raise DataError(
-      f'--distributed: the processes could not meet ({error}); is the port of '
-      '--coordinator free, and can all reach it?'
+      f'--distributed: the processes could not connect ({error}); is the port '
+      'of --coordinator free, and can all reach it?'
     ) from error
   jax_runtime.check_device()
   _logger.info(
@@ -71,7 +71,7 @@ def join(
 def leaving_at_once() -> Iterator[None]:
   """Ends this process immediately if the block fails.
 
-  Otherwise it would wait for the other processes at its end, in vain if one of
+  Otherwise it would wait for the other processes at its end, forever if one of
   them has ended already or is waiting for this one.
   """
   try:

@@ -55,7 +55,7 @@ def compare(
     DataError: the predictions of a run are missing or damaged.
   """
   if not workdirs or not against:
-    raise ConfigError('--workdirs and --against: each must name a run')
+    raise ConfigError('--workdirs and --against: each needs at least one run')
   model, other = _read(workdirs), _read(against)
   alone = np.setxor1d(model.track_id, other.track_id)
   if len(alone):
@@ -106,7 +106,7 @@ def _read(workdirs: Sequence[pathlib.Path]) -> _TrackScores:
   if repeated.any():
     raise ConfigError(
       f'{workdirs[0]} and the others: {track_id[order][1:][repeated][0]} was '
-      'tested by two of them; name the folds of one random seed'
+      'tested by two of them; use the folds of one random seed'
     )
   columns: dict[str, np.ndarray] = {}
   for field in dataclasses.fields(_TrackScores):
@@ -174,7 +174,7 @@ def _add_arguments(parser: Parser) -> None:
     type=comma_list,
     required=True,
     metavar='DIR,...',
-    help='Those of the other one.',
+    help='Folders of the model to compare with.',
   )
 
 

@@ -50,7 +50,7 @@ def combine_folds(workdirs: list[pathlib.Path]) -> dict[str, Any]:
     DataError: a run has no result.
   """
   if not workdirs:
-    raise ConfigError('--workdirs: names no run')
+    raise ConfigError('--workdirs: lists no run')
   configs = [_settings(folder / CONFIG_FILE) for folder in workdirs]
   results = [_read(folder / report.RESULTS_FILE) for folder in workdirs]
   try:
@@ -65,7 +65,7 @@ def combine_folds(workdirs: list[pathlib.Path]) -> dict[str, Any]:
     ) from error
   if sorted(folds) != list(range(num_folds)):
     raise ConfigError(
-      f'folds {sorted(folds)} of {num_folds}: name each fold once'
+      f'folds {sorted(folds)} of {num_folds}: list each fold once'
     )
   for folder, config, result in zip(workdirs, configs, results, strict=True):
     if config != configs[0] or result['genres'] != results[0]['genres']:
@@ -177,7 +177,7 @@ def set_temperature(
 
 
 def _run(args: argparse.Namespace) -> None:
-  """Prints the pooled result."""
+  """Prints the combined result."""
   workdirs = [pathlib.Path(folder) for folder in args.workdirs]
   found = evaluate_folds(workdirs)
   folds = ', '.join(f'{x:.1%}' for x in found['fold_track_accuracies'])
@@ -195,7 +195,7 @@ def _run(args: argparse.Namespace) -> None:
   if args.calibrate:
     bundle = pathlib.Path(args.calibrate)
     set_temperature(bundle, workdirs[0], found['calibration']['temperature'])
-    print(f'{bundle}: has this temperature')
+    print(f'{bundle}: now has this temperature')
 
 
 def _add_arguments(parser: Parser) -> None:
@@ -209,7 +209,7 @@ def _add_arguments(parser: Parser) -> None:
   parser.add_argument(
     '--calibrate',
     metavar='DIR',
-    help='A bundle that is given the temperature of the folds.',
+    help='A bundle whose temperature is set to that of the folds.',
   )
 
 

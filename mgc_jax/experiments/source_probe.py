@@ -74,7 +74,7 @@ def probe_sources(
   sources, num_excerpts = np.unique(source, return_counts=True)
   if len(sources) < 2:
     raise DataError(
-      f'one source only ({sources[0]}); name the folders or manifests of at '
+      f'only one source ({sources[0]}); give the folders or manifests of at '
       'least two sources, or a manifest with a column source'
     )
   for name in sources:
@@ -139,7 +139,7 @@ def _run(args: argparse.Namespace) -> None:
   index = prepared.index
   its = [prepared.tracks[track_id] for track_id in index.track_id]
   source = np.array([track.source for track in its])
-  # Of one clip the .au and the .wav.
+  # The .au and .wav files of the same clip.
   group = np.array([t.artist or os.path.splitext(t.path)[0] for t in its])
   levels = index.band_sums[:, 0] / index.num_frames[:, None]
   known = source != ''
@@ -176,7 +176,7 @@ def _add_arguments(parser: Parser) -> None:
     'sources',
     nargs='*',
     metavar='SOURCE',
-    help='A folder or a manifest. Default: the data that the config names.',
+    help='A folder or a manifest. Default: the data of the config.',
   )
   parser.add_config()
   parser.add_argument(

@@ -18,7 +18,7 @@ from mgc_jax.system.errors import DataError
 
 
 def _run(args: argparse.Namespace) -> None:
-  """Exports the model that the flags name."""
+  """Exports the chosen model."""
   from mgc_jax.inference import jax_export, onnx_export
   from mgc_jax.inference.loading import bundle_folder
   from mgc_jax.models import bundle as bundles
@@ -28,7 +28,7 @@ def _run(args: argparse.Namespace) -> None:
   assert to is not None  # a required flag
   folder = bundle_folder(args.model)
   if not folder:
-    raise DataError(f'{args.model}: is exported already')
+    raise DataError(f'{args.model}: is already an exported model')
   jax_runtime.check_device()
   maker = onnx_export if args.format == 'onnx' else jax_export
   data = maker.of_bundle(bundles.load(folder))
@@ -47,7 +47,10 @@ def _add_arguments(parser: Parser) -> None:
     'run or of its bundle.',
   )
   parser.add_argument(
-    '--format', choices=['jax', 'onnx'], default='jax', help='What runs it.'
+    '--format',
+    choices=['jax', 'onnx'],
+    default='jax',
+    help='Runtime for the exported file.',
   )
   parser.add_argument(
     '--to', required=True, metavar='FILE', help='The file to write.'

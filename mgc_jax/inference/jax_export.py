@@ -205,4 +205,4 @@ def _check(program: Program, trusted: bool) -> None:
   # The only call in a program of ours is JAX's check of the batch size.
   rest = exported.mlir_module().replace('custom_call @shape_assertion(', '')
   if 'custom_call' in rest:
-    raise ValueError('the program calls code outside of itself')
+    raise ValueError('the program calls external code')

@@ -85,7 +85,7 @@ def bundle_folder(model: str | os.PathLike) -> pathlib.Path | None:
   except OSError as error:  # name too long, or no permission
     raise ConfigError(f'--model={name}: {error.strerror}') from error
   raise ConfigError(
-    f'--model={name}: no such model; name one of '
+    f'--model={name}: no such model; must be one of '
     f'{", ".join(pretrained.NAMES)}, the folder of a run, or an exported file'
   )
 

@@ -102,7 +102,7 @@ def parse(text: str | bytes) -> ModelMetadata:
   ):
     raise ValueError('genres: must be printable names')
   if not genres or len(set(genres)) < len(genres):
-    raise ValueError('genres: must be one or more, each once')
+    raise ValueError('genres: must be one or more different names')
   temperature = float(meta['temperature'])
   if not 0 < temperature < 1e6:
     raise ValueError(f'temperature {temperature}: must be positive')

@@ -187,10 +187,12 @@ def _read_weights(
   name = str(meta.get('weights'))
   path = directory / name
   if pathlib.PurePath(name).name != name:
-    raise DataError(f'{directory / JSON_FILE}: weights {name} lie elsewhere')
+    raise DataError(
+      f'{directory / JSON_FILE}: weights {name} are outside the folder'
+    )
   try:
     if not path.resolve().is_relative_to(directory.resolve()):
-      raise DataError(f'{path}: a link to elsewhere')
+      raise DataError(f'{path}: a link to outside the folder')
     data = _read(path, _MAX_WEIGHTS_BYTES)
   except OSError as error:
     raise DataError(f'{path}: {error.strerror}') from error
@@ -203,7 +205,7 @@ def _read_weights(
   try:
     return safetensors.numpy.load(data)
   except safetensors.SafetensorError as error:
-    raise DataError(f'{path}: no safetensors ({error})') from error
+    raise DataError(f'{path}: not a safetensors file ({error})') from error
 
 
 def _bundle(meta: dict[str, Any], weights: dict[str, np.ndarray]) -> Bundle:

@@ -90,8 +90,8 @@ class Parser(argparse.ArgumentParser):
       required=required,
       metavar='FILE',
       help='The config file, such as configs/crnn.py, or the name of one that '
-      'comes with the package, such as crnn. --config.FIELD=VALUE overrides a '
-      'field of it.',
+      'comes with the package, such as crnn. --config.FIELD=VALUE overrides '
+      'a field.',
     )
 
   def add_overrides(self) -> None:
@@ -107,7 +107,7 @@ class Parser(argparse.ArgumentParser):
   def parse_known_args(
     self, args: Sequence[str] | None = None, namespace: Any = None
   ) -> Any:
-    """Parses a command line; exits with 2 and a message where it is wrong.
+    """Parses a command line; exits with 2 and a message if it is wrong.
 
     Args:
       args: without the program's name. Default: those of this process.
@@ -223,20 +223,20 @@ def comma_list(text: str) -> list[str]:
 
 
 def file_path(flag: str, text: str | None) -> pathlib.Path | None:
-  """Returns the file that a flag names, None where it is not set.
+  """Returns the file given by a flag; None if it is not set.
 
   Args:
     flag: its name, for messages.
     text: its value.
 
   Raises:
-    ConfigError: it names a folder, or nothing.
+    ConfigError: it is a folder, or empty.
   """
   if text is None:
     return None
   path = pathlib.Path(text)
   if not path.name or path.is_dir():
-    raise ConfigError(f'--{flag}={text}: a folder; name a file')
+    raise ConfigError(f'--{flag}={text}: a folder; specify a file')
   return path
 
 
@@ -244,18 +244,18 @@ def expand_home(path: str) -> str:
   """Returns a path with a leading `~` replaced by the home directory.
 
   Args:
-    path: any text. It is returned as it is where it does not start with `~`, or
-      where it names a user who does not exist.
+    path: any text. It is returned unchanged if it does not start with `~`, or
+      if the user after the `~` does not exist.
 
   Raises:
-    ConfigError: it names the home directory of a user who has none.
+    ConfigError: it starts with `~` and the user has no home directory.
   """
   if not path.startswith('~'):
     return path
   expanded = os.path.expanduser(path)
   if expanded.split('/')[0] == '~':
     raise ConfigError(
-      f'{path}: this user has no home directory; write the path in full'
+      f'{path}: this user has no home directory; use an absolute path'
     )
   return expanded
 

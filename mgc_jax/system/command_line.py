@@ -37,7 +37,7 @@ def run_parser(make_parser: Callable[[], Parser]) -> None:
     make_parser: returns a parser that sets `run`.
   """
   _open_closed_streams()
-  # Names of files need not be text; they are shown nevertheless.
+  # File names may not be valid text, but are still printed.
   if isinstance(sys.stdout, io.TextIOWrapper):  # unless a caller replaced it
     sys.stdout.reconfigure(errors='backslashreplace')
   _log_to_stderr()
@@ -60,7 +60,7 @@ def _open_closed_streams() -> None:
 def _handling_lost_output() -> Iterator[None]:
   """Ends the process where its output can no longer be written.
 
-  A reader that has gone, as `head` has after ten lines, is not an error; a full
+  A closed output pipe, as of `head` after ten lines, is not an error; a full
   disk is one.
   """
   try:
@@ -86,7 +86,7 @@ def _log_to_stderr() -> None:
   # the input pipeline has no use for, it also says nothing about oneDNN.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
-  # What they log before they raise is said once, by what they raise.
+  # Their log messages repeat the exception, so they are suppressed.
   absl_logging.set_verbosity(absl_logging.FATAL)
   absl_logging.use_absl_handler()
   logging.getLogger('asyncio').setLevel(logging.CRITICAL)
@@ -113,14 +113,14 @@ def _let_go_of_stdout() -> None:
 
 
 def explain(error: BaseException) -> int:
-  """Says what went wrong to a person, and returns the exit code for it.
+  """Prints the error, and returns the exit code for it.
 
   Args:
     error: anything but `ConfigError`, `DataError` and an interrupt shows its
       traceback.
   """
   if isinstance(error, KeyboardInterrupt):
-    print('interrupted; the same command continues', file=sys.stderr)
+    print('interrupted; run the same command to continue', file=sys.stderr)
     return 130
   if not isinstance(error, ConfigError | DataError):
     traceback.print_exception(error)

@@ -108,7 +108,7 @@ def evaluate_only(config_dict: ConfigDict, workdir: pathlib.Path) -> None:
   found, own = config_dict.to_dict(), bundle.config.to_dict()
   for section in ('features', 'windows', 'model'):
     found[section] = own[section]
-  # An unknown genre is refused before anything is decoded.
+  # An unknown genre is rejected before anything is decoded.
   found['data']['genres'] = bundle.genres
   config = Config.from_dict(found)
   with locked_workdir(workdir) as writer:

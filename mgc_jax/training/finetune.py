@@ -54,7 +54,9 @@ def start_from_bundle(
     params = unflatten_dict({**backbone, **new})
   _check_shapes(params, state, where)
   _logger.info(
-    'weights of %s%s', where, f', with a new head: {reason}' if reason else ''
+    'starting with the weights of %s%s',
+    where,
+    f', with a new head: {reason}' if reason else '',
   )
   params = jax.tree.map(jnp.asarray, params)
   return dataclasses.replace(
@@ -111,8 +113,8 @@ def _check_settings(bundle: Bundle, config: Config, path: str) -> None:
         continue
       if wanted[name] != value:
         raise ConfigError(
-          f'config.{section}.{name}={wanted[name]}: the bundle that '
-          f'config.train.init_from={path} names has {value}'
+          f'config.{section}.{name}={wanted[name]}: the bundle '
+          f'config.train.init_from={path} has {value}'
         )
 
 

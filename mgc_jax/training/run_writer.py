@@ -41,8 +41,8 @@ def _if_active(
 class RunWriter:
   """Writes a run's files and prints; does nothing in all but one process.
 
-  Callers in every process call it alike and need not ask which process they
-  are in. It does not write checkpoints, because every process saves its part of
+  Callers in every process call it identically; they need not check the process
+  index. It does not write checkpoints, because every process saves its part of
   those (see `checkpoint.Checkpoints`).
   """
 

@@ -94,7 +94,7 @@ def train(
   check_run(config, splits, reader.index, data_mesh())
   run = create_run(config, splits, reader, writer)
   state, progress = restore_or_init(run)
-  # Only now: a run that cannot start must not bind its folder to its settings.
+  # Only now: a run that cannot start must not write its settings to the folder.
   writer.start(
     config, reader.index, splits.examples['train'], progress.epochs_done
   )
@@ -155,8 +155,8 @@ def check_run(
   chooses = train.select == 'best' or train.patience_epochs
   if chooses and not len(splits.examples['valid']):
     raise ConfigError(
-      'config.train.select=best: there is no validation split to choose '
-      'by; set config.train.select=last and config.train.patience_epochs=0'
+      'config.train.select=best: there is no validation split; set '
+      'config.train.select=last and config.train.patience_epochs=0'
     )
 
 

@@ -54,12 +54,12 @@ def resolve_workdir(
     mode: train or evaluate.
 
   Raises:
-    ConfigError: a run to evaluate is not named.
+    ConfigError: no run to evaluate is specified.
   """
   if workdir:
     return pathlib.Path(workdir)
   if mode == 'evaluate':
-    raise ConfigError('--workdir: unset; name the run to evaluate')
+    raise ConfigError('--workdir: not set; specify the run to evaluate')
   digest = hashlib.sha256(config.to_json(sort_keys=True).encode()).hexdigest()
   path = pathlib.Path('runs') / f'{pathlib.Path(config_path).stem}-{digest[:8]}'
   _logger.info('--workdir is not set; using %s', path)
@@ -86,7 +86,7 @@ def locked_workdir(workdir: pathlib.Path) -> Iterator[RunWriter]:
 
   def refuse() -> None:
     raise DataError(
-      f'{workdir}: another process is at work on this run; wait until it '
+      f'{workdir}: another process is using this run; wait until it '
       'ends, or use another --workdir'
     )
 

@@ -114,7 +114,7 @@ def _unpack_into(archive: pathlib.Path, folder: pathlib.Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         continue
       if name in names or len(names) >= _MAX_MEMBERS:
-        raise DataError(f'{archive}: {name!r}: a duplicate, or one too many')
+        raise DataError(f'{archive}: {name!r}: a duplicate, or too many files')
       names.add(name)
       # Check the size in the header before a single byte is written.
       if written + size > limit:

@@ -195,6 +195,6 @@ def _open(url: str, offset: int, timeout_s: float) -> requests.Response:
     response.close()
     schemes = urlsplit(url).scheme, urlsplit(target).scheme
     if schemes[1] != 'https' and schemes != ('http', 'http'):
-      raise _MirrorError(f'redirects from {schemes[0]} to {target}; refused')
+      raise _MirrorError(f'redirects from {schemes[0]} to {target}; rejected')
     url = target
   raise _MirrorError(f'more than {_MAX_REDIRECTS} redirects')

@@ -95,12 +95,12 @@ def _log_waiting() -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-  """Fetches the sets that are named."""
+  """Fetches the specified sets."""
   known = known_sets(pathlib.Path(args.archives))
   unknown = [name for name in args.sets if name not in known]
   if unknown or not args.sets:
     raise ConfigError(
-      f'{", ".join(unknown) or "no set"}: name one or several of '
+      f'{", ".join(unknown) or "no set"}: must be one or more of '
       + ', '.join(sorted(known))
     )
   for name in args.sets:

@@ -49,7 +49,7 @@ def list_tracks(data: DataConfig) -> list[Track]:
     DataError: `tracks.csv` is missing or is not FMA's.
   """
   if not data.root:
-    raise ConfigError('config.data.root: unset; name the folder of FMA')
+    raise ConfigError('config.data.root: not set; specify the folder of FMA')
   wanted = SUBSETS[: 1 + SUBSETS.index(data.subset)]
   folder = audio_folder(data.root, data.subset)
   digests = digests_of(folder)

@@ -37,7 +37,7 @@ def list_tracks(data: DataConfig) -> list[Track]:
       genres, or a folder cannot be read.
   """
   if not data.root:
-    raise ConfigError('config.data.root: unset; name the folder of genres')
+    raise ConfigError('config.data.root: not set; specify the folder of genres')
   root = pathlib.Path(data.root)
   if not root.is_dir():
     raise DataError(f'{root}: no such folder (config.data.root)')

@@ -31,9 +31,9 @@ def list_tracks(data: DataConfig) -> list[Track]:
     DataError: a root is not a folder, or does not contain GTZAN or FMA.
   """
   if not data.gtzan_root:
-    raise ConfigError('config.data.gtzan_root: unset; name the folder')
+    raise ConfigError('config.data.gtzan_root: not set; specify the folder')
   if not data.fma_root:
-    raise ConfigError('config.data.fma_root: unset; name the folder')
+    raise ConfigError('config.data.fma_root: not set; specify the folder')
   folders = {
     'gtzan': gtzan.genres_folder(data.gtzan_root),
     'fma': fma.audio_folder(data.fma_root, 'medium'),

@@ -38,7 +38,7 @@ def list_tracks(data: DataConfig) -> list[Track]:
     DataError: `root` is neither a folder nor an archive, or is not GTZAN's.
   """
   if not data.root:
-    raise ConfigError('config.data.root: unset; name the folder of GTZAN')
+    raise ConfigError('config.data.root: not set; specify the folder of GTZAN')
   kind = 'track' if data.protocol in ('track', 'window') else 'artist'
   rows = facts.read_facts(facts.manifest_path(f'gtzan_{kind}'))
   listed = [row for row in rows if row['split']]

@@ -20,7 +20,7 @@ def list_tracks(data: DataConfig) -> list[Track]:
     DataError: see `read_manifest`.
   """
   if not data.manifest:
-    raise ConfigError('config.data.manifest: unset; name the CSV of tracks')
+    raise ConfigError('config.data.manifest: not set; specify a CSV of tracks')
   if is_remote(data.manifest):
     raise ConfigError(
       f'config.data.manifest={data.manifest}: must be a local file; set '

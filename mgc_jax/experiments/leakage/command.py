@@ -33,7 +33,7 @@ _logger = logging.getLogger(__name__)
 
 
 def _run(args: argparse.Namespace) -> None:
-  """Trains what is not trained, and writes table and picture."""
+  """Trains the unfinished runs, and writes the table and the plot."""
   from mgc_jax.experiments.leakage import table  # imports JAX
 
   workdir = pathlib.Path(args.workdir)
@@ -93,14 +93,14 @@ def _add_arguments(parser: Parser) -> None:
     type=comma_list,
     default=['0', '1', '2'],
     metavar='N,...',
-    help='Seeds of every row: 0,1,2.',
+    help='Random seeds of every row.',
   )
   parser.add_argument(
     '--test_fraction',
     type=real_number(0, 1),
     default=0.3,
     metavar='F',
-    help='Of the tracks, where the split is random.',
+    help='Fraction of the tracks in random test splits.',
   )
   parser.add_argument(
     '--artist_split',
@@ -112,7 +112,7 @@ def _add_arguments(parser: Parser) -> None:
     '--workdir',
     default='runs/leakage',
     metavar='DIR',
-    help='Folder of all its runs.',
+    help='Folder of all runs.',
   )
 
 

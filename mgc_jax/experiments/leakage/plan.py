@@ -72,18 +72,18 @@ def plan_runs(
     artist_split: `random` or `given`, the split of the artist protocol.
 
   Raises:
-    ConfigError: a network or seed is missing, unknown or named twice, or an
+    ConfigError: a network or seed is missing, unknown or given twice, or an
       override has no value or must not be changed.
   """
   unknown = set(networks) - set(NETWORKS)
   if unknown:
     raise ConfigError(
-      f'--networks={",".join(sorted(unknown))}: must be from '
+      f'--networks={",".join(sorted(unknown))}: must be among '
       + ', '.join(NETWORKS)
     )
   for flag, values in (('networks', networks), ('seeds', seeds)):
     if not values or len(set(values)) < len(values):
-      raise ConfigError(f'--{flag}: must name at least one, and none twice')
+      raise ConfigError(f'--{flag}: needs at least one, without repeats')
   given = {}
   for override in overrides:
     name, value = split_override(override)

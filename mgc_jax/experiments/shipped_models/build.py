@@ -116,11 +116,11 @@ def build(
 
 
 def _run(args: argparse.Namespace) -> None:
-  """Builds the models that the flags name."""
+  """Builds the chosen models."""
   unknown = set(args.models) - set(pretrained.NAMES)
   if unknown:
     raise ConfigError(
-      f'--models={",".join(sorted(unknown))}: must be of '
+      f'--models={",".join(sorted(unknown))}: must be among '
       + ', '.join(pretrained.NAMES)
     )
   for name in args.models:
@@ -142,14 +142,14 @@ def _add_arguments(parser: Parser) -> None:
     type=comma_list,
     default=list(pretrained.NAMES),
     metavar='NAME,...',
-    help='Which models.',
+    help='Models to build.',
   )
   parser.add_argument(
     '--num_folds',
     type=whole_number(2),
     default=3,
     metavar='N',
-    help='Of the cross-validation.',
+    help='Number of folds.',
   )
   parser.add_argument(
     '--configs',

@@ -31,7 +31,7 @@ _logger = logging.getLogger(__name__)
 
 
 def _run(args: argparse.Namespace) -> None:
-  """Trains what is not trained, and prints the table when all is."""
+  """Trains the unfinished runs; prints the table once all are trained."""
   from mgc_jax.experiments.sweep import table  # imports JAX
 
   path, overrides = args.config, args.overrides
@@ -66,7 +66,7 @@ def _add_arguments(parser: Parser) -> None:
     type=comma_list,
     default=['0', '1', '2'],
     metavar='N,...',
-    help='Seeds of every row: 0,1,2.',
+    help='Random seeds of every row.',
   )
   parser.add_argument(
     '--workdir',

@@ -79,17 +79,17 @@ def plan(
 
   Raises:
     ConfigError: there is no seed, an override has no value or sets the seed, or
-      a seed, a field or a value is named twice.
+      a seed, a field or a value is given twice.
   """
   if not seeds:
-    raise ConfigError('--seeds: must name at least one')
+    raise ConfigError('--seeds: needs at least one')
   fields: dict[str, list[str]] = {}
   for override in overrides:
     name, text = split_override(override)
     if name == 'seed':
-      raise ConfigError(f'{override}: use --seeds to name the seeds')
+      raise ConfigError(f'{override}: use --seeds to set the seeds')
     if name in fields:
-      raise ConfigError(f'{override}: named twice; give all values at once')
+      raise ConfigError(f'{override}: given twice; list all values in one flag')
     fields[name] = split_values(text)
   runs = []
   folds = fields.pop(FOLD, [''])
@@ -109,7 +109,7 @@ def plan(
         )
       )
   if len({run.workdir for run in runs}) < len(runs):
-    raise ConfigError('a seed or a value is named twice')
+    raise ConfigError('a seed or a value is given twice')
   return runs
 
 
