@@ -176,9 +176,7 @@ def main() -> None:
     if name == 'python':
       continue
     seconds, times = found['seconds']['median'], format_ratio(found['ratio'])
-    print(
-      f'{name} --help: {seconds:.2f} s, {times} Python alone', flush=True
-    )
+    print(f'{name} --help: {seconds:.2f} s, {times} Python alone', flush=True)
   results = {}
   for network in NAMES[-1:] if args.toy else NAMES:
     found = compare(network, 1 if args.toy else args.rounds, args.toy)
