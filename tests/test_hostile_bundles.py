@@ -104,7 +104,7 @@ def _other_weights(change):
 
 
 def _linked(folder):
-  _weights(folder).replace(folder.parent / 'elsewhere')
+  _weights(folder).replace(folder.parent / 'outside the folder')
   _edit(weights='../elsewhere')(folder)
 
 
@@ -120,7 +120,7 @@ BUNDLES = [
   (
     'the folder itself',
     _edit(weights='..'),
-    'elsewhere',
+    'outside the folder',
   ),
   ('zero byte in a path', _edit(weights='a\0b'), 'bundle'),
   (
