@@ -104,7 +104,7 @@ def _other_weights(change):
 
 
 def _linked(folder):
-  _weights(folder).replace(folder.parent / 'outside the folder')
+  _weights(folder).replace(folder.parent / 'elsewhere')
   _edit(weights='../elsewhere')(folder)
 
 
