@@ -1,9 +1,10 @@
 """Writes the split manifests beside this file from facts about the tracks.
 
-The facts are four CSVs: of GTZAN's tracks, of FMA-medium's, of the unreadable
-ones, and of the seed's list. Nothing is drawn: where there are more tracks than
-places, those of the seed's list come first, then the order is that of the
-SHA-256 of the track_id. README.md here says what each manifest is for.
+The facts are four CSVs: GTZAN's tracks, FMA-medium's tracks, the unreadable
+tracks, and the baseline's list. Nothing is random: if there are more tracks
+than places, those of the baseline's list come first, and the order is then that
+of the SHA-256 of the track_id. README.md in this folder says what each manifest
+is for.
 
 Example:
   python data/make_manifests.py --facts=$DATA/gtma
@@ -33,7 +34,7 @@ FMA_GENRES = {
 _FMA_SPLITS = {'training': 'train', 'validation': 'valid', 'test': 'test'}
 _TRACKS_PER_GENRE = 250
 _ARTIST_SIZES = {'train': 180, 'valid': 30, 'test': 40}
-_GTZAN_FRACTION = 0.4  # of a genre that both have, in the seed's list
+_GTZAN_FRACTION = 0.4  # of a genre that both have, in the baseline's list
 _WINDOWS_PER_TRACK = 9
 
 Row = dict[str, str]
@@ -58,7 +59,7 @@ class Facts:
       (f'{row["source"]}/{row["source_id"]}', row['genre'])
       for row in _read(folder / 'seed_tracks.csv')
     ]
-    # By the genre that the index gives: the seed's electronic is a copy.
+    # By the genre that the index gives: the baseline's electronic is a copy.
     self.seed = {
       track_id: genre
       for track_id, genre in self.seed_list
@@ -66,14 +67,14 @@ class Facts:
     }
 
   def fma_of(self, genre: str, split: str = '') -> list[str]:
-    """Returns the readable FMA tracks of a genre, the seed's first."""
+    """Returns the readable FMA tracks of a genre, the baseline's first."""
     found = {
       track_id
       for track_id, row in self.fma.items()
       if row['genre_top'] == FMA_GENRES[genre]
       and (not split or _FMA_SPLITS[row['split']] == split)
     }
-    if not split:  # some of the seed's are not in the index
+    if not split:  # some of the baseline's are not in the index
       found |= {
         track_id
         for track_id, its_genre in self.seed.items()
@@ -124,7 +125,7 @@ def gtzan_track(facts: Facts) -> Iterator[Row]:
 
 
 def gtma_track(facts: Facts) -> Iterator[Row]:
-  """The seed's list mended, 200/25/25 of each genre and 8:1:1 per source."""
+  """Yields the corrected baseline list, 200/25/25 per genre."""
   for genre in FMA_GENRES:
     gtzan = facts.gtzan_of(genre)
     fma = facts.fma_of(genre)[: _TRACKS_PER_GENRE - len(gtzan)]
@@ -149,7 +150,7 @@ def gtma_artist(facts: Facts) -> Iterator[Row]:
 
 
 def gtma_window(facts: Facts) -> Iterator[Row]:
-  """The seed's 81/9/10 over the windows of its own list, faults and all."""
+  """Yields the baseline's 81/9/10 over windows of its list, faults included."""
   by_genre: dict[str, list[tuple[str, str, int]]] = collections.defaultdict(
     list
   )
