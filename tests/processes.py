@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import multiprocessing
 import os
 import pathlib
+import runpy
 import shutil
 import signal
 import subprocess
@@ -11,12 +13,15 @@ import sys
 import threading
 import time
 
+import jax
 import pytest
 
 from mgc_jax.models import bundle as bundles
 
 ROOT = pathlib.Path(__file__).parent.parent
 TRAIN = [sys.executable, '-m', 'mgc_jax.main']
+# The imports of a training process take longer than a small training.
+_IMPORTED = ('mgc_jax.training.experiment', 'tensorflow_datasets', 'tensorflow')
 
 
 class Process:
@@ -65,12 +70,70 @@ class Process:
   def kill(self):
     """Kills only this process, and checks that its children exit."""
     children = _children(self.pid)
-    self._process.send_signal(signal.SIGKILL)
+    os.kill(self.pid, signal.SIGKILL)
     self.wait()
     end_s = time.monotonic() + 20
     while any(map(_is_alive, children)):
       assert time.monotonic() < end_s, 'workers outlive their parent'
       time.sleep(0.05)
+
+
+class Forked(Process):
+  """`python -m module words`, in a process that starts with its imports made.
+
+  For tests that start dozens of them. multiprocessing's server imports the
+  libraries once, and forks; nothing else is shared between the processes.
+  """
+
+  def __init__(self, output, module, *words, **env):
+    """Starts it.
+
+    Args:
+      output: the path of a new file for its standard output and error.
+      module: its name, such as mgc_jax, which is `mgc`.
+      words: flags and arguments.
+      **env: environment variables to add to those of `environment`.
+    """
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(list(_IMPORTED))
+    self._output = pathlib.Path(output)
+    self._output.touch(exist_ok=False)
+    self._process = context.Process(
+      target=_run_module,
+      args=(self._output, module, list(map(str, words)), environment(**env)),
+    )
+    self._process.start()
+    self.pid = self._process.pid
+
+  @property
+  def output(self):
+    return self._output.read_text(errors='replace')
+
+  def has_ended(self):
+    return self._process.exitcode is not None
+
+  def wait(self, timeout_s=300.0):
+    """Waits for its end, and returns its exit code."""
+    self._process.join(timeout_s)
+    assert self.has_ended(), self.output
+    return self._process.exitcode
+
+
+def _run_module(output, module, words, env):
+  """Turns a forked process into the command."""
+  assert set(_IMPORTED) <= set(sys.modules)
+  with output.open('ab') as file:
+    for stream in (sys.stdout, sys.stderr):
+      os.dup2(file.fileno(), stream.fileno())
+  os.chdir(ROOT)
+  os.environ.clear()
+  os.environ.update(env)
+  # JAX has read the environment already.
+  jax.config.update(
+    'jax_compilation_cache_dir', env['JAX_COMPILATION_CACHE_DIR']
+  )
+  sys.argv = [module, *words]
+  runpy.run_module(module, run_name='__main__', alter_sys=True)
 
 
 def compiled_folder():

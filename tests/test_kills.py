@@ -17,6 +17,7 @@ import pytest
 from tests.processes import (
   ROOT,
   TRAIN,
+  Forked,
   Process,
   environment,
   outcome,
@@ -27,6 +28,7 @@ from tests.processes import (
 NUM_KILLS = int(os.environ.get('MGC_NUM_KILLS', 20))
 SEED = int(os.environ.get('MGC_KILL_SEED', 0))
 
+PYTHON = [sys.executable, '-m']
 # A checkpoint after every step: whatever is killed has done something.
 FLAGS = [
   f'--config={ROOT}/configs/smoke.py',
@@ -37,16 +39,24 @@ FLAGS = [
   '--config.train.patience_epochs=3',
   '--config.data.num_workers=2',
 ]
-PREPARE = [sys.executable, '-m', 'mgc_jax', 'prepare']
 
 
-def _start(run, prepared, *more):
+def _flags(run, prepared, *more):
   folders = [f'--workdir={run}', f'--config.data.prepared_dir={prepared}']
-  return Process([*TRAIN, *FLAGS, *folders, *more])
+  return [*FLAGS, *folders, *more]
 
 
-def _finish(run, prepared, *more):
-  process = _start(run, prepared, *more)
+def _fork(folder, *words):
+  """Starts a command whose output goes to a new file in a folder."""
+  output = folder / f'output{len(list(folder.glob("output*")))}'
+  return Forked(output, *words)
+
+
+def _start(run, prepared):
+  return _fork(run.parent, 'mgc_jax.main', *_flags(run, prepared))
+
+
+def _finish(process):
   assert process.wait() == 0, process.output
   return process.output
 
@@ -55,18 +65,22 @@ def _finish(run, prepared, *more):
 def whole(tmp_path_factory):
   """An uninterrupted run, and its records."""
   folder = tmp_path_factory.mktemp('whole')
-  _finish(folder / 'run', folder / 'prepared')
+  _finish(_start(folder / 'run', folder / 'prepared'))
   return folder
 
 
 def test_a_killed_run_ends_with_the_same_bits(tmp_path):
   run, prepared = tmp_path / 'run', tmp_path / 'prepared'
-  short = ('--config.train.num_epochs=2', '--config.train.batch_size=2')
-  _finish(tmp_path / 'whole', prepared, *short)
-  process = _start(run, prepared, *short)
+
+  def start(run):
+    short = ('--config.train.num_epochs=2', '--config.train.batch_size=2')
+    return Process([*TRAIN, *_flags(run, prepared, *short)])
+
+  _finish(start(tmp_path / 'whole'))
+  process = start(run)
   process.wait_for(lambda: list(run.glob('checkpoints/[3-9]')))
   process.kill()
-  assert 'resumed at step' in _finish(run, prepared, *short)
+  assert 'resumed at step' in _finish(start(run))
   assert outcome(run) == outcome(tmp_path / 'whole')
 
 
@@ -135,7 +149,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
     assert 'Traceback' not in process.output, process.output
     num_kills += 1
     output += process.output
-  output += _finish(run, prepared)
+  output += _finish(_start(run, prepared))
   resumed = re.findall(r'resumed at step (\d+)', output)
   print(f'{num_kills} kills, resumed at {resumed}')
   assert len(set(resumed)) >= NUM_KILLS // 4, resumed
@@ -150,19 +164,23 @@ def test_a_run_stopped_by_a_full_disk_ends_with_the_same_bits(whole, tmp_path):
   # Far from its end: it has steps to do that cannot be saved.
   process.wait_for(lambda: list(run.glob('checkpoints/[0-9]')))
   process.kill()
-  folders = [f'--workdir={run}', f'--config.data.prepared_dir={prepared}']
-  full = _limited([*TRAIN, *FLAGS, *folders], 10_000)
+  full = _limited([*TRAIN, *_flags(run, prepared)], 10_000)
   assert full.returncode == 1
   assert f'error: {run}' in full.stderr, full.stderr
-  assert 'resumed at step' in _finish(run, prepared)
+  assert 'resumed at step' in _finish(_start(run, prepared))
   assert outcome(run) == outcome(whole / 'run')
 
 
 def _prepare(folder):
   """Prepares more tracks, so that it can be killed midway."""
-  more = '--config.data.synthetic.tracks_per_artist=8'
-  folder = f'--config.data.prepared_dir={folder}'
-  return [*PREPARE, FLAGS[0], more, '--config.data.num_workers=2', folder]
+  return [
+    'mgc_jax',
+    'prepare',
+    FLAGS[0],
+    '--config.data.synthetic.tracks_per_artist=8',
+    '--config.data.num_workers=2',
+    f'--config.data.prepared_dir={folder}',
+  ]
 
 
 def _records(folder):
@@ -175,7 +193,7 @@ def _records(folder):
 def two(tmp_path_factory):
   """Records that two processes prepared at once, and their output."""
   folder = tmp_path_factory.mktemp('two')
-  processes = [Process(_prepare(folder)) for _ in range(2)]
+  processes = [_fork(folder, *_prepare(folder)) for _ in range(2)]
   assert [process.wait() for process in processes] == [0, 0]
   return folder, ''.join(process.output for process in processes)
 
@@ -190,7 +208,7 @@ def test_two_preparations_at_once_make_one_set_of_records(two):
 @pytest.mark.slow
 def test_preparation_is_complete_or_missing(two, tmp_path):
   """Stopped by a full disk, then killed, it leaves nothing; then it is done."""
-  done = _limited(_prepare(tmp_path), 100_000)
+  done = _limited([*PYTHON, *_prepare(tmp_path)], 100_000)
   assert done.returncode == 1, done.stderr
   message = done.stderr.splitlines()[-1]
   assert f'{tmp_path}: cannot write records' in message
@@ -198,7 +216,7 @@ def test_preparation_is_complete_or_missing(two, tmp_path):
   assert not list(tmp_path.glob('**/incomplete*'))
   chance, num_kills = random.Random(SEED), 0
   for _ in range(10):
-    process = Process(_prepare(tmp_path))
+    process = _fork(tmp_path, *_prepare(tmp_path))
     process.wait_for(lambda: list(tmp_path.glob('**/incomplete*')))
     time.sleep(chance.uniform(0, 0.3))
     process.kill()
@@ -210,9 +228,8 @@ def test_preparation_is_complete_or_missing(two, tmp_path):
       assert _records(tmp_path) == _records(two[0])
       shutil.rmtree(tmp_path / 'mgc_windows')
   assert num_kills == 2
-  process = Process(_prepare(tmp_path))
-  assert process.wait() == 0, process.output
-  assert 'left by a process that was killed' in process.output
+  output = _finish(_fork(tmp_path, *_prepare(tmp_path)))
+  assert 'left by a process that was killed' in output
   assert not list(tmp_path.glob('**/incomplete*'))
   assert _records(tmp_path) == _records(two[0])
 
@@ -221,7 +238,7 @@ def test_preparation_is_complete_or_missing(two, tmp_path):
 def test_a_read_only_folder_is_reported(tmp_path):
   folder = tmp_path / 'prepared'
   folder.mkdir(mode=0o555)
-  process = Process([*unprivileged(), *_prepare(folder)])
+  process = Process([*unprivileged(), *PYTHON, *_prepare(folder)])
   assert process.wait() == 1
   assert f'{folder}: cannot write records' in process.output
   assert 'Permission denied' in process.output
@@ -234,7 +251,8 @@ def test_records_in_a_read_only_folder_are_used(two, tmp_path):
   folders = [tmp_path / 'prepared', *(tmp_path / 'prepared').glob('**/')]
   for folder in folders:
     folder.chmod(0o555)
-  process = Process([*unprivileged(), *_prepare(tmp_path / 'prepared')])
+  words = _prepare(tmp_path / 'prepared')
+  process = Process([*unprivileged(), *PYTHON, *words])
   assert process.wait() == 0, process.output
   for folder in folders:
     folder.chmod(0o755)

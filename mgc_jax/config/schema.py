@@ -44,7 +44,7 @@ class SyntheticConfig(Section):
     8, 'Artists in each genre.', rule=between(1, 10**6)
   )
   tracks_per_artist: int = setting(
-    3, 'Tracks by each artist.', rule=between(1, 10**6)
+    2, 'Tracks by each artist.', rule=between(1, 10**6)
   )
   duration_s: float = setting(
     30.0, 'Length of each track.', unit='s', rule=between(1, 3600)
