@@ -13,20 +13,29 @@ from mgc_jax.models.windows import grid_windows
 from mgc_jax.training.batch_norm import PreciseBatchNorm
 from mgc_jax.training.optimizer import create_optimizer
 from mgc_jax.training.step import create_state
+from tests.conftest import tiny
 
 
-@pytest.fixture
-def parts(tiny_config):
+@pytest.fixture(scope='module')
+def made():
   """A configuration with all kinds of dropout, records, and a state."""
-  config = tiny_config
-  config.model.cnn.dropout = (0.5,) * len(config.model.cnn.filters)
-  config.model.cnn.norm = 'batch'
+  config = tiny()
+  cnn = config.model.cnn
+  cnn.filters, cnn.pool_frames, cnn.pool_bands = (4,), (4,), (4,)
+  cnn.dropout, cnn.norm = (0.5,), 'batch'
   prepared = prepare(config)
   examples = make_splits(prepared, config).examples['train']
   mean, std = prepared.index.band_stats(examples.rows)
   tx = create_optimizer(config.train, 1)
   state = create_state(create_model(config), tx, config, mean, std)
   return config, Reader(prepared.index), examples, state
+
+
+@pytest.fixture
+def parts(made):
+  """The same, with a configuration of its own for each test."""
+  config, *rest = made
+  return config.copy_and_resolve_references(), *rest
 
 
 def _precise(config, reader, examples):

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -8,30 +9,32 @@ import pytest
 from mgc_jax.config.schema import Config
 from mgc_jax.models import HEAD, create_model, heads
 from mgc_jax.models import bundle as bundles
+from tests.conftest import tiny
 
 NAMES = ('cnn', 'lstm', 'crnn')
 B, W, T, F, M = 6, 2, 32, 20, 3
 
 
-@pytest.fixture(params=NAMES)
-def parts(request, tiny_config):
-  """An ensemble without dropout, its variables, and windows."""
-  config = tiny_config
+@pytest.fixture(params=NAMES, scope='module')
+def parts(request):
+  """An ensemble without dropout, its variables, windows, and one member."""
+  config = tiny()
   config.model.name, config.model.num_members = request.param, M
-  config.model.cnn.dropout = (0.0,) * len(config.model.cnn.filters)
-  config.model.cnn.norm = 'none'
+  cnn = config.model.cnn
+  cnn.filters, cnn.pool_frames, cnn.pool_bands = (4,), (4,), (4,)
+  cnn.dropout, cnn.norm = (0.0,), 'none'
   config.model.lstm.output_dropout = 0.0
   config.model.dense.dropout = (0.0,) * len(config.model.dense.sizes)
   model = create_model(config)
   windows = jax.random.normal(jax.random.key(1), (B, W, T, F))
-  variables = model.init(jax.random.key(0), windows)
+  variables = jax.jit(model.init)(jax.random.key(0), windows)
   config.model.num_members = 1
-  return config, model, variables, windows
+  return jax.jit(create_model(config).apply), model, variables, windows
 
 
-def _member(config, variables, number, windows):
+def _member(apply, variables, number, windows):
   params = variables['params'][f'members_{number}']
-  return create_model(config).apply({'params': params}, windows)
+  return apply({'params': params}, windows)
 
 
 def test_members_start_with_different_weights(parts):
@@ -43,21 +46,21 @@ def test_members_start_with_different_weights(parts):
 
 
 def test_the_prediction_is_the_mean_of_the_members_probabilities(parts):
-  config, model, variables, windows = parts
-  found = jax.nn.softmax(model.apply(variables, windows))
-  each = [_member(config, variables, i, windows) for i in range(M)]
+  apply, model, variables, windows = parts
+  found = jax.nn.softmax(jax.jit(model.apply)(variables, windows))
+  each = [_member(apply, variables, i, windows) for i in range(M)]
   wanted = jnp.mean(jax.nn.softmax(jnp.stack(each)), axis=0)
   np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_in_training_each_member_has_its_own_rows(parts):
-  config, model, variables, windows = parts
-  found = model.apply(
-    variables, windows, train=True, rngs={'dropout': jax.random.key(0)}
+  apply, model, variables, windows = parts
+  found = jax.jit(functools.partial(model.apply, train=True))(
+    variables, windows, rngs={'dropout': jax.random.key(0)}
   )
+  each = [_member(apply, variables, i, windows) for i in range(M)]
   for row in range(B):
-    wanted = _member(config, variables, row % M, windows[row : row + 1])
-    np.testing.assert_allclose(found[row], wanted[0], atol=1e-4)
+    np.testing.assert_allclose(found[row], each[row % M][row], atol=1e-4)
 
 
 def test_heads_of_all_members_are_found(parts):

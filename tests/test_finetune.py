@@ -1,3 +1,6 @@
+import dataclasses
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -18,10 +21,22 @@ OWN = ('mine', 'yours')
 def _state(config, seed):
   config.seed = seed
   frozen = Config.from_dict(config)
-  model = create_model(frozen)
-  tx = create_optimizer(frozen.train, 3)
+  model, train = frozen.model, frozen.train
+  # Where it starts from does not matter to the weights that it replaces.
+  plain = dataclasses.replace(train, init_from=None, freeze_backbone=False)
+  state = _initial_state(model, frozen.windows, plain, seed)
+  return state, create_model(frozen), create_optimizer(train, 3), frozen
+
+
+@functools.cache
+def _initial_state(model, windows, train, seed):
+  """One for all tests that use the same model; nothing changes it."""
+  config = dataclasses.replace(
+    Config(), model=model, windows=windows, train=train, seed=seed
+  )
   bands = np.full(20, float(seed), np.float32), np.ones(20, np.float32)
-  return create_state(model, tx, frozen, *bands), model, tx, frozen
+  tx = create_optimizer(train, 3)
+  return create_state(create_model(config), tx, config, *bands)
 
 
 @pytest.fixture(

@@ -2,6 +2,7 @@ import dataclasses
 import functools
 import json
 import math
+import shutil
 import sys
 from importlib.util import find_spec as is_installed
 
@@ -22,21 +23,54 @@ from mgc_jax.training import run_writer, trainer
 from mgc_jax.training.feed import epoch_order, genre_weights
 from mgc_jax.training.metrics_log import read_metrics
 from mgc_jax.training.run_writer import RunWriter
+from tests.conftest import tiny
+
+BATCH_NORM = {'model.cnn.norm': 'batch'}
+
+
+@pytest.fixture(scope='module')
+def config():
+  """The synthetic corpus, and a network that compiles in a moment."""
+  config = tiny()
+  cnn, dense = config.model.cnn, config.model.dense
+  cnn.filters, cnn.pool_frames, cnn.pool_bands = (2,), (4,), (4,)
+  cnn.dropout, cnn.norm = (0.1,), 'none'
+  dense.sizes, dense.dropout = (), ()
+  config.train.warmup_epochs = 0.0
+  return config
+
+
+def _arguments(config, workdir, overrides):
+  """Returns what `train` takes."""
+  config = config.copy_and_resolve_references()
+  config.update_from_flattened_dict(overrides)
+  prepared = prepare(config)
+  splits = make_splits(prepared, config)
+  workdir.mkdir(exist_ok=True)
+  typed = Config.from_dict(config)
+  return typed, splits, Reader(prepared.index), RunWriter(workdir)
+
+
+@pytest.fixture(scope='module')
+def trained(config, tmp_path_factory):
+  """The folder of a finished run of two epochs, which no test changes."""
+  folder = tmp_path_factory.mktemp('trained') / 'run'
+  trainer.train(*_arguments(config, folder, {'train.num_epochs': 2}))
+  return folder
 
 
 @pytest.fixture
-def arguments(tiny_config, tmp_path):
+def continued(trained, tmp_path):
+  """A copy of that run, which `train` continues."""
+  return shutil.copytree(trained, tmp_path / 'run')
+
+
+@pytest.fixture
+def arguments(config, tmp_path):
   """A function that returns what `train` takes, for the synthetic corpus."""
-  prepared = prepare(tiny_config)
 
   def build(workdir='run', **overrides):
-    config = tiny_config.copy_and_resolve_references()
-    config.update_from_flattened_dict(overrides)
-    splits = make_splits(prepared, config)
-    (tmp_path / workdir).mkdir(exist_ok=True)
-    writer = RunWriter(tmp_path / workdir)
-    typed = Config.from_dict(config)
-    return typed, splits, Reader(prepared.index), writer
+    return _arguments(config, tmp_path / workdir, overrides)
 
   return build
 
@@ -98,9 +132,8 @@ def test_every_nth_epoch_and_the_last_are_evaluated(train, tmp_path):
   assert bundles.load(tmp_path / 'run' / 'bundle').info['epoch'] == 4
 
 
-def test_run_writes_a_line_an_epoch_and_a_bundle(train, tmp_path):
-  train(**{'train.num_epochs': 2})
-  lines = read_metrics(tmp_path / 'run' / 'metrics.jsonl')
+def test_run_writes_a_line_an_epoch_and_a_bundle(trained):
+  lines = read_metrics(trained / 'metrics.jsonl')
   assert [line['epoch'] for line in lines] == [0, 1]
   assert set(lines[0]) == {
     'epoch',
@@ -116,26 +149,22 @@ def test_run_writes_a_line_an_epoch_and_a_bundle(train, tmp_path):
     'examples_per_s',
     'learning_rate',
   }
-  bundle = bundles.load(tmp_path / 'run' / 'bundle')
+  bundle = bundles.load(trained / 'bundle')
   assert len(bundle.genres) == 10
   assert bundle.config.model.lstm.stateful
-  assert len(list((tmp_path / 'run' / 'checkpoints').glob('[0-9]*'))) in (1, 2)
+  assert len(list((trained / 'checkpoints').glob('[0-9]*'))) in (1, 2)
 
 
-def test_a_run_is_not_continued_on_other_data(train):
-  train()
+def test_a_run_is_not_continued_on_other_data(train, continued):
   with pytest.raises(DataError, match='started on other data.*--workdir'):
     train(**{'data.split_seed': 5})
 
 
-def test_band_statistics_are_those_of_the_training_split(
-  train, tiny_config, tmp_path
-):
-  train()
-  prepared = prepare(tiny_config)
-  rows = make_splits(prepared, tiny_config).examples['train'].rows
+def test_band_statistics_are_those_of_the_training_split(trained, config):
+  prepared = prepare(config)
+  rows = make_splits(prepared, config).examples['train'].rows
   mean, std = prepared.index.band_stats(rows)
-  bundle = bundles.load(tmp_path / 'run' / 'bundle')
+  bundle = bundles.load(trained / 'bundle')
   np.testing.assert_array_equal(bundle.band_mean, mean)
   np.testing.assert_array_equal(bundle.band_std, std)
   everything, _ = prepared.index.band_stats(np.arange(len(prepared.index)))
@@ -149,14 +178,21 @@ def test_patience_stops_early(train, tmp_path, monkeypatch):
   assert len(read_metrics(tmp_path / 'run' / 'metrics.jsonl')) == 3
 
 
-def test_a_bundle_holds_the_averaged_weights(train, tmp_path):
-  for name, decay in (('plain', 0.0), ('averaged', 0.9)):
-    overrides = {'train.ema_decay': decay, 'train.class_weights': True}
-    train(name, **overrides, **{'train.warmup_epochs': 0.0})
-  plain, averaged = (
-    bundles.digest(tmp_path / name / 'bundle') for name in ('plain', 'averaged')
-  )
-  assert plain != averaged
+def test_a_bundle_holds_the_averaged_weights(arguments, tmp_path):
+  overrides = {'train.ema_decay': 0.9, 'train.class_weights': True}
+  parts = arguments(**overrides)
+  trainer.train(*parts)
+  run = trainer.create_run(*parts)
+  state, _ = trainer.restore_or_init(run)
+  run.checkpoints.close()
+  found = bundles.load(tmp_path / 'run' / 'bundle').variables['params']
+  assert _same(found, state.ema_params)
+  assert not _same(found, state.params)
+
+
+def _same(one, two):
+  leaves = zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True)
+  return all(np.array_equal(a, b) for a, b in leaves)
 
 
 def test_genres_are_weighted_by_the_inverse_of_their_share():
@@ -227,7 +263,7 @@ def test_training_makes_no_implicit_transfer(cache, train, monkeypatch):
 
   for name in ('make_feed', 'train_epoch', 'evaluate_epoch', 'save'):
     monkeypatch.setattr(trainer, name, guarded(getattr(trainer, name)))
-  train(**{'train.num_epochs': 2, 'data.cache': cache})
+  train(**{'train.num_epochs': 2, 'data.cache': cache}, **BATCH_NORM)
 
 
 @pytest.fixture
@@ -249,8 +285,15 @@ def fail_at(monkeypatch):
 EPOCH = 3  # steps, of the 20 training examples in batches of 8
 
 
-@pytest.mark.parametrize('select', ['best', 'last'])
-@pytest.mark.parametrize('cache', ['device', 'none'])
+@pytest.mark.parametrize(
+  ('select', 'cache'),
+  [
+    ('best', 'device'),
+    ('last', 'none'),
+    pytest.param('best', 'none', marks=pytest.mark.slow),
+    pytest.param('last', 'device', marks=pytest.mark.slow),
+  ],
+)
 def test_a_loss_that_is_nan_stops_in_its_epoch_and_reports_the_step(
   train, fail_at, tmp_path, select, cache
 ):
@@ -296,18 +339,16 @@ def test_a_failed_step_is_found_before_a_checkpoint(train, fail_at, tmp_path):
   assert saved == ['1']
 
 
-def test_norms_of_gradients_and_updates_are_logged(train, tmp_path):
-  train(**{'train.num_epochs': 2, 'train.warmup_epochs': 0.0})
-  for line in read_metrics(tmp_path / 'run' / 'metrics.jsonl'):
+def test_norms_of_gradients_and_updates_are_logged(trained):
+  for line in read_metrics(trained / 'metrics.jsonl'):
     for name in ('grad_norm', 'update_norm'):
       assert line[name] > 0 and math.isfinite(line[name])
 
 
 def test_a_mean_norm_is_that_of_all_steps_of_an_interrupted_epoch(
-  train, tmp_path, monkeypatch, caplog
+  trained, train, tmp_path, monkeypatch, caplog
 ):
-  train('whole')
-  stop = {'train.checkpoint_every_steps': 2}
+  stop = {'train.num_epochs': 2, 'train.checkpoint_every_steps': 2}
   monkeypatch.setattr(trainer, 'evaluate_epoch', _interrupt)
   with pytest.raises(KeyboardInterrupt):
     train(**stop)
@@ -316,7 +357,8 @@ def test_a_mean_norm_is_that_of_all_steps_of_an_interrupted_epoch(
   train(**stop)
   assert 'resumed at step 2' in caplog.text
   whole, resumed = (
-    read_metrics(tmp_path / name / 'metrics.jsonl') for name in ('whole', 'run')
+    read_metrics(folder / 'metrics.jsonl')
+    for folder in (trained, tmp_path / 'run')
   )
   for name in ('grad_norm', 'update_norm', 'train_loss'):
     assert whole[0][name] == resumed[0][name]
@@ -328,44 +370,39 @@ def _interrupt(run, *_):
 
 
 def test_a_run_starts_from_checkpoint_then_bundle_then_random_weights(
-  train, arguments, tmp_path
+  trained, train, arguments
 ):
   def start(workdir, **overrides):
     *parts, writer = arguments(workdir, **overrides)
     run = trainer.create_run(*parts, writer)
     state, progress = trainer.restore_or_init(run)
     run.checkpoints.close()
-    kernels = jax.tree.leaves(jax.device_get(state.params))
-    return int(state.step), progress.epochs_done, kernels
+    return int(state.step), progress.epochs_done, state.params
 
-  def same(one, two):
-    return all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
-
-  train('source', **{'train.warmup_epochs': 0.0})
-  init_from = {'train.init_from': str(tmp_path / 'source' / 'bundle')}
-  trained = bundles.load(tmp_path / 'source' / 'bundle').variables['params']
-  of_bundle = jax.tree.leaves(trained)
+  init_from = {'train.init_from': str(trained / 'bundle')}
+  of_bundle = bundles.load(trained / 'bundle').variables['params']
 
   step, epochs, random = start('new')
-  assert (step, epochs) == (0, 0) and not same(random, of_bundle)
-  assert not same(random, start('new', seed=1)[2])
-  step, epochs, kernels = start('new', **init_from)
-  assert (step, epochs) == (0, 0) and same(kernels, of_bundle)
-  train('tuned', **init_from, **{'train.warmup_epochs': 0.0})
-  step, epochs, kernels = start('tuned', **init_from)
-  assert (step, epochs) == (EPOCH, 1) and not same(kernels, of_bundle)
+  assert (step, epochs) == (0, 0) and not _same(random, of_bundle)
+  assert not _same(random, start('new', seed=1)[2])
+  step, epochs, params = start('new', **init_from)
+  assert (step, epochs) == (0, 0) and _same(params, of_bundle)
+  train('tuned', **init_from)
+  step, epochs, params = start('tuned', **init_from)
+  assert (step, epochs) == (EPOCH, 1) and not _same(params, of_bundle)
 
 
 def test_a_run_of_an_earlier_version_is_rejected_with_a_message(
-  train, tmp_path, monkeypatch
+  train, continued
 ):
-  train()
-  (path,) = (tmp_path / 'run').glob('checkpoints/*/progress/metadata')
+  steps = [int(p.name) for p in (continued / 'checkpoints').glob('[0-9]*')]
+  latest = continued / 'checkpoints' / str(max(steps))
+  path = latest / 'progress' / 'metadata'
   found = json.loads(path.read_text())
   del found['format_version']
   path.write_text(json.dumps(found))
   with pytest.raises(DataError, match='checkpoints of another version'):
-    train(**{'train.num_epochs': 2})
+    train(**{'train.num_epochs': 3})
 
 
 def test_only_one_process_writes(train, tmp_path, monkeypatch):
@@ -375,13 +412,12 @@ def test_only_one_process_writes(train, tmp_path, monkeypatch):
   assert [p.name for p in (tmp_path / 'run').iterdir()] == ['checkpoints']
 
 
-def test_metrics_are_written_for_tensorboard_if_asked_for(train, tmp_path):
+def test_metrics_are_written_for_tensorboard_if_asked_for(train, continued):
   if not any(map(is_installed, ('tensorboardX', 'tensorboard'))):
     pytest.skip('no library that writes TensorBoard files')
-  train()
-  assert not (tmp_path / 'run' / 'tensorboard').exists()
-  train(**{'train.tensorboard': True, 'train.num_epochs': 2})
-  (path,) = (tmp_path / 'run' / 'tensorboard').glob('events.*')
+  assert not (continued / 'tensorboard').exists()
+  train(**{'train.tensorboard': True, 'train.num_epochs': 3})
+  (path,) = (continued / 'tensorboard').glob('events.*')
   for name in (b'grad_norm', b'update_norm', b'train_loss', b'valid_loss'):
     assert name in path.read_bytes()
 
