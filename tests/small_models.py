@@ -1,5 +1,7 @@
 """Models small enough to test, and windows for them."""
 
+import functools
+
 import jax
 
 from mgc_jax.models import create_model
@@ -18,5 +20,17 @@ def windows(seed=0):
 
 
 def initialise(config):
+  """Returns a model, and variables for it; both are compiled only once."""
   model = create_model(config)
-  return model, model.init(jax.random.key(0), windows())
+  return model, _variables(model)
+
+
+@functools.cache
+def _variables(model):
+  return jax.jit(model.init)(jax.random.key(0), windows())
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def apply(model, variables, x):
+  """The logits of the evaluation."""
+  return model.apply(variables, x)

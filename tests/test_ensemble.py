@@ -75,7 +75,7 @@ def test_a_bundle_of_members_is_loaded(bundle, tiny_config, tmp_path):
   tiny_config.model.num_members = M  # which does not divide the default batch
   windows = np.zeros((1, 1, tiny_config.windows.num_frames, 20), np.float32)
   config = Config.from_dict(tiny_config)
-  variables = create_model(config).init(jax.random.key(0), windows)
+  variables = jax.jit(create_model(config).init)(jax.random.key(0), windows)
   whole = dataclasses.replace(
     bundle, config=config, variables=jax.device_get(variables)
   )

@@ -4,9 +4,18 @@ import shutil
 import pytest
 
 from mgc_jax.evaluation import plots
+from mgc_jax.system import figure_file
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.training import experiment
 from tests.conftest import tiny, write_music
+
+
+def _use_small_network(config):
+  """Chooses what compiles in a moment."""
+  cnn, dense = config.model.cnn, config.model.dense
+  cnn.filters, cnn.pool_frames, cnn.pool_bands = (2,), (4,), (4,)
+  cnn.dropout, cnn.norm = (0.0,), 'none'
+  dense.sizes, dense.dropout = (), ()
 
 
 @pytest.fixture(scope='module')
@@ -14,11 +23,18 @@ def trained(tmp_path_factory):
   """A finished run, for tests that do not need the training itself."""
   folder = tmp_path_factory.mktemp('trained')
   config = tiny()
+  _use_small_network(config)
   config.data.source = 'folder'
   config.data.root = str(write_music(folder / 'music'))
   config.data.prepared_dir = str(folder / 'prepared')
   experiment.train_and_evaluate(config, folder / 'run')
   return folder
+
+
+@pytest.fixture
+def without_figures(monkeypatch):
+  """Writes no figures, which would take most of a test's time."""
+  monkeypatch.setattr(figure_file, 'save', lambda figure, path: None)
 
 
 @pytest.fixture
@@ -30,14 +46,13 @@ def workdir(trained, tmp_path):
 @pytest.fixture
 def config(folder_config):
   folder_config.data.allow_missing = True
+  _use_small_network(folder_config)
   return folder_config
 
 
 def test_another_evaluation_keeps_the_results_of_the_run(
-  config, tmp_path, capsys
+  config, workdir, capsys
 ):
-  workdir = tmp_path / 'run'
-  experiment.train_and_evaluate(config, workdir)
   first = json.loads((workdir / 'results.json').read_text())
   assert first['genres'] == ['jazz', 'rock']
   assert first['num_tracks'] == 2
@@ -62,6 +77,7 @@ def _evaluation(workdir):
   return json.loads(path.read_text())
 
 
+@pytest.mark.usefixtures('without_figures')
 @pytest.mark.parametrize(
   ('splits', 'warned'), [('train,valid,test', True), ('test', False)]
 )
@@ -86,6 +102,7 @@ def test_evaluating_on_training_tracks_causes_a_warning(
   assert 'has no list of the tracks that it was trained on' in caplog.text
 
 
+@pytest.mark.usefixtures('without_figures')
 def test_cached_results_are_not_used_for_other_settings(config, workdir):
   for num_bootstrap in (222, 333):
     config.eval.num_bootstrap = num_bootstrap
@@ -143,6 +160,7 @@ def test_an_evaluation_draws_its_own_confusion_matrix_again(config, workdir):
     assert path.stat().st_mtime_ns >= results.stat().st_mtime_ns
 
 
+@pytest.mark.usefixtures('without_figures')
 def test_advice_of_an_error_can_be_followed_in_the_same_folder(
   config, tmp_path
 ):
@@ -154,6 +172,7 @@ def test_advice_of_an_error_can_be_followed_in_the_same_folder(
   assert (tmp_path / 'run' / 'results.json').exists()
 
 
+@pytest.mark.usefixtures('without_figures')
 @pytest.mark.parametrize(
   ('overrides', 'warned'),
   [

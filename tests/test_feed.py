@@ -27,12 +27,13 @@ from mgc_jax.training.optimizer import create_optimizer
 from mgc_jax.training.run_writer import RunWriter
 from mgc_jax.training.step import create_state, train_step
 from mgc_jax.training.window_sums import WindowSums
+from tests.conftest import tiny
 
 
-@pytest.fixture
-def run(tiny_config):
+@pytest.fixture(scope='module')
+def run():
   """A function that trains 5 steps; returns the state, sums and counts."""
-  config = tiny_config
+  config = tiny()
   config.model.name = 'lstm'
   config.model.dense.dropout = (0.3,)
   prepared = prepare(config)
@@ -44,30 +45,36 @@ def run(tiny_config):
   mean, std = reader.index.band_stats(train.rows)
   weights = genre_weights(reader.index.label, 10) * np.arange(1, 11)
   order = np.resize(epoch_order(len(train), 8, 0, 0), (5, 8))
+  state = jax.device_get(create_state(model, tx, frozen, mean, std))
 
-  def of(make, order=order):
-    state = create_state(model, tx, frozen, mean, std)
+  def of(make):
     start = replicate((state, WindowSums.of([])), mesh)
     key = replicate(jax.random.key(0), mesh)
     fed = make(step, reader, train, weights, mesh)
     advanced = list(fed.run(*start, order, key))
-    state, sums, _ = advanced[-1]
+    last, sums, _ = advanced[-1]
     counts = [count for *_, count in advanced]
-    return jax.device_get(state), sums.to_list(), counts
+    return jax.device_get(last), sums.to_list(), counts
 
   return of
 
 
-def test_streamed_and_resident_give_the_same_bits(run):
-  streamed, resident = run(Streamed), run(Resident)
+@pytest.fixture(scope='module')
+def streamed(run):
+  return run(Streamed)
+
+
+def test_streamed_and_resident_give_the_same_bits(run, streamed):
+  resident = run(Resident)
   jax.tree.map(np.testing.assert_array_equal, streamed[0], resident[0])
   assert streamed[1:] == resident[1:]
   assert streamed[2] == [1] * 5
 
 
-def test_chunks_of_an_epoch_give_the_same_weights_and_sums(run, monkeypatch):
+def test_chunks_of_an_epoch_give_the_same_weights_and_sums(
+  run, streamed, monkeypatch
+):
   monkeypatch.setattr(feed, 'STEPS_PER_CHUNK', 3)
-  streamed = run(Streamed)
   chunks = run(functools.partial(Resident, in_chunks=True))
   close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
   jax.tree.map(close, streamed[0], chunks[0])
@@ -87,22 +94,26 @@ def test_all_chunks_compile_once(run, monkeypatch):
   assert made[0]._chunk._cache_size() == 1
 
 
-@pytest.mark.parametrize('cache', ['device', 'auto'])
-def test_a_run_ends_with_the_same_bundle(tiny_config, tmp_path, cache):
+def test_a_run_ends_with_the_same_bundle(tiny_config, tmp_path):
   prepared = prepare(tiny_config)
-  digests = []
-  for value in ('none', cache):
-    tiny_config.data.cache = value
+
+  def made(cache):
+    tiny_config.data.cache = cache
     splits = make_splits(prepared, tiny_config)
-    folder = tmp_path / value
+    folder = tmp_path / cache
     folder.mkdir()
     config = Config.from_dict(tiny_config)
     parts = config, splits, Reader(prepared.index), RunWriter(folder)
-    made = trainer.make_feed(trainer.create_run(*parts))
-    assert isinstance(made, Streamed if value == 'none' else Resident)
+    return parts, type(trainer.make_feed(trainer.create_run(*parts)))
+
+  digests = []
+  for cache, wanted in (('none', Streamed), ('device', Resident)):
+    parts, kind = made(cache)
+    assert kind is wanted
     trainer.train(*parts)
-    digests.append(bundles.digest(folder / 'bundle'))
+    digests.append(bundles.digest(tmp_path / cache / 'bundle'))
   assert digests[0] == digests[1]
+  assert made('auto')[1] is Resident
 
 
 def test_resident_bytes_are_those_of_the_loaded_frames(tiny_config):

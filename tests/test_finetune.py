@@ -45,6 +45,9 @@ def _initial_state(model, windows, train, seed):
 def config(request, tiny_config, tmp_path):
   """A configuration that starts from a bundle of ten genres."""
   tiny_config.model.name = request.param
+  cnn = tiny_config.model.cnn
+  cnn.filters, cnn.pool_frames, cnn.pool_bands = (4,), (4,), (4,)
+  cnn.dropout = (0.1,)
   state, _, _, frozen = _state(tiny_config, 5)
   variables = jax.device_get(state.variables())
   bands = np.array(state.band_mean), np.array(state.band_std)
@@ -95,6 +98,7 @@ def _batch():
 def test_a_frozen_backbone_stays_and_its_head_learns(config, freeze):
   config.model.num_genres = 2
   config.train.freeze_backbone = freeze
+  config.augment.gain_db = 0.0
   config.train.warmup_epochs = 0.0
   config.train.weight_decay = 0.1
   state, model, tx, frozen = _state(config, 1)
@@ -119,7 +123,7 @@ def test_a_frozen_backbone_stays_and_its_head_learns(config, freeze):
       128,
       'hop_samples=128: the bundle .* has 256',
     ),
-    ('model.cnn.pool_bands', (1, 2), 'pool_bands=.1, 2.: the bundle'),
+    ('model.cnn.pool_bands', (2,), 'pool_bands=.2,.: the bundle'),
     ('model.lstm.hidden_size', 9, 'hidden_size=9: the bundle'),
     ('windows.standardise', 'excerpt', 'standardise=excerpt: the bundle'),
     ('model.name', None, 'config.model.name='),

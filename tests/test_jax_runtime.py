@@ -103,6 +103,9 @@ def test_compiled_code_is_kept_in_the_users_cache(tmp_path):
   for path in files:  # killed while writing
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
   assert _hits(tmp_path) == 0
+  for path in files:  # as another user keeps them
+    path.chmod(0)
+  assert _hits(tmp_path) == 0
 
 
 MANY = """
@@ -179,15 +182,14 @@ def test_a_chosen_cache_that_cannot_be_used_is_reported_once(make, tmp_path):
   assert line.startswith(f'{_CACHE}={folder}: the folder cannot be read')
 
 
-def test_what_another_user_keeps_in_the_cache_causes_no_warning(tmp_path):
-  assert _hits(tmp_path) == 0
-  (folder,) = (tmp_path / 'mgc_jax' / 'compiled').iterdir()
-  for path in folder.iterdir():
-    path.chmod(0)
-  assert _hits(tmp_path) == 0
-
-
-@pytest.mark.parametrize('make', [None, *UNUSABLE])
+@pytest.mark.parametrize(
+  'make',
+  [
+    None,
+    _not_written,
+    *(pytest.param(x, marks=pytest.mark.slow) for x in (_closed, _file)),
+  ],
+)
 def test_a_model_predicts_without_a_cache_and_without_warnings(
   make, bundle, tmp_path
 ):
@@ -231,27 +233,36 @@ def test_an_unavailable_platform_is_reported(env, wanted):
   assert ('unset JAX_PLATFORMS' in done.stdout) == ('JAX_PLATFORMS=' in wanted)
 
 
-@pytest.mark.parametrize(
-  'command',
-  [
-    'mgc_jax.predict {tmp_path}/music/x.wav --model={tmp_path}/model',
-    'mgc_jax.main --config=configs/smoke.py --workdir={tmp_path}/run',
-    'mgc_jax.collection index {tmp_path}/music --model={tmp_path}/model '
-    '--index={tmp_path}/index',
-    'mgc_jax export --model={tmp_path}/model --to={tmp_path}/model.mgc',
-  ],
-)
+COMMANDS = [
+  'mgc_jax.predict {tmp_path}/music/x.wav --model={tmp_path}/model',
+  'mgc_jax.main --config=configs/smoke.py --workdir={tmp_path}/run',
+  'mgc_jax.collection index {tmp_path}/music --model={tmp_path}/model '
+  '--index={tmp_path}/index',
+  'mgc_jax export --model={tmp_path}/model --to={tmp_path}/model.mgc',
+]
+RUN_COMMANDS = """
+import json, sys
+from tests.commands import run_command
+found = [run_command(*line.split()) for line in sys.argv[1:]]
+print(json.dumps([[done.returncode, done.stderr] for done in found]))
+"""
+
+
 def test_commands_say_in_one_line_that_the_platform_is_unavailable(
-  command, bundle, tmp_path
+  bundle, tmp_path
 ):
   bundles.save(bundle, tmp_path / 'model')
   write_tone(tmp_path / 'music' / 'x.wav', 3.0)
-  words = command.format(tmp_path=tmp_path).split()
-  done = _python('-m', *words, JAX_PLATFORMS='xpu')
-  assert done.returncode == 2
-  (line,) = done.stderr.splitlines()
-  assert line.startswith('error: JAX_PLATFORMS=xpu: JAX cannot start this')
-  assert 'unset JAX_PLATFORMS' in line
+  lines = [line.format(tmp_path=tmp_path) for line in COMMANDS]
+  done = _run(RUN_COMMANDS, *lines, JAX_PLATFORMS='xpu')
+  assert done.stderr == ''
+  found = json.loads(done.stdout)
+  assert len(found) == len(COMMANDS)
+  for code, errors in found:
+    assert code == 2
+    (line,) = errors.splitlines()
+    assert line.startswith('error: JAX_PLATFORMS=xpu: JAX cannot start this')
+    assert 'unset JAX_PLATFORMS' in line
 
 
 HOMELESS = """

@@ -1,3 +1,5 @@
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -6,16 +8,34 @@ import pytest
 
 from mgc_jax.models.cpu.lstm_vjp import WindowLstm, stack_steps
 from mgc_jax.models.lstm import with_deltas
-from tests.small_models import B, F, W, configure, initialise, windows
+from tests.small_models import (
+  B,
+  F,
+  W,
+  apply,
+  configure,
+  initialise,
+  windows,
+)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _init(lstm, x):
+  return lstm.init(jax.random.key(0), x, False)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(lstm, variables, x):
+  return lstm.apply(variables, x, False)
 
 
 def test_lstm_state_is_passed_from_window_to_window():
   """Cutting a sequence into other windows changes no step's output."""
   lstm = WindowLstm(8, readout='flatten')
   steps = jax.random.normal(jax.random.key(0), (B, 3, 8, F))
-  variables = lstm.init(jax.random.key(0), steps, False)
+  variables = _init(lstm, steps)
   whole = steps.reshape(B, 4, 6, F)
-  one, two = (lstm.apply(variables, x, False) for x in (steps, whole))
+  one, two = (_apply(lstm, variables, x) for x in (steps, whole))
   np.testing.assert_allclose(one.reshape(B, -1), two.reshape(B, -1), rtol=1e-5)
 
 
@@ -23,8 +43,8 @@ def test_scan_equals_a_plain_loop_over_the_cell():
   size, steps = 9, 8
   lstm = WindowLstm(size, readout='flatten')
   x = jax.random.normal(jax.random.key(0), (steps, 1, steps, F))  # B == S
-  variables = lstm.init(jax.random.key(0), x, False)
-  found = lstm.apply(variables, x, False).reshape(steps, steps, size)
+  variables = _init(lstm, x)
+  found = _apply(lstm, variables, x).reshape(steps, steps, size)
   cell = nn.OptimizedLSTMCell(size)
   params = _cell_params(variables['params'])
   state = (jnp.zeros((steps, size)),) * 2
@@ -61,12 +81,14 @@ def test_gradients_of_the_scan_equal_those_of_the_loop(batch, dtype):
     dtype=jnp.dtype(dtype),
   )
   x = jax.random.normal(jax.random.key(0), (batch, 1, steps, F))
-  params = lstm.init(jax.random.key(1), x, False)['params']
+  params = _init(lstm, x)['params']
   pull = jax.random.normal(jax.random.key(2), (batch, 1, steps * size))
   rngs = {'dropout': jax.random.key(3)}
-  _, seen = lstm.apply(
-    {'params': params}, x, True, rngs=rngs, capture_intermediates=True
-  )
+  _, seen = jax.jit(
+    lambda: lstm.apply(
+      {'params': params}, x, True, rngs=rngs, capture_intermediates=True
+    )
+  )()
   (mask,) = seen['intermediates']['Dropout_1']['__call__']
   assert 0 < (mask == 0).mean() < 1
 
@@ -85,7 +107,7 @@ def test_gradients_of_the_scan_equal_those_of_the_loop(batch, dtype):
     return (jnp.stack(outputs, 1).reshape(batch, 1, -1) * pull).sum()
 
   found = jax.jit(jax.grad(scanned, argnums=(0, 1)))(params, x)
-  wanted = jax.grad(looped, argnums=(0, 1))(params, x)
+  wanted = jax.jit(jax.grad(looped, argnums=(0, 1)))(params, x)
   tolerance = {'float32': 1e-5, 'bfloat16': 5e-2}[dtype]
   for a, b in zip(*map(jax.tree.leaves, (found, wanted)), strict=True):
     assert a.dtype == b.dtype
@@ -98,12 +120,12 @@ def test_without_state_each_window_is_predicted_independently(
 ):
   config = configure(name, tiny_config)
   model, variables = initialise(config)
-  stateful = model.apply(variables, windows())
+  stateful = apply(model, variables, windows())
   config.model.lstm.stateful = False
   model, _ = initialise(config)  # the same weights
-  together = model.apply(variables, windows())
+  together = apply(model, variables, windows())
   for w in range(windows().shape[1]):
-    alone = model.apply(variables, windows()[:, w : w + 1])
+    alone = apply(model, variables, windows()[:, w : w + 1])
     np.testing.assert_allclose(together[:, w], alone[:, 0], atol=1e-5)
   np.testing.assert_allclose(together[:, 0], stateful[:, 0], atol=1e-5)
   assert jnp.abs(together - stateful)[:, 1:].max() > 1e-4
@@ -118,15 +140,15 @@ def test_a_backward_lstm_sees_each_window_alone(name, tiny_config):
   model, variables = initialise(config)
   params = variables['params']
   assert _shape(params['backward']) == _shape(params['WindowLstm_0'])
-  logits = model.apply(variables, windows())
+  logits = apply(model, variables, windows())
   changed = windows().at[:, 1, -5:].add(1.0)
-  moved = jnp.abs(model.apply(variables, changed) - logits).max(axis=(0, 2))
+  moved = jnp.abs(apply(model, variables, changed) - logits).max(axis=(0, 2))
   assert moved[0] == 0 and (moved[1:] > 1e-5).all()
   # The end of a window changes what is read out of it backwards from the start.
   reset = jax.tree.map(jnp.zeros_like, params['WindowLstm_0'])
   variables = {**variables, 'params': {**params, 'WindowLstm_0': reset}}
-  logits = model.apply(variables, windows())
-  moved = jnp.abs(model.apply(variables, changed) - logits).max(axis=(0, 2))
+  logits = apply(model, variables, windows())
+  moved = jnp.abs(apply(model, variables, changed) - logits).max(axis=(0, 2))
   assert moved[1] > 1e-5 and moved[0] == moved[2] == 0
 
 
@@ -157,13 +179,15 @@ def test_steps_are_encoded_one_by_one(tiny_config):
   params = variables['params']
   assert params['StepEncoder_0']['Dense_0']['kernel'].shape == (4 * F, 7)
   assert params['WindowLstm_0']['input_kernel'].shape[0] == 7
-  logits, changed = model.apply(
-    variables,
-    windows() * 3 + 1,
-    train=True,
-    mutable=['batch_stats'],
-    rngs={'dropout': jax.random.key(0)},
-  )
+  logits, changed = jax.jit(
+    lambda x: model.apply(
+      variables,
+      x,
+      train=True,
+      mutable=['batch_stats'],
+      rngs={'dropout': jax.random.key(0)},
+    )
+  )(windows() * 3 + 1)
   assert logits.shape == (B, W, 5)
   stats = changed['batch_stats']['StepEncoder_0']['BatchNorm_0']
   steps = stack_steps(windows() * 3 + 1, 4)
@@ -177,10 +201,11 @@ def test_recurrent_dropout_uses_one_mask_for_all_steps():
     8, recurrent_dropout=0.9, output_dropout=0.0, readout='flatten'
   )
   x = jnp.ones((B, 1, 6, F))
-  variables = lstm.init(jax.random.key(0), x, False)
-  plain = lstm.apply(variables, x, False).reshape(B, 6, -1)
+  variables = _init(lstm, x)
+  plain = _apply(lstm, variables, x).reshape(B, 6, -1)
   rngs = {'dropout': jax.random.key(2)}
-  masked = lstm.apply(variables, x, True, rngs=rngs).reshape(B, 6, -1)
+  masked = jax.jit(lambda: lstm.apply(variables, x, True, rngs=rngs))()
+  masked = masked.reshape(B, 6, -1)
   # The first step has no hidden state to mask; the second one has.
   np.testing.assert_allclose(plain[:, 0], masked[:, 0], atol=1e-6)
   assert np.abs(plain[:, 1] - masked[:, 1]).max() > 1e-4

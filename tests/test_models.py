@@ -12,7 +12,16 @@ from mgc_jax.models import Cnn, Crnn, Lstm, create_model, layers
 from mgc_jax.models.cpu.lstm_vjp import stack_steps
 from mgc_jax.models.layers import read_out_map
 from mgc_jax.system.errors import ConfigError
-from tests.small_models import B, F, T, W, configure, initialise, windows
+from tests.small_models import (
+  B,
+  F,
+  T,
+  W,
+  apply,
+  configure,
+  initialise,
+  windows,
+)
 
 NAMES = ('cnn', 'lstm', 'crnn')
 
@@ -20,7 +29,7 @@ NAMES = ('cnn', 'lstm', 'crnn')
 @pytest.mark.parametrize('name', NAMES)
 def test_windows_become_float32_logits(name, tiny_config):
   model, variables = initialise(configure(name, tiny_config))
-  logits = model.apply(variables, windows())
+  logits = apply(model, variables, windows())
   assert logits.shape == (B, W, 5) and logits.dtype == jnp.float32
 
 
@@ -28,7 +37,7 @@ def test_windows_become_float32_logits(name, tiny_config):
 def test_windows_of_another_excerpt_change_nothing(name, tiny_config):
   model, variables = initialise(configure(name, tiny_config))
   changed = windows().at[1].set(0.0)
-  one, two = (model.apply(variables, x) for x in (windows(), changed))
+  one, two = (apply(model, variables, x) for x in (windows(), changed))
   np.testing.assert_allclose(one[0], two[0], atol=1e-5)
   assert np.abs(one[1] - two[1]).max() > 1e-4
 
@@ -42,7 +51,7 @@ def test_a_window_reaches_itself_and_in_recurrent_models_later_ones(
 ):
   model, variables = initialise(configure(name, tiny_config))
   changed = windows().at[:, 1].set(windows(1)[:, 1])
-  one, two = (model.apply(variables, x) for x in (windows(), changed))
+  one, two = (apply(model, variables, x) for x in (windows(), changed))
   moved = np.abs(one - two).max(axis=(0, 2))
   assert [w for w in range(W) if moved[w] > 1e-5] == reached
 
@@ -51,6 +60,7 @@ def test_a_window_reaches_itself_and_in_recurrent_models_later_ones(
 def test_dropout_acts_in_training_only(name, tiny_config):
   model, variables = initialise(configure(name, tiny_config))
 
+  @jax.jit
   def train(seed):
     rngs = {'dropout': jax.random.key(seed)}
     return model.apply(
@@ -66,10 +76,10 @@ def test_bfloat16_agrees_with_float32(name, tiny_config):
   config = configure(name, tiny_config)
   model, variables = initialise(config)
   config.model.dtype = 'bfloat16'
-  logits = create_model(config).apply(variables, windows())
+  logits = apply(create_model(config), variables, windows())
   assert logits.dtype == jnp.float32
   assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(variables))
-  wanted = model.apply(variables, windows())
+  wanted = apply(model, variables, windows())
   np.testing.assert_allclose(logits, wanted, atol=0.05)
   assert np.abs(logits - wanted).max() > 0
 
@@ -127,15 +137,17 @@ def test_every_window_has_its_own_dropout(tiny_config):
   model, variables = initialise(config)
   equal = jnp.broadcast_to(windows()[:1, :1], (B, W, T, F))
   rngs = {'dropout': jax.random.key(0)}
-  logits = model.apply(variables, equal, train=True, rngs=rngs)
+  train = jax.jit(functools.partial(model.apply, train=True))
+  logits = train(variables, equal, rngs=rngs)
   assert len({float(x) for x in logits[..., 0].ravel()}) == B * W
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_a_jitted_model_can_be_differentiated(name, tiny_config):
   model, variables = initialise(configure(name, tiny_config))
-  forward = jax.jit(model.apply)
-  grads = jax.grad(lambda v: (forward(v, windows()) ** 2).sum())(variables)
+  grads = jax.jit(jax.grad(lambda v: (apply(model, v, windows()) ** 2).sum()))(
+    variables
+  )
   assert max(float(abs(x).max()) for x in jax.tree.leaves(grads)) > 0
 
 
@@ -146,12 +158,13 @@ def test_a_block_follows_its_norm_setting(norm, name):
     4, (2, 2), padding='VALID', activation=name, norm=norm
   )
   x = jax.random.normal(jax.random.key(1), (3, 10, 8, 2))
-  params = block.init(jax.random.key(0), x, train=True)['params']
+  init = jax.jit(functools.partial(block.init, train=True))
+  params = init(jax.random.key(0), x)['params']
   scale = jnp.array([1.0, -1.0, 2.0, -0.5])  # a negative one turns the maximum
   params['BatchNorm_0']['scale'] = scale
-  found, _ = block.apply(
-    {'params': params}, x, train=True, mutable=['batch_stats']
-  )
+  found, _ = jax.jit(
+    functools.partial(block.apply, train=True, mutable=['batch_stats'])
+  )({'params': params}, x)
 
   def pool(x):
     return nn.max_pool(x, (2, 2), (2, 2))
@@ -193,8 +206,10 @@ def test_a_model_can_be_built_without_a_config():
     dense_sizes=(),
     dense_dropout=(),
   )
-  variables = model.init(jax.random.key(0), windows())
-  assert model.apply(variables, windows()).shape == (B, W, 5)
+  logits, _ = jax.eval_shape(
+    model.init_with_output, jax.random.key(0), windows()
+  )
+  assert logits.shape == (B, W, 5)
 
 
 def test_unknown_model_is_reported(tiny_config):

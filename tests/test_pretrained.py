@@ -15,6 +15,7 @@ from mgc_jax.experiments.shipped_models.build import build, plan_model
 from mgc_jax.experiments.shipped_models.card import model_card
 from mgc_jax.inference import pretrained
 from mgc_jax.models import bundle as bundles
+from mgc_jax.system import figure_file
 from mgc_jax.system.errors import DataError
 from tests.commands import train_here
 from tests.processes import ROOT
@@ -92,12 +93,18 @@ def _write_frames(root):
 
 def test_build_trains_a_model_and_writes_bundle_and_card(tmp_path, monkeypatch):
   train_here(monkeypatch)
+  monkeypatch.setattr(figure_file, 'save', lambda figure, path: None)
   _write_frames(tmp_path)
   small = {
     'features.num_bands': 16,
     'windows.num_frames': 20,
     'windows.hop_frames': 20,
     'model.num_members': 1,
+    'augment.max_shift_bands': 0,
+    'augment.filter_db': 0.0,
+    'augment.mixup_alpha': 0.0,
+    'model.lstm.encoder_size': 0,
+    'model.lstm.recurrent_dropout': 0.0,
     'model.lstm.hidden_size': 8,
     'model.dense.sizes': '(8,)',
     'model.dense.dropout': '(0.0,)',
