@@ -20,9 +20,8 @@ from tests.conftest import tiny
 def made():
   """A configuration with all kinds of dropout, records, and a state."""
   config = tiny()
-  cnn = config.model.cnn
-  cnn.filters, cnn.pool_frames, cnn.pool_bands = (4,), (4,), (4,)
-  cnn.dropout, cnn.norm = (0.5,), 'batch'
+  config.model.cnn.dropout = (0.5,) * len(config.model.cnn.filters)
+  config.model.cnn.norm = 'batch'
   prepared = prepare(config)
   examples = make_splits(prepared, config).examples['train']
   mean, std = prepared.index.band_stats(examples.rows)
