@@ -119,9 +119,13 @@ def main() -> None:
   config.data.synthetic.num_artists = 3
   config.data.synthetic.tracks_per_artist = 1 if toy else 4
   if toy:
-    config.data.synthetic.duration_s = 6.0
-    config.windows.num_frames = config.windows.hop_frames = 32
-    config.model.cnn.filters = (4,) * 5
+    config.data.synthetic.duration_s = 3.0
+    config.features.num_bands = 32
+    config.windows.num_frames = config.windows.hop_frames = 16
+    config.model.cnn.filters = config.model.cnn.pool_frames = (4, 4)
+    config.model.cnn.pool_bands, config.model.cnn.dropout = (4, 4), (0.0, 0.1)
+    config.model.lstm.hidden_size = 8
+    config.train.batch_size = 8
   windows, size = config.windows.num_windows, config.train.batch_size
   results = {}
   with tempfile.TemporaryDirectory() as folder:

@@ -47,9 +47,13 @@ def network_config(name: str, toy: bool = False) -> ConfigDict:
   config.train.warmup_epochs = 0.0
   if toy:
     config.train.batch_size = 4
-    config.features.num_bands = 112
-    config.windows.num_frames = config.windows.hop_frames = 118
-    config.model.cnn.filters = (4, 5, 6, 7, 8)
+    # Pools do not divide these, so that what they cut off is compared, too.
+    config.features.num_bands = 27
+    config.windows.num_frames = config.windows.hop_frames = 25
+    config.model.cnn.filters = (4, 5)
+    for name in ('pool_frames', 'pool_bands', 'dropout'):
+      values = config.model.cnn[name]
+      config.model.cnn[name] = values[0], values[-1]
     config.model.lstm.hidden_size = 9
   return config
 

@@ -119,7 +119,7 @@ def write_music(root: pathlib.Path, seconds: float, num_artists: int) -> None:
   """Writes part of the synthetic corpus as `<root>/<genre>/<name>.mp3`.
 
   Args:
-    root: an empty folder.
+    root: the folder; tracks that it has already are not written again.
     seconds: the length of each track.
     num_artists: the number of artists, with two tracks each, in each of two
       genres.
@@ -132,6 +132,8 @@ def write_music(root: pathlib.Path, seconds: float, num_artists: int) -> None:
     if track.genre in synthetic.GENRES[:2]:
       name = track.track_id.removeprefix('synthetic/').split('/', 1)[1]
       path = root / track.genre / f'{name.replace("/", "-")}.mp3'
+      if path.exists():
+        continue
       path.parent.mkdir(parents=True, exist_ok=True)
       soundfile.write(path, synthetic.render(track.path, 44100), 44100)
 
@@ -143,13 +145,12 @@ def main() -> None:
   flags.add_argument('--rounds', type=int, default=3)
   flags.add_argument('--max_tracks', type=int)
   args = flags.parse_args()
-  if args.root:
-    _compare(args.root.resolve(), args.rounds, args.max_tracks, args.json)
-    return
+  rounds = 1 if args.toy else args.rounds
   with tempfile.TemporaryDirectory() as folder:
-    root = pathlib.Path(folder).resolve()
-    write_music(root, *((3.0, 2) if args.toy else (30.0, 15)))
-    _compare(root, 1 if args.toy else args.rounds, None, args.json)
+    root = (args.root or pathlib.Path(folder)).resolve()
+    if not args.root:
+      write_music(root, *((3.0, 2) if args.toy else (30.0, 15)))
+    _compare(root, rounds, args.max_tracks, args.json)
 
 
 def _compare(

@@ -11,8 +11,6 @@ import functools
 import os
 import pathlib
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 
@@ -33,7 +31,9 @@ from benchmarks.measure import (
 from benchmarks.preparation import write_music
 from mgc_jax.audio.decode import ExcerptReader
 from mgc_jax.audio.log_mel import log_mel
+from mgc_jax.config.recipes import baseline_config
 from mgc_jax.config.schema import base_config
+from mgc_jax.datasets.prepare import prepare
 
 _AMIN = 1e-10
 _MAX_ERROR_DB = 0.01
@@ -128,17 +128,14 @@ def seconds_of(
 
 
 def prepare_s(root: pathlib.Path, num_workers: int) -> float:
-  """Returns the duration of the whole command with some number of workers."""
+  """Returns the duration of `prepare` with some number of workers."""
+  config = baseline_config()
+  config.data.source, config.data.root = 'folder', str(root)
+  config.data.num_workers = num_workers
   with tempfile.TemporaryDirectory() as folder:
-    command = [
-      *(sys.executable, '-m', 'mgc_jax', 'prepare'),
-      *('--config=configs/baseline/cnn.py', '--config.data.source=folder'),
-      f'--config.data.root={root}',
-      f'--config.data.num_workers={num_workers}',
-      f'--config.data.prepared_dir={folder}',
-    ]
+    config.data.prepared_dir = folder
     start_s = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
+    prepare(config)
     return time.perf_counter() - start_s
 
 
@@ -156,9 +153,12 @@ def main() -> None:
       write_music(root, *((3.0, 2) if args.toy else (30.0, 15)))
     paths = sorted(root.glob('*/*.mp3'))[:60]
     result = {'num_tracks': len(paths), **_on_one_core(paths, features, rounds)}
-    scaling = {n: functools.partial(prepare_s, root, n) for n in ('1', '2')}
     few = _few(root, pathlib.Path(folder))
-    start = {n: functools.partial(prepare_s, few, n) for n in ('1', '2')}
+    prepare_s(few, 1)  # imports TensorFlow
+    scaling, start = (
+      {str(n): functools.partial(prepare_s, music, n) for n in (1, 2)}
+      for music in (root, few)
+    )
     whole, started = in_turn(scaling, rounds), in_turn(start, rounds)
     net = {
       n: np.maximum(np.subtract(whole[n], np.median(started[n])), 1e-3)

@@ -93,23 +93,32 @@ def test_ablation_compares_every_variant(tmp_path):
 
 
 def test_ablations_change_the_program():
-  """In processes of their own: a variant changes the modules for good."""
+  """In processes of their own: a variant changes the modules for good.
+
+  They are forked after the imports, when JAX has no threads yet.
+  """
   code = (
-    'import sys, numpy as np\n'
+    'import os, sys, numpy as np\n'
     'from benchmarks.networks import batch_shape, network_config\n'
     'from benchmarks.peers.jax_peer import JaxPeer\n'
     "config = network_config('baseline/crnn', True)\n"
     'config.train.batch_size = 40\n'
     'shape = batch_shape(config)\n'
-    'peer = JaxPeer(config, shape, sys.argv[1])\n'
+    'for variant in sys.argv[1:]:\n'
+    '  if not os.fork(): break\n'
+    '  if os.wait()[1]: sys.exit(variant)\n'
+    'else: sys.exit()\n'
+    'peer = JaxPeer(config, shape, variant)\n'
     'placed = peer.place(np.ones(shape, np.float32), np.zeros(40, np.int64))\n'
     "text = peer.program(placed, 'train')\n"
     "kinds = ('convolution', 'while', 'fusion', 'dot', 'concatenate')\n"
-    "print(*(text.count(f' {kind}(') for kind in kinds))"
+    "print(variant, *(text.count(f' {kind}(') for kind in kinds))"
   )
   programs = {}
-  for variant in ('default', *ABLATIONS):
-    programs[variant] = tuple(map(int, run_python(code, variant).split()))
+  for line in run_python(code, 'default', *ABLATIONS).splitlines():
+    variant, *counts = line.split()
+    programs[variant] = tuple(map(int, counts))
+  assert programs.keys() == {'default', *ABLATIONS}
   default = programs.pop('default')
   assert default[0] == 0 < programs['matrix_products'][0]
   assert programs['inputs_computed_once'][1] < default[1]
