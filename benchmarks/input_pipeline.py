@@ -120,6 +120,7 @@ def main() -> None:
   config.data.synthetic.tracks_per_artist = 1 if toy else 4
   if toy:
     config.data.synthetic.duration_s = 3.0
+    config.data.num_workers = 1
     config.features.num_bands = 32
     config.windows.num_frames = config.windows.hop_frames = 16
     config.model.cnn.filters = config.model.cnn.pool_frames = (4, 4)
