@@ -165,6 +165,8 @@ def main() -> None:
   args = flags.parse_args()
   # PyTorch needs memory of the same device.
   os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
+  if args.toy:  # PyTorch's threads would wait at full load
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
   jax_runtime.set_up()
   device = jax.devices()[0].device_kind
   limits = ceilings(args.toy)

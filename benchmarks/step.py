@@ -170,6 +170,9 @@ def main() -> None:
     }
   elif not args.ablation:
     print('no jemalloc (Debian: libjemalloc2): default allocators only')
+  if args.toy:  # or waiting threads would take most of the processor's time
+    for env in allocators.values():
+      env['OMP_WAIT_POLICY'] = 'PASSIVE'
   results: dict = {}
   networks = ('baseline/crnn',) if args.toy else NAMES
   if args.networks:

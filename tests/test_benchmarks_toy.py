@@ -62,7 +62,8 @@ def test_step_is_compared_with_the_peers(tmp_path):
 def test_peers_compute_the_same():
   """All frameworks in one process, which saves most of their imports."""
   code = (
-    'import sys\n'
+    'import os, sys\n'
+    "os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'\n"
     'from benchmarks.step import check_same\n'
     'from benchmarks.worker import LocalWorker\n'
     "peers = 'jax/default', 'torch/eager', 'keras/default'\n"
