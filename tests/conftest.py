@@ -25,13 +25,20 @@ QUICK_TO_COMPILE = (
 # Coverage is not measured here: it slows the tracing of networks by half, and
 # the tests of the commands reach the same lines.
 TRACE_NETWORKS = {
+  'test_batch_norm',
   'test_convolution',
   'test_ensemble',
+  'test_evaluate',
+  'test_experiment',
+  'test_feed',
   'test_finetune',
-  'test_models',
   'test_lstm_vjp',
-  'test_trainer',
+  'test_models',
+  'test_pretrained',
+  'test_source_probe',
   'test_step',
+  'test_trainer',
+  'test_versions',
 }
 
 
