@@ -63,9 +63,10 @@ class Index:
     )
 
   def _open(self, create: bool) -> None:
+    # The size first: another process may create the file, in one transaction.
+    (size,) = self._db.execute('PRAGMA page_count').fetchone()
     (owner,) = self._db.execute('PRAGMA application_id').fetchone()
     (version,) = self._db.execute('PRAGMA user_version').fetchone()
-    (size,) = self._db.execute('PRAGMA page_count').fetchone()
     if not size and not create:  # another process is creating it
       raise self._missing_error()
     if not size:
