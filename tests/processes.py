@@ -7,7 +7,6 @@ import os
 import pathlib
 import runpy
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -70,7 +69,7 @@ class Process:
   def kill(self):
     """Kills only this process, and checks that its children exit."""
     children = _children(self.pid)
-    os.kill(self.pid, signal.SIGKILL)
+    self._process.kill()  # nothing happens if it has ended
     self.wait()
     end_s = time.monotonic() + 20
     while any(map(_is_alive, children)):
