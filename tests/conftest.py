@@ -40,6 +40,15 @@ TRACE_NETWORKS = {
   'test_trainer',
   'test_versions',
 }
+# Each takes over half a minute.
+LONGEST = {
+  'test_every_command_runs[as shown]',
+  'test_a_run_killed_at_random_moments_ends_with_the_same_bits',
+  'test_step_is_compared_with_the_peers',
+  'test_growth_measures_every_command',
+  'test_a_killed_process_ends_both_and_both_resume',
+  'test_killed_sweep_is_resumed_and_ends_with_a_table',
+}
 
 
 def pytest_configure(config):
@@ -64,8 +73,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
   """Runs the longest tests first, so that all workers end at the same time."""
-  long = {'test_every_command_runs[as shown]'}
-  items.sort(key=lambda item: item.name not in long)
+  items.sort(key=lambda item: item.name not in LONGEST)
   for item in items:
     if item.path.stem in TRACE_NETWORKS:
       item.add_marker(pytest.mark.no_cover)

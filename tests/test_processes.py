@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from tests.processes import ROOT, TRAIN, Process, outcome
+from tests.processes import ROOT, TRAIN, Forked, Process, outcome
 
 SMOKE = [
   f'--config={ROOT}/configs/smoke.py',
@@ -29,14 +29,16 @@ def _free_port():
     return server.getsockname()[1]
 
 
-def _start_two(*flags):
+def _start_two(folder, *flags):
+  port = _free_port()
   cluster = [
     '--distributed',
-    f'--coordinator=127.0.0.1:{_free_port()}',
+    f'--coordinator=127.0.0.1:{port}',
     '--num_processes=2',
   ]
+  words = [*SMOKE, *flags, *cluster]
   return [
-    Process([*TRAIN, *SMOKE, *flags, *cluster, f'--process_id={i}'])
+    Forked(folder / f'{port}-{i}', 'mgc_jax.main', *words, f'--process_id={i}')
     for i in range(2)
   ]
 
@@ -98,13 +100,13 @@ def test_a_killed_process_ends_both_and_both_resume(one, folder):
     f'--config.data.prepared_dir={folder}/p',
     '--config.data.cache=none',  # streamed; the other runs are resident
   ]
-  first, second = _start_two(*flags)
+  first, second = _start_two(folder, *flags)
   first.wait_for(lambda: list(folder.glob('cut/checkpoints/2')))
   second.kill()
   assert first.wait(60) == 1
   assert 'error: another process of this run has ended' in first.output
   assert 'cannot be written' not in first.output  # the peer, not the checkpoint
-  both = _start_two(*flags)
+  both = _start_two(folder, *flags)
   assert [process.wait() for process in both] == [0, 0], both[0].output
   assert 'resumed at step' in both[0].output
   found = outcome(folder / 'cut')

@@ -1,7 +1,6 @@
 """Tracks in a bucket on a local S3 server; skipped if moto is missing."""
 
 import csv
-import os
 import socket
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from mgc_jax.datasets.manifest import read_manifest
 from mgc_jax.datasets.track import is_remote
 from mgc_jax.system.errors import DataError
 from tests.conftest import write_tone
-from tests.processes import ROOT
+from tests.processes import Forked
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def bucket(music_folder):
     _wait_for(port)
     files.mkdir('music')
     files.put(str(music_folder), 'music/tracks', recursive=True)
-    yield {**os.environ, **names}
+    yield names
   finally:
     server.kill()
     server.wait()
@@ -68,17 +67,28 @@ def _manifest(music_folder, path, more=()):
 
 
 def _prepare(env, tmp_path, root, manifest):
-  command = [sys.executable, '-m', 'mgc_jax', 'prepare']
-  command += ['--config=configs/cnn.py', '--config.data.source=manifest']
-  command += [f'--config.data.root={root}', '--config.data.num_workers=2']
-  command += [f'--config.data.manifest={manifest}']
-  command += ['--config.windows.num_frames=16', '--config.data.allow_missing']
-  command += [f'--config.data.prepared_dir={tmp_path}/prepared']
-  done = subprocess.run(
-    command, env=env, cwd=ROOT, capture_output=True, text=True
+  flags = [f'--config.data.root={root}', f'--config.data.manifest={manifest}']
+  flags += ['--config.windows.num_frames=16', '--config.data.allow_missing']
+  flags += [f'--config.data.prepared_dir={tmp_path}/prepared']
+  code, output = _run(env, tmp_path, 'prepare', *flags)
+  assert code == 0, output
+  return output
+
+
+def _run(env, tmp_path, command, *flags):
+  """Returns exit code and output of a process with its own file systems."""
+  number = len(list(tmp_path.glob('output*')))
+  process = Forked(
+    tmp_path / f'output{number}',
+    'mgc_jax',
+    command,
+    '--config=configs/cnn.py',
+    '--config.data.source=manifest',
+    '--config.data.num_workers=2',
+    *flags,
+    **env,
   )
-  assert done.returncode == 0, done.stderr
-  return done.stdout
+  return process.wait(), process.output
 
 
 @pytest.mark.slow
@@ -120,26 +130,19 @@ def test_unreachable_server_is_reported_for_each_track(
     'AWS_ENDPOINT_URL': 'http://127.0.0.1:9',
     'AWS_MAX_ATTEMPTS': '1',
   }
-  command = [sys.executable, '-m', 'mgc_jax', 'verify']
-  command += ['--config=configs/cnn.py', '--config.data.source=manifest']
-  command += ['--config.data.root=s3://music/tracks']
-  command += [f'--config.data.manifest={manifest}']
+  flags = ['--config.data.root=s3://music/tracks']
+  flags += [f'--config.data.manifest={manifest}']
   for env, code in ((bucket, 0), (unreachable, 1)):
-    done = subprocess.run(
-      command, env=env, cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == code
-    assert 'Traceback' not in done.stderr
-  assert done.stdout.count('unreadable: s3://music/tracks/') == 2
-  assert 'cannot be fetched: ' in done.stdout
+    found, output = _run(env, tmp_path, 'verify', *flags)
+    assert found == code
+    assert 'Traceback' not in output
+  assert output.count('unreadable: s3://music/tracks/') == 2
+  assert 'cannot be fetched: ' in output
   # The tracks may be fine, so none may be recorded as skipped.
-  command[3] = 'prepare'
-  command.append(f'--config.data.prepared_dir={tmp_path}/prepared')
-  done = subprocess.run(
-    command, env=unreachable, cwd=ROOT, capture_output=True, text=True
-  )
-  assert done.returncode == 1 and 'error: s3://' in done.stderr
-  assert 'Traceback' not in done.stderr
+  flags.append(f'--config.data.prepared_dir={tmp_path}/prepared')
+  code, output = _run(unreachable, tmp_path, 'prepare', *flags)
+  assert code == 1 and 'error: s3://' in output
+  assert 'Traceback' not in output
   assert not list((tmp_path / 'prepared').glob('*/*/*/index.csv'))
 
 
