@@ -11,6 +11,7 @@ import pytest
 from mgc_jax.datasets import excerpt_index
 from mgc_jax.datasets.reader import Reader
 from mgc_jax.datasets.splits import Examples
+from tests.commands import run_command
 
 pytest.importorskip('apache_beam')
 pytestmark = pytest.mark.slow
@@ -22,9 +23,13 @@ _TWO_PROCESSES = (
 
 def _prepare(to, *args):
   """Runs the prepare command and returns the folder of the records."""
-  command = [sys.executable, '-m', 'mgc_jax', 'prepare']
-  command += ['--config=configs/crnn.py', f'--config.data.prepared_dir={to}']
-  done = subprocess.run([*command, *args], capture_output=True, text=True)
+  words = ['prepare', '--config=configs/crnn.py', *args]
+  words.append(f'--config.data.prepared_dir={to}')
+  if any('beam' in word for word in args):
+    command = [sys.executable, '-m', 'mgc_jax', *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+  else:
+    done = run_command('mgc_jax', *words)
   assert done.returncode == 0, done.stderr
   (folder,) = pathlib.Path(to).glob('mgc_windows/*/*/index.csv')
   return folder.parent
