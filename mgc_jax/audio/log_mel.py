@@ -35,23 +35,18 @@ def log_mel(waveform: np.ndarray, features: FeaturesConfig) -> np.ndarray:
     0 dB is the waveform's maximum, and its minimum is stretched to the whole
     range.
   """
-  import scipy.fft  # takes a third of a second, and reading configs needs none
-
   n_fft, hop = features.fft_samples, features.hop_samples
   padded = np.pad(waveform.astype(np.float32, copy=False), n_fft // 2)
   if len(padded) < n_fft:
     padded = np.pad(padded, (0, n_fft - len(padded)))
-  frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
-  # Any: SciPy's annotation does not say that this is an array.
-  spectrum: Any = scipy.fft.rfft(frames * _hann(n_fft), axis=1)
-  power = spectrum.real**2 + spectrum.imag**2
-  mel = power @ mel_filterbank(
+  filterbank = mel_filterbank(
     features.sample_rate_hz,
     n_fft,
     features.num_bands,
     features.min_frequency_hz,
     features.max_frequency_hz,
   )
+  mel = mel_power(padded, hop, filterbank)
   decibels = 10.0 * np.log10(np.maximum(mel, _AMIN_POWER))
   range_db, top_db = features.dynamic_range_db, decibels.max()
   decibels = np.maximum(decibels, top_db - range_db)
@@ -61,6 +56,26 @@ def log_mel(waveform: np.ndarray, features: FeaturesConfig) -> np.ndarray:
     decibels = (decibels - top_db) * (range_db / span_db if span_db else 1.0)
   kept = _kept(len(decibels), len(waveform), features)
   return decibels[kept].astype(np.float32)
+
+
+def mel_power(
+  padded: np.ndarray, hop_samples: int, filterbank: np.ndarray
+) -> np.ndarray:
+  """Returns f32[N, F], the power in mel bands of frames that are not padded.
+
+  Args:
+    padded: f32[L], at least one frame.
+    hop_samples: from the start of a frame to the start of the next.
+    filterbank: f32[1 + fft_samples // 2, F], made by `mel_filterbank`.
+  """
+  import scipy.fft  # takes a third of a second, and reading configs needs none
+
+  n_fft = 2 * (len(filterbank) - 1)
+  frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)
+  frames = frames[::hop_samples]
+  # Any: SciPy's annotation does not say that this is an array.
+  spectrum: Any = scipy.fft.rfft(frames * _hann(n_fft), axis=1)
+  return (spectrum.real**2 + spectrum.imag**2) @ filterbank
 
 
 def _kept(
