@@ -14,7 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mgc_jax.models.cpu.convolution import conv, is_native, product
+from mgc_jax.models.cpu.convolution import (
+  conv,
+  is_native,
+  max_pool,
+  product,
+)
 from mgc_jax.models.cpu.dropout import Dropout
 
 PyTree = Any
@@ -108,9 +113,7 @@ class _FrontEnd(nn.Module):
     bias = self.param('bias', nn.initializers.zeros, (self.num_filters,))
     x = _front_conv(x, kernel) + bias[:, None, None, None]
     x = _norm(self.train, 'norm', 0)(nn.relu(x))
-    # A chain of maxima is one loop on CPU; `max` over this axis is slow.
-    bands = [x[:, :, i : i + 1] for i in range(x.shape[2])]
-    return functools.reduce(jnp.maximum, bands)
+    return max_pool(x, (1, x.shape[2]))
 
 
 class _MidEnd(nn.Module):
