@@ -13,6 +13,7 @@ from mgc_jax.audio import decode, musicnn_mel
 from mgc_jax.datasets.without_keras import tf
 from mgc_jax.experiments.shipped_models import musicnn_checkpoint
 from mgc_jax.models import musicnn_encoder
+from mgc_jax.models.cpu.convolution import portable
 from mgc_jax.models.musicnn import Musicnn
 from mgc_jax.system.errors import DataError
 
@@ -143,7 +144,9 @@ def test_converted_network_equals_that_of_the_checkpoint(checkpoint, converted):
   model, variables = musicnn_encoder.prune(variables)
   assert sum(model.front_filters) == 284
   pruned = model.apply(variables, windows)
-  for found in (whole, pruned):
+  with portable():  # the convolutions of accelerators
+    native = model.apply(variables, windows)
+  for found in (whole, pruned, native):
     np.testing.assert_allclose(found.tags, tags, atol=1e-3)
     np.testing.assert_allclose(found.features, features, atol=1e-3)
     assert tags.std() > 0.01 and features.std() > 0.1

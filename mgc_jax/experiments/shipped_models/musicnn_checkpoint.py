@@ -5,13 +5,13 @@ checkpoint that was trained on the Million Song Dataset to safetensors, without
 running any code of the wheel.
 
 Example:
-  python -m mgc_jax.experiments.shipped_models.musicnn_checkpoint
+  mgc encoders build musicnn
 """
 
+import argparse
 import ast
 import hashlib
 import json
-import logging
 import pathlib
 import subprocess
 import sys
@@ -21,14 +21,11 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from absl import flags
 
 from mgc_jax.models import musicnn_encoder
-from mgc_jax.system import atomic_file, command_line
+from mgc_jax.system import atomic_file
+from mgc_jax.system.arguments import Command, Parser
 from mgc_jax.system.errors import DataError
-
-# Named explicitly because __name__ is __main__ when run as a command.
-_logger = logging.getLogger('mgc_jax.experiments.shipped_models')
 
 REQUIREMENT = 'musicnn==0.1.0'
 WHEEL_SHA256 = (
@@ -69,7 +66,7 @@ Here it is an encoder: smaller networks are trained on its features.
 **Source.** `MSD_musicnn` in the wheel of `{requirement}` on PyPI, with the
 SHA-256 `{digest}`.
 The weights were converted to float16, and are otherwise unchanged, by
-`python -m mgc_jax.experiments.shipped_models.musicnn_checkpoint`.
+`mgc encoders build musicnn`.
 
 **Licence.** ISC. `LICENSE` is the licence file of the wheel.
 
@@ -215,20 +212,29 @@ def _numbered(kind: str, number: int) -> str:
   return f'{kind}_{number}' if number else kind
 
 
-def main() -> None:
+def _run(args: argparse.Namespace) -> None:
   """Builds the encoder."""
-  folder = pathlib.Path(flags.FLAGS.to)
-  if flags.FLAGS.wheel:
-    convert(pathlib.Path(flags.FLAGS.wheel), folder)
+  folder = pathlib.Path(args.to)
+  if args.wheel:
+    convert(pathlib.Path(args.wheel), folder)
   else:
     with tempfile.TemporaryDirectory() as temporary:
       convert(download(pathlib.Path(temporary)), folder)
   print(folder)
 
 
-if __name__ == '__main__':
-  flags.DEFINE_string('wheel', None, 'The wheel, if it was downloaded already.')
-  flags.DEFINE_string(
-    'to', str(musicnn_encoder.FOLDER), 'Folder of the converted files.'
+def _add_arguments(parser: Parser) -> None:
+  parser.add_argument('action', choices=['build'], help='What to do.')
+  parser.add_argument('name', choices=['musicnn'], help='Which encoder.')
+  parser.add_argument(
+    '--wheel', metavar='FILE', help='The wheel, if it was downloaded already.'
   )
-  command_line.run(main)
+  parser.add_argument(
+    '--to',
+    default=str(musicnn_encoder.FOLDER),
+    metavar='DIR',
+    help='Folder of the converted files.',
+  )
+
+
+COMMAND = Command(__doc__, _add_arguments, _run)
