@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from mgc_jax.config.schema import base_config
+from mgc_jax.config.schema import ENCODERS, base_config
 
 
 def recipe_config() -> ConfigDict:
@@ -35,6 +35,33 @@ def recipe_config() -> ConfigDict:
   config.train.learning_rate = 4e-3
   config.train.warmup_epochs = 4.0
   config.train.weight_decay = 1e-2
+  return config
+
+
+def encoder_config(extractor: str = 'musicnn') -> ConfigDict:
+  """Returns the settings of an LSTM on the frames of a pretrained encoder.
+
+  There is about one frame per second, 28 in an excerpt of 30 s.
+
+  Args:
+    extractor: a key of `schema.ENCODERS`.
+  """
+  config = base_config()
+  config.features.extractor = extractor
+  config.features.update(ENCODERS[extractor])
+  config.windows.num_frames = 14
+  config.windows.hop_frames = 7
+  config.windows.num_windows = 2
+  config.augment.crop = 'scattered'
+  config.augment.gain_db = 0.0
+  config.augment.num_time_masks = 0
+  config.augment.num_band_masks = 0
+  config.augment.mixup_alpha = 0.0
+  config.model.name = 'lstm'
+  config.model.lstm.stack_frames = 1
+  config.model.lstm.stateful = False
+  config.train.num_epochs = 30
+  config.train.batch_size = 16
   return config
 
 

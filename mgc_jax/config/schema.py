@@ -33,6 +33,18 @@ from mgc_jax.config.rules import (
 )
 from mgc_jax.system.errors import ConfigError
 
+# What musicnn needs: a frame every 61 hops of 256 samples, of 187 hops.
+_MUSICNN = {
+  'sample_rate_hz': 16000,
+  'hop_samples': 61 * 256,
+  'max_frequency_hz': 8000.0,
+  'frames_per_s': 0.0,
+}
+# The values that the features of each encoder must have.
+ENCODERS = {
+  'musicnn': {**_MUSICNN, 'num_bands': 200},
+  'musicnn_tags': {**_MUSICNN, 'num_bands': 50},
+}
 _MAX_SPECTRUM_VALUES = 2**29  # in an excerpt: 4 GiB as complex numbers
 
 
@@ -162,8 +174,19 @@ class DataConfig(Section):
 
 @dataclasses.dataclass(frozen=True)
 class FeaturesConfig(Section):
-  """Log-mel spectrograms, kept apart from the model: many models share them."""
+  """The frames of an excerpt, kept apart from the model: models share them.
 
+  An encoder needs the values in `ENCODERS`; the other fields of log-mel frames
+  have no effect on it.
+  """
+
+  extractor: str = setting(
+    'log_mel',
+    'What a frame is. log_mel: power in mel bands, in dB. musicnn: 200 '
+    'features of 3 s of audio, from a pretrained encoder. musicnn_tags: the '
+    'log-odds of its 50 tags.',
+    rule=one_of('log_mel', 'musicnn', 'musicnn_tags'),
+  )
   sample_rate_hz: int = setting(
     22050,
     'Audio is resampled to this rate.',
@@ -692,6 +715,12 @@ def _check_splits(data: DataConfig) -> None:
 
 
 def _check_features(features: FeaturesConfig, windows: WindowsConfig) -> None:
+  for name, value in ENCODERS.get(features.extractor, {}).items():
+    if getattr(features, name) != value:
+      raise ConfigError(
+        f'config.features.{name}={getattr(features, name)}: must be {value} '
+        f'with config.features.extractor={features.extractor}'
+      )
   if features.max_frequency_hz > features.sample_rate_hz / 2:
     raise ConfigError(
       f'config.features.max_frequency_hz={features.max_frequency_hz}: over '

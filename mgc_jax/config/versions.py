@@ -22,6 +22,9 @@ _RENAMED = {
   'train.freeze_body': 'freeze_backbone',
   'train.recount_batch_stats': 'precise_batch_norm',
 }
+# Fields that version 3 has and version 2 had not, with the values that change
+# nothing.
+_ADDED = {'features': {'extractor': 'log_mel'}}
 _OLD_NAMES = {
   f'{path.rpartition(".")[0]}.{new}': path.rpartition('.')[2]
   for path, new in _RENAMED.items()
@@ -39,12 +42,19 @@ def upgrade(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def downgrade(found: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns settings with the names that version 2 had.
+  """Returns settings as version 2 had them, where it could express them.
 
   Digests are computed from these, so that a model has the same digest as
   before, and an index of a collection made with it stays valid.
   """
-  return _renamed(found, _OLD_NAMES)
+  renamed = _renamed(found, _OLD_NAMES)
+  for section, added in _ADDED.items():
+    if section in renamed:
+      values = renamed[section].items()
+      renamed[section] = {
+        k: v for k, v in values if k not in added or added[k] != v
+      }
+  return renamed
 
 
 def read_sections(found: Mapping[str, Any], names: Iterable[str]) -> Config:

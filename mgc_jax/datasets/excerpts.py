@@ -1,4 +1,4 @@
-"""Computes the log-mel frames of a track's excerpts, in worker processes."""
+"""Computes the frames of a track's excerpts, in worker processes."""
 
 import dataclasses
 import hashlib
@@ -10,11 +10,11 @@ import numpy as np
 
 from mgc_jax.audio.decode import TOLERANCE_S, ExcerptReader, Outcome
 from mgc_jax.audio.excerpt import Excerpt
-from mgc_jax.audio.log_mel import log_mel
 from mgc_jax.config.schema import FeaturesConfig, frame_rate_hz
 from mgc_jax.datasets.remote import local_copy
 from mgc_jax.datasets.sources import synthetic
 from mgc_jax.datasets.track import Track
+from mgc_jax.features.frames import frames_of
 from mgc_jax.system.errors import DataError
 
 # With config.data.on_damage=auto, a damaged file is skipped if a smaller
@@ -41,7 +41,7 @@ def excerpts_of(
   """Decodes a track and computes its frames.
 
   Args:
-    track: its path is an audio file, a `.npy` file with precomputed log-mel
+    track: its path is an audio file, a `.npy` file with precomputed
       frames (float[N, F], used unchanged), or that of a synthetic track.
     features: `config.features`.
     min_duration_s: a shorter track is an error; a shorter last excerpt of a
@@ -134,8 +134,7 @@ def _signals(
       whole = synthetic.render(path, rate)
       waveforms = _parts(whole, length, features.excerpts)
     for waveform in waveforms:
-      frames = log_mel(waveform, features).astype(np.float16)
-      yield frames, len(waveform) / rate, waveform
+      yield frames_of(waveform, features), len(waveform) / rate, waveform
 
 
 def _parts(whole: np.ndarray, length: int, excerpts: str) -> list[np.ndarray]:

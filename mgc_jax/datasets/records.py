@@ -8,6 +8,7 @@ import shutil
 
 from etils import epath
 
+from mgc_jax.config import versions
 from mgc_jax.config.schema import DataConfig, FeaturesConfig
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.remote import remote_states
@@ -69,7 +70,8 @@ def source_fingerprint(
   """
   remote = remote_states([track.path for track in tracks])
   digest = hashlib.sha256()
-  settings = features.to_dict()
+  # As older versions had them: records that they made are still used.
+  settings = versions.downgrade({'features': features.to_dict()})['features']
   settings['min_duration_s'] = data.min_duration_s
   settings['on_damage'] = data.on_damage
   digest.update(json.dumps(settings, sort_keys=True).encode())

@@ -9,9 +9,9 @@ import numpy as np
 
 from mgc_jax.audio.decode import TOLERANCE_S, ExcerptReader
 from mgc_jax.audio.excerpt import Excerpt
-from mgc_jax.audio.log_mel import log_mel
 from mgc_jax.config.schema import FeaturesConfig, WindowsConfig, frame_rate_hz
 from mgc_jax.evaluation import metrics
+from mgc_jax.features.frames import frames_of
 from mgc_jax.system.errors import DataError
 
 if TYPE_CHECKING:  # imports JAX or onnxruntime; only one of them is needed
@@ -287,7 +287,7 @@ class _FileExcerpts:
         raise DataError(
           f'too short: {duration_s:.2f} s, under {MIN_DURATION_S:g} s'
         )
-      frames = log_mel(samples, features).astype(np.float16)
+      frames = frames_of(samples, features)
       if not found or len(frames) >= self._windows.num_frames:
         yield Excerpt(frames, duration_s, start_s=start_s)
       found = True

@@ -47,7 +47,8 @@ def plot_data(
       plots.plot_distribution(counts, index.genres, path)
   path = workdir / _FOLDER / 'spectrograms.png'
   with never_stopping(path):
-    if not path.exists():
+    # What an encoder returns is not a spectrogram.
+    if features.extractor == 'log_mel' and not path.exists():
       from mgc_jax.evaluation import plots
 
       plots.plot_spectrograms(_first_excerpts(reader, splits), features, path)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from mgc_jax.models import musicnn_encoder
+from mgc_jax.features import musicnn_encoder
 from mgc_jax.system import atomic_file
 from mgc_jax.system.arguments import Command, Parser
 from mgc_jax.system.errors import DataError

@@ -1,0 +1,12 @@
+"""Transfer: an LSTM on the features of musicnn, a pretrained encoder.
+
+python -m mgc_jax.main --config=configs/transfer.py
+"""
+
+from mgc_jax.config import ConfigDict
+from mgc_jax.config.recipes import encoder_config
+
+
+def get_config() -> ConfigDict:
+  """Returns the configuration."""
+  return encoder_config('musicnn')

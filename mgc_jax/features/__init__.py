@@ -1,0 +1,1 @@
+"""From a waveform to the frames that a record holds."""
