@@ -101,6 +101,11 @@ class DataConfig(Section):
     'genres. warn: only report it, as protocol window always does.',
     rule=one_of('stop', 'drop', 'warn'),
   )
+  near_duplicates: bool = setting(
+    False,
+    'Whether recordings that sound the same are found (mgc leaks) and treated '
+    'like identical audio; reads all records once more.',
+  )
   examples: str = setting(
     'excerpt',
     'What a row of a batch is. excerpt: an excerpt from which windows are cut '

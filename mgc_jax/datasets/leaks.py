@@ -2,6 +2,9 @@
 
 Example, for any manifest, published or your own:
   mgc leaks data/manifests/gtma_window.csv
+
+With the audio, recordings that occur twice are found by their sound:
+  mgc leaks /music/tracks.csv --root=/music
 """
 
 import argparse
@@ -16,6 +19,7 @@ import numpy as np
 from mgc_jax.audio.names import comparable, known_artist
 from mgc_jax.config.rules import SPLITS
 from mgc_jax.datasets.csv_table import read_rows
+from mgc_jax.datasets.manifest import read_manifest
 from mgc_jax.datasets.published import facts
 from mgc_jax.system.arguments import Command, Parser
 from mgc_jax.system.errors import DataError
@@ -29,8 +33,10 @@ _KEYS = {
   'artist': 'artists',
   'sha256': 'identical audio',
   'replica_group': 'known replicas',
+  'near_duplicate': 'near-duplicates',
 }
-_AUDIO = ('track_id', 'sha256', 'replica_group')  # these identify a recording
+# These identify a recording.
+_AUDIO = ('track_id', 'sha256', 'replica_group', 'near_duplicate')
 _KEPT_FIRST = ('test', 'valid', 'train')
 _MAX_NAMED = 5  # leaks of one kind that a message lists
 
@@ -55,8 +61,9 @@ def find_leaks(columns: dict[str, np.ndarray], protocol: str) -> list[Leak]:
 
   Args:
     columns: arrays str[n]: `track_id`, `genre`, `split` ('' for rows in no
-      split), and optionally `artist`, `sha256` (of the decoded samples) and
-      `replica_group`. In these '' means unknown and equals no other.
+      split), and optionally `artist`, `sha256` (of the decoded samples),
+      `replica_group` and `near_duplicate` (the name of a group of recordings
+      that sound the same). In these '' means unknown and equals no other.
     protocol: if `track`, artists may be in two splits.
   """
   found = []
@@ -208,11 +215,29 @@ def read_columns(manifest: pathlib.Path) -> dict[str, np.ndarray]:
   return columns
 
 
+def _near_duplicates(
+  manifest: pathlib.Path, root: str, frames_per_s: float, track_ids: np.ndarray
+) -> np.ndarray:
+  """Returns str[n], the group of tracks that sound the same as each, or ''."""
+  from mgc_jax.datasets import near_duplicates
+
+  features = near_duplicates.features(frames_per_s)
+  groups = near_duplicates.groups_of_tracks(
+    read_manifest(manifest, root), features
+  )
+  return np.array([printable(groups.get(t, '')) for t in track_ids])
+
+
 def _run(args: argparse.Namespace) -> None:
   """Checks the given manifests; exits with 1 if one leaks."""
   leaky = False
   for word in args.manifests:
-    columns = read_columns(pathlib.Path(word))
+    manifest = pathlib.Path(word)
+    columns = read_columns(manifest)
+    if args.root:
+      columns['near_duplicate'] = _near_duplicates(
+        manifest, args.root, args.frames_per_s, columns['track_id']
+      )
     leaks = find_leaks(columns, args.protocol)
     used = len(set(columns['track_id'][columns['split'] != '']))
     print(f'{word}: {used} tracks, {len(leaks)} leaks')
@@ -231,6 +256,19 @@ def _add_arguments(parser: Parser) -> None:
     choices=['given', 'artist', 'track', 'window'],
     default='given',
     help='Split to check for; with track, artists may be in two splits.',
+  )
+  parser.add_argument(
+    '--root',
+    metavar='DIR',
+    help='Folder of the files in the column path. They are read, and '
+    'recordings that occur twice are found by their sound.',
+  )
+  parser.add_argument(
+    '--frames-per-s',
+    type=float,
+    default=12.9,
+    metavar='RATE',
+    help='Rate of the frames in .npy files, and of those computed from audio.',
   )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from mgc_jax.config.rules import SPLITS
 from mgc_jax.config.schema import Config, DataConfig, WindowsConfig
-from mgc_jax.datasets import leaks
+from mgc_jax.datasets import leaks, near_duplicates
 from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.grouping import assign_groups, merged_groups
 from mgc_jax.datasets.records import Prepared
@@ -116,6 +116,9 @@ def make_splits(prepared: Prepared, config: Config) -> Splits:
   index, data = prepared.index, config.data
   given = np.array([prepared.tracks[t].split for t in index.track_id])
   protocol = data.protocol or _default_protocol(given, data)
+  same_sound = np.full(len(index), '')
+  if data.near_duplicates:
+    same_sound = near_duplicates.groups_of_records(index)
   # Each published list has the name of its protocol.
   published = protocol in PUBLISHED.get(data.source, ()) and not data.num_folds
   if data.source == 'gtma' and data.num_folds and protocol == 'artist':
@@ -136,14 +139,14 @@ def make_splits(prepared: Prepared, config: Config) -> Splits:
           'config.data.protocol=given: the source has no splits; use artist'
         )
     else:
-      split = _grouped(index, protocol, data)
+      split = _grouped(index, same_sound, protocol, data)
     examples = {name: _excerpts(index, split == name) for name in SPLITS}
     if data.examples == 'window':
       examples = {
         k: _windows_of(v, config.windows) for k, v in examples.items()
       }
     splits = Splits(protocol, examples)
-  return _checked(splits, index, data)
+  return _checked(splits, index, same_sound, data)
 
 
 def _default_protocol(given: np.ndarray, data: DataConfig) -> str:
@@ -159,10 +162,11 @@ def _excerpts(index: ExcerptIndex, chosen: np.ndarray) -> Examples:
 
 
 def _grouped(
-  index: ExcerptIndex, protocol: str, data: DataConfig
+  index: ExcerptIndex, same_sound: np.ndarray, protocol: str, data: DataConfig
 ) -> np.ndarray:
   """Returns str[n], the split of each excerpt; never divides a group."""
-  keys = [index.track_id, index.sha256, leaks.replica_groups(index.track_id)]
+  replicas = leaks.replica_groups(index.track_id)
+  keys = [index.track_id, index.sha256, replicas, same_sound]
   if protocol == 'artist':
     keys.append(index.artist)
   groups = merged_groups(keys)
@@ -285,7 +289,9 @@ def _windows_of(excerpts: Examples, windows: WindowsConfig) -> Examples:
   return Examples(*np.array(found, int).reshape(-1, 3).T)
 
 
-def _checked(splits: Splits, index: ExcerptIndex, data: DataConfig) -> Splits:
+def _checked(
+  splits: Splits, index: ExcerptIndex, same_sound: np.ndarray, data: DataConfig
+) -> Splits:
   """Returns the splits without leaking tracks; raises as `leaks.check` does."""
   rows = np.concatenate([np.unique(e.rows) for e in splits.examples.values()])
   split = np.concatenate(
@@ -297,6 +303,7 @@ def _checked(splits: Splits, index: ExcerptIndex, data: DataConfig) -> Splits:
     'sha256': index.sha256[rows],
     'genre': np.array(index.genres)[index.label[rows]],
     'replica_group': leaks.replica_groups(index.track_id[rows]),
+    'near_duplicate': same_sound[rows],
     'split': split,
   }
   keep = leaks.check(columns, splits.protocol, data.on_leak)
