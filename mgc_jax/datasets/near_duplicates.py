@@ -39,7 +39,7 @@ _LAG_S = 0.4
 _MAX_TRACKS_PER_WORD = 50  # a more frequent word is ignored
 _MIN_SHARED_WORDS = 3
 _MIN_OVERLAP_S = 5.0
-_MIN_SIMILARITY = 0.6
+_MIN_SIMILARITY = 0.6  # docs/RELIABILITY.md says why
 _BLOCK_TRACKS = 1000
 
 
