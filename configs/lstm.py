@@ -1,7 +1,7 @@
 """LSTM over the frames of an excerpt; its state is kept between windows.
 
-Track accuracy on 639 tracks of GTZAN: 62.1 %, in a three-fold cross-validation
-over artists (docs/RESULTS.md, with the commands).
+Track accuracy on GTZAN's fault-filtered test list: 56.9 %, trained on its other
+639 tracks (docs/RESULTS.md, with the commands).
 
 python -m mgc_jax.main --config=configs/lstm.py
 """

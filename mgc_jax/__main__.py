@@ -78,6 +78,10 @@ COMMANDS = {
     'mgc_jax.experiments.source_probe:COMMAND',
     'test whether collections differ by sound alone',
   ),
+  'encoders': (
+    'mgc_jax.experiments.encoders.command:COMMAND',
+    'build the pretrained encoder, or convert its published output',
+  ),
   'build-models': (
     'mgc_jax.experiments.shipped_models.build:COMMAND',
     'train the models that come with the package',

@@ -16,6 +16,7 @@ Examples:
 import argparse
 import csv
 import io
+import itertools
 import json
 import pathlib
 import sys
@@ -39,8 +40,15 @@ from mgc_jax.system.printable_text import printable
 if TYPE_CHECKING:  # avoids importing JAX for --help
   from mgc_jax.inference.classifier import Classifier, Prediction
 
+_NUM_TAGS = 5
 
-def text_of(prediction: 'Prediction', top: int, timeline: bool) -> str:
+
+def text_of(
+  prediction: 'Prediction',
+  top: int,
+  timeline: bool,
+  tags: dict[str, float] | None = None,
+) -> str:
   """Returns a prediction as readable text."""
   ranked = [f'{genre} {share:.0%}' for genre, share in prediction.top]
   rest = ', '.join(ranked[1:top])
@@ -48,6 +56,8 @@ def text_of(prediction: 'Prediction', top: int, timeline: bool) -> str:
   if prediction.uncertain:
     text = f'uncertain: {", ".join(ranked[:top])}'
   lines = [f'{printable(prediction.path)}: {text}']
+  if tags:
+    lines.append(f'  tags: {_tag_text(tags)}')
   if timeline:
     for moment in prediction.timeline:
       most = max(moment.probabilities)
@@ -55,6 +65,11 @@ def text_of(prediction: 'Prediction', top: int, timeline: bool) -> str:
       span = f'{_clock(moment.start_s)} to {_clock(moment.end_s)}'
       lines.append(f'  {span}  {genre} {most:.0%}')
   return '\n'.join(lines)
+
+
+def _tag_text(tags: dict[str, float]) -> str:
+  """Returns tags with their probabilities on one line."""
+  return ', '.join(f'{name} {share:.0%}' for name, share in tags.items())
 
 
 def _clock(seconds: float) -> str:
@@ -68,27 +83,37 @@ def _writer(
 ) -> Callable[['Prediction'], None]:
   """Returns a function that writes a prediction in the chosen format."""
   top, timeline = args.top, args.timeline
+  tags = _tags if args.tags else lambda path: {}
   if args.format == 'json':
-    return lambda one: print(json.dumps(one.to_json(top, timeline)))
+
+    def write_json(one: 'Prediction') -> None:
+      found = tags(one.path)
+      more = {'tags': found} if args.tags else {}
+      print(json.dumps({**one.to_json(top, timeline), **more}))
+
+    return write_json
   if args.format == 'text':
     print(f'{args.model} knows {", ".join(genres)}')
-    return lambda one: print(text_of(one, top, timeline))
+    return lambda one: print(text_of(one, top, timeline, tags(one.path)))
   writer = csv.writer(sys.stdout, lineterminator='\n')
   # Paths are exactly those of the disk, byte for byte.
   if isinstance(sys.stdout, io.TextIOWrapper):  # unless a caller replaced it
     sys.stdout.reconfigure(errors='surrogateescape')
   names = ['genre', 'probability', 'uncertain', 'duration_s', 'windows']
   names.append('warning')
+  tag_column = ['tags'] if args.tags else []
   spans = ['start_s', 'end_s'] if timeline else []
-  writer.writerow(['path', *spans, *names, *genres])
+  writer.writerow(['path', *spans, *names, *tag_column, *genres])
 
   def write(prediction: 'Prediction') -> None:
     """Writes a row for the file, or one for each window."""
     found = prediction.to_json(len(genres), timeline)
     cells = [prediction.path]
     own = [found[name] for name in names]
+    if tag_column:
+      own.append(_tag_text(tags(prediction.path)))
     if not timeline:
-      by_genre = dict(prediction.top)
+      by_genre = prediction.probabilities
       writer.writerow([*cells, *own, *(f'{by_genre[g]:.4f}' for g in genres)])
     for moment in found.get('timeline', ()):
       at = [moment['start_s'], moment['end_s']]
@@ -127,6 +152,14 @@ def _run(args: argparse.Namespace) -> None:
   if num_failed:
     print(f'{num_failed} of {len(paths)} files failed', file=sys.stderr)
     sys.exit(1)
+
+
+def _tags(path: str) -> dict[str, float]:
+  """Returns the most probable tags of a file, rounded."""
+  from mgc_jax.inference.encoder_tags import tags_of
+
+  found = itertools.islice(tags_of(path).items(), _NUM_TAGS)
+  return {name: round(share, 4) for name, share in found}
 
 
 def _problem(result: 'Prediction | DataError', strict: bool) -> str:
@@ -189,6 +222,12 @@ def _add_arguments(parser: Parser) -> None:
     '--timeline',
     action='store_true',
     help='Also print the prediction for each window.',
+  )
+  parser.add_argument(
+    '--tags',
+    action='store_true',
+    help='Also print the five most probable tags of a pretrained encoder, such '
+    'as female vocalists; they are not genres of the model.',
   )
   parser.add_argument(
     '--plot',

@@ -11,7 +11,7 @@ import pytest
 
 from mgc_jax.audio import decode, musicnn_mel
 from mgc_jax.datasets.without_keras import tf
-from mgc_jax.experiments.shipped_models import musicnn_checkpoint
+from mgc_jax.experiments.encoders import musicnn_checkpoint
 from mgc_jax.features import musicnn_encoder
 from mgc_jax.models.cpu.convolution import portable
 from mgc_jax.models.musicnn import Musicnn

@@ -186,7 +186,7 @@ class _Scan:
       tqdm.write(f'{printable(path)}: warning: {problem}', file=sys.stderr)
     self.counts.classified += 1
     values = (result.duration_s, result.genre, result.probability)
-    by_genre = dict(result.top)
+    by_genre = result.probabilities
     self._index.put(
       Entry(*facts, *tags.read(path), '', *values),
       [by_genre[genre] for genre in result.genres],

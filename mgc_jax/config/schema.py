@@ -80,7 +80,9 @@ class DataConfig(Section):
   gtzan_root: str | None = setting(None, 'Folder of GTZAN, for gtma.')
   fma_root: str | None = setting(None, 'Folder of FMA, for gtma.')
   manifest: str | None = setting(
-    None, 'CSV of tracks; an absolute path, or relative to data.root.'
+    None,
+    'CSV of tracks; an absolute path, or relative to data.root. Several are '
+    'separated by commas; each is a collection named after its folder.',
   )
   genres: tuple[str, ...] = setting(
     (), 'Names of the genres that may occur; empty allows any.'
@@ -128,6 +130,11 @@ class DataConfig(Section):
     0.1,
     'Share of the tracks used for the test; unused in a cross-validation.',
     rule=RATE,
+  )
+  test_source: str | None = setting(
+    None,
+    'Collection that becomes the test split (leave one collection out); the '
+    'others are divided into train and valid. For protocols artist and track.',
   )
   num_folds: int = setting(
     0,
@@ -705,6 +712,13 @@ def _check_splits(data: DataConfig) -> None:
     raise ConfigError(
       f'config.data.num_folds={data.num_folds}: given splits have no folds; '
       'set config.data.protocol to artist or track'
+    )
+  if data.test_source and (
+    data.num_folds or data.protocol in ('given', 'window')
+  ):
+    raise ConfigError(
+      f'config.data.test_source={data.test_source}: needs config.data.protocol='
+      'artist or track, and config.data.num_folds=0'
     )
   if data.valid_fraction + data.test_fraction >= 1:
     raise ConfigError(

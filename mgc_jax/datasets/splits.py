@@ -139,7 +139,7 @@ def make_splits(prepared: Prepared, config: Config) -> Splits:
           'config.data.protocol=given: the source has no splits; use artist'
         )
     else:
-      split = _grouped(index, same_sound, protocol, data)
+      split = _grouped(prepared, same_sound, protocol, data)
     examples = {name: _excerpts(index, split == name) for name in SPLITS}
     if data.examples == 'window':
       examples = {
@@ -150,10 +150,9 @@ def make_splits(prepared: Prepared, config: Config) -> Splits:
 
 
 def _default_protocol(given: np.ndarray, data: DataConfig) -> str:
-  if data.source in PUBLISHED:
+  if data.source in PUBLISHED or data.num_folds or data.test_source:
     return 'artist'
-  has_given = bool((given != '').any())
-  return 'given' if has_given and not data.num_folds else 'artist'
+  return 'given' if (given != '').any() else 'artist'
 
 
 def _excerpts(index: ExcerptIndex, chosen: np.ndarray) -> Examples:
@@ -162,9 +161,10 @@ def _excerpts(index: ExcerptIndex, chosen: np.ndarray) -> Examples:
 
 
 def _grouped(
-  index: ExcerptIndex, same_sound: np.ndarray, protocol: str, data: DataConfig
+  prepared: Prepared, same_sound: np.ndarray, protocol: str, data: DataConfig
 ) -> np.ndarray:
   """Returns str[n], the split of each excerpt; never divides a group."""
+  index = prepared.index
   replicas = leaks.replica_groups(index.track_id)
   keys = [index.track_id, index.sha256, replicas, same_sound]
   if protocol == 'artist':
@@ -173,7 +173,14 @@ def _grouped(
   tracks, first = np.unique(index.track_id, return_index=True)
   counts = np.zeros((groups.max() + 1, len(index.genres)), int)
   np.add.at(counts, (groups[first], index.label[first]), 1)
-  split = _splits_of_groups(counts, protocol, data)
+  if data.test_source:
+    held_out = _groups_of_source(prepared, groups, data.test_source)
+    valid = data.valid_fraction
+    rng = np.random.default_rng([data.split_seed, 0])
+    split = np.full(len(counts), SPLITS.index('test'))
+    split[~held_out] = assign_groups(counts[~held_out], [1 - valid, valid], rng)
+  else:
+    split = _splits_of_groups(counts, protocol, data)
   _logger.info(
     'protocol %s: %d tracks in %d groups', protocol, len(tracks), len(counts)
   )
@@ -185,6 +192,22 @@ def _grouped(
     )
   _warn_of_empty_splits(split, counts, protocol, data)
   return np.array(SPLITS)[split[groups]]
+
+
+def _groups_of_source(
+  prepared: Prepared, groups: np.ndarray, source: str
+) -> np.ndarray:
+  """Returns bool[G], the groups that have a track of a collection."""
+  sources = [prepared.tracks[t].source for t in prepared.index.track_id]
+  is_in_source = np.array([name == source for name in sources])
+  if not is_in_source.any() or is_in_source.all():
+    raise ConfigError(
+      f'config.data.test_source={source}: must be one of several collections; '
+      f'the tracks are from {", ".join(sorted(set(sources))) or "none"}'
+    )
+  held_out = np.full(groups.max() + 1, False)
+  held_out[groups[is_in_source]] = True
+  return held_out
 
 
 def _warn_of_empty_splits(

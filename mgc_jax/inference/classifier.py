@@ -3,12 +3,13 @@
 import dataclasses
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, overload
 
 import numpy as np
 
 from mgc_jax.audio.decode import TOLERANCE_S, ExcerptReader
 from mgc_jax.audio.excerpt import Excerpt
+from mgc_jax.audio.in_memory import temporary_file
 from mgc_jax.config.schema import FeaturesConfig, WindowsConfig, frame_rate_hz
 from mgc_jax.evaluation import metrics
 from mgc_jax.features.frames import frames_of
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # imports JAX or onnxruntime; only one of them is needed
   from mgc_jax.inference.jax_export import Program
   from mgc_jax.inference.onnx_export import OnnxProgram
 
+Audio = str | os.PathLike | bytes | np.ndarray
 MIN_DURATION_S = 1.0  # the default of config.data.min_duration_s
 
 
@@ -35,7 +37,7 @@ class Prediction:
   """The prediction for a track.
 
   Attributes:
-    path: the audio file.
+    path: the audio file; empty for audio that was in memory.
     genres: all genres of the model, in its order.
     genre: the most probable genre.
     probability: the probability of `genre`.
@@ -59,6 +61,11 @@ class Prediction:
   warning: str
   timeline: tuple[WindowPrediction, ...] = dataclasses.field(repr=False)
   embedding: np.ndarray = dataclasses.field(repr=False)
+
+  @property
+  def probabilities(self) -> dict[str, float]:
+    """The probability of every genre, the most probable first."""
+    return dict(self.top)
 
   def to_json(self, top: int, timeline: bool = False) -> dict:
     """Returns a dictionary that can be written as JSON.
@@ -136,17 +143,39 @@ class Classifier:
     self.genres = program.genres
     self.digest = program.digest
 
-  def predict(self, path: str | os.PathLike) -> Prediction:
-    """Classifies a file of any length, sample rate and number of channels.
+  @overload
+  def predict(
+    self, audio: Audio, sample_rate_hz: int | None = None
+  ) -> Prediction: ...
+
+  @overload
+  def predict(
+    self, audio: list[Audio], sample_rate_hz: int | None = None
+  ) -> list[Prediction]: ...
+
+  def predict(
+    self, audio: Audio | list[Audio], sample_rate_hz: int | None = None
+  ) -> Prediction | list[Prediction]:
+    """Classifies audio of any length, sample rate and number of channels.
 
     Args:
-      path: the audio file.
+      audio: the path of a file, the bytes of one, or f[L] or f[L, channels]
+        samples with full scale at 1; or a list of those.
+      sample_rate_hz: the rate of samples; unused for files.
+
+    Returns:
+      A prediction, or for a list one for each of its elements.
 
     Raises:
-      DataError: the file cannot be read, is silent, or is shorter than a
+      DataError: the audio cannot be read, is silent, or is shorter than a
         second.
     """
-    return self.predict_excerpts(path, self.excerpts(path))
+    if isinstance(audio, list):
+      return [self.predict(one, sample_rate_hz) for one in audio]
+    if isinstance(audio, bytes | np.ndarray):
+      with temporary_file(audio, sample_rate_hz) as path:
+        return dataclasses.replace(self.predict(path), path='')
+    return self.predict_excerpts(audio, self.excerpts(audio))
 
   def excerpts(self, path: str | os.PathLike) -> Excerpts:
     """Returns the excerpts of a file, which are decoded during iteration.

@@ -1,5 +1,6 @@
-"""Lists the tracks of a manifest, a CSV with genres, artists and splits."""
+"""Lists the tracks of manifests: CSVs with genres, artists and splits."""
 
+import dataclasses
 import pathlib
 
 from mgc_jax.config.schema import DataConfig
@@ -13,7 +14,13 @@ def list_tracks(data: DataConfig) -> list[Track]:
 
   Args:
     data: `config.data`; `manifest` is absolute, or relative to `root` if that
-      is set and local; `root` defaults to the folder of the manifest.
+      is set and local; `root` defaults to the folder of the manifest. It may be
+      several, separated by commas.
+
+  Returns:
+    The tracks of all manifests, one after another. If there are several, the
+    `source` of a track for which its manifest has none is the name of the
+    folder of that manifest.
 
   Raises:
     ConfigError: `manifest` is unset or remote.
@@ -27,5 +34,14 @@ def list_tracks(data: DataConfig) -> list[Track]:
       'config.data.root to read remote tracks'
     )
   folder = '' if is_remote(data.root or '') else data.root or ''
-  path = pathlib.Path(folder) / data.manifest
-  return read_manifest(path, data.root or path.parent, data.genres)
+  whole = pathlib.Path(folder) / data.manifest
+  if whole.exists() or ',' not in data.manifest:
+    return read_manifest(whole, data.root or whole.parent, data.genres)
+  tracks = []
+  for name in data.manifest.split(','):
+    path = pathlib.Path(folder) / name
+    tracks += [
+      dataclasses.replace(track, source=track.source or path.parent.name)
+      for track in read_manifest(path, data.root or path.parent, data.genres)
+    ]
+  return tracks

@@ -1,14 +1,10 @@
-"""Makes the encoder musicnn that is shipped with the package.
+"""Converts the published checkpoint of musicnn.
 
 Downloads the wheel of musicnn 0.1.0 from PyPI, verifies it, and converts the
 checkpoint that was trained on the Million Song Dataset to safetensors, without
 running any code of the wheel.
-
-Example:
-  mgc encoders build musicnn
 """
 
-import argparse
 import ast
 import hashlib
 import json
@@ -24,7 +20,6 @@ import safetensors.numpy
 
 from mgc_jax.features import musicnn_encoder
 from mgc_jax.system import atomic_file
-from mgc_jax.system.arguments import Command, Parser
 from mgc_jax.system.errors import DataError
 
 REQUIREMENT = 'musicnn==0.1.0'
@@ -210,31 +205,3 @@ def _weights(checkpoint: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def _numbered(kind: str, number: int) -> str:
   return f'{kind}_{number}' if number else kind
-
-
-def _run(args: argparse.Namespace) -> None:
-  """Builds the encoder."""
-  folder = pathlib.Path(args.to)
-  if args.wheel:
-    convert(pathlib.Path(args.wheel), folder)
-  else:
-    with tempfile.TemporaryDirectory() as temporary:
-      convert(download(pathlib.Path(temporary)), folder)
-  print(folder)
-
-
-def _add_arguments(parser: Parser) -> None:
-  parser.add_argument('action', choices=['build'], help='What to do.')
-  parser.add_argument('name', choices=['musicnn'], help='Which encoder.')
-  parser.add_argument(
-    '--wheel', metavar='FILE', help='The wheel, if it was downloaded already.'
-  )
-  parser.add_argument(
-    '--to',
-    default=str(musicnn_encoder.FOLDER),
-    metavar='DIR',
-    help='Folder of the converted files.',
-  )
-
-
-COMMAND = Command(__doc__, _add_arguments, _run)

@@ -1,0 +1,1 @@
+"""Builds pretrained encoders, and converts what they have computed."""
