@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import soundfile
 from jax import export
 
 import mgc_jax
@@ -127,6 +128,34 @@ def test_python_and_the_command_line_give_the_same_prediction(model, tmp_path):
   done = _run(path, f'--model={model}', '--format=json', '--timeline')
   assert done.returncode == 0, done.stderr
   assert json.loads(done.stdout) == prediction.to_json(3, timeline=True)
+
+
+def test_audio_in_memory_gives_the_prediction_of_its_file(model, tmp_path):
+  path = write_tone(tmp_path / 'song.wav', seconds=4.0, channels=2)
+  classifier = mgc_jax.load(model)
+  wanted = classifier.predict(path)
+  samples, rate_hz = soundfile.read(path, dtype='float32')
+  found = classifier.predict([path, path.read_bytes()])
+  found.append(classifier.predict(samples, rate_hz))
+  found.append(classifier.predict(samples.mean(axis=1), sample_rate_hz=rate_hz))
+  for one in found:
+    assert one.probabilities == pytest.approx(wanted.probabilities, abs=1e-3)
+    assert list(one.probabilities) == [genre for genre, _ in one.top]
+  assert [one.path for one in found] == [str(path), '', '', '']
+
+
+@pytest.mark.parametrize(
+  ('audio', 'rate_hz', 'message'),
+  [
+    (np.zeros(9000, np.float32), None, 'need a sample_rate_hz'),
+    (np.zeros(9000, np.int16), 8000, r'int16\[9000\]: must be floating-point'),
+    (np.zeros((2, 2, 2)), 8000, r'float64\[2, 2, 2\]: must be'),
+    (b'no audio', None, 'not audio'),
+  ],
+)
+def test_unusable_audio_in_memory_is_reported(audio, rate_hz, message, model):
+  with pytest.raises(DataError, match=message):
+    mgc_jax.load(model).predict(audio, rate_hz)
 
 
 def test_a_timeline_ends_where_the_track_does(tmp_path):

@@ -179,6 +179,24 @@ def test_manifest_is_relative_to_root(music_folder):
   assert track.path == str((music_folder / 'jazz' / '0.wav').resolve())
 
 
+def test_several_manifests_are_collections_named_by_their_folders(tmp_path):
+  for name in ('one', 'two'):
+    write_tone(tmp_path / name / 'a.wav')
+    table = f'path,track_id,genre\na.wav,{name}/a,rock\n'
+    (tmp_path / name / 'manifest.csv').write_text(table)
+  data = _data(
+    source='manifest',
+    manifest=','.join(
+      str(tmp_path / name / 'manifest.csv') for name in ('one', 'two')
+    ),
+  )
+  found = list_tracks(data)
+  assert [track.source for track in found] == ['one', 'two']
+  assert [track.path for track in found] == [
+    str(tmp_path / name / 'a.wav') for name in ('one', 'two')
+  ]
+
+
 def test_manifest_folder_is_the_default_root(music_folder):
   path = music_folder / 'm.csv'
   path.write_text('path,track_id,genre\njazz/0.wav,a,jazz\n')

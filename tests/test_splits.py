@@ -70,6 +70,37 @@ def _shared(splits, index, column):
   return {v for v in set.union(*found) if v and sum(v in s for s in found) > 1}
 
 
+@pytest.fixture
+def two_collections(prepared):
+  """Every third artist's tracks are from another collection."""
+  tracks = {
+    name: dataclasses.replace(
+      track, source='b' if number // 3 % 3 == 1 else 'a'
+    )
+    for number, (name, track) in enumerate(prepared.tracks.items())
+  }
+  return dataclasses.replace(prepared, tracks=tracks)
+
+
+def test_a_collection_is_left_out(two_collections):
+  prepared = two_collections
+  splits = make_splits(prepared, _config(test_source='b', valid_fraction=0.2))
+  assert splits.protocol == 'artist'
+
+  def sources(name):
+    ids = prepared.index.track_id[splits.examples[name].rows]
+    return {prepared.tracks[t].source for t in ids}
+
+  assert sources('train') == sources('valid') == {'a'}
+  assert 'b' in sources('test') and len(splits.examples['test']) >= 30
+  assert sum(map(len, splits.examples.values())) == 90
+
+
+def test_an_unknown_collection_is_reported(two_collections):
+  with pytest.raises(ConfigError, match='test_source=c: .* are from a, b'):
+    make_splits(two_collections, _config(test_source='c'))
+
+
 def test_artist_protocol_is_the_default_and_does_not_leak(prepared):
   splits = make_splits(prepared, _config())
   assert splits.protocol == 'artist'

@@ -287,9 +287,10 @@ class WindowsConfig(Section):
     'bands',
     'Which values have mean 0 and standard deviation 1. bands: those of each '
     'band over the training split. excerpt: those of each excerpt over all '
-    'bands. window: those of each window over all bands. If examples are '
-    'windows, excerpt and window are the same.',
-    rule=one_of('bands', 'excerpt', 'window'),
+    'bands. excerpt_bands: those of each band of each excerpt, which removes '
+    'the frequency response of a recording. window: those of each window over '
+    'all bands. If examples are windows, excerpt and window are the same.',
+    rule=one_of('bands', 'excerpt', 'excerpt_bands', 'window'),
   )
   num_windows: int = setting(
     3,
@@ -331,6 +332,26 @@ class AugmentConfig(Section):
     'Largest change of the level of a band, smooth over bands (FilterAugment); '
     '0: off.',
     unit='dB',
+    rule=between(0, 1000),
+  )
+  low_pass_bands: int = setting(
+    0,
+    'Largest number of the highest bands that are silenced in an excerpt, as '
+    'in recordings of less bandwidth; 0: off.',
+    unit='bands',
+    rule=between(0, 10**4),
+  )
+  floor_db: float = setting(
+    0.0,
+    'Largest rise of the noise floor of an excerpt; 0: off.',
+    unit='dB',
+    rule=between(0, 1000),
+  )
+  mix_style_alpha: float = setting(
+    0.0,
+    'MixStyle gives half of the excerpts a mixture of their own mean and '
+    'deviation of each band with those of another one, with shares from '
+    'Beta(alpha, alpha); 0: off.',
     rule=between(0, 1000),
   )
   num_time_masks: int = setting(

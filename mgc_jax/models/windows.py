@@ -12,6 +12,8 @@ import numpy as np
 
 from mgc_jax.config.schema import WindowsConfig
 
+_MIN_BAND_STD_DB = 1.0  # in a band without signal, noise is not amplified
+
 
 def grid_size(num_frames: int, length: int, hop: int) -> int:
   """Returns W, the number of windows of the evaluation grid.
@@ -142,6 +144,21 @@ def stretched(num_frames: jax.Array, speed: jax.Array) -> jax.Array:
   return jnp.floor((num_frames - 1) / speed).astype(jnp.int32) + 1
 
 
+def excerpt_band_stats(
+  frames: jax.Array, num_frames: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """Returns f32[B, 1, 1, F] mean and standard deviation of each band.
+
+  Args:
+    frames: f[B, N, F] in dB.
+    num_frames: i32[B], real frames of each excerpt.
+  """
+  flat = frames.swapaxes(1, 2).reshape(-1, frames.shape[1], 1)
+  mean, std = excerpt_stats(flat, jnp.repeat(num_frames, frames.shape[2]))
+  shape = (len(frames), 1, 1, frames.shape[2])
+  return mean.reshape(shape), jnp.maximum(std.reshape(shape), _MIN_BAND_STD_DB)
+
+
 def excerpt_stats(
   frames: jax.Array, num_frames: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -237,6 +254,8 @@ def grid_windows(
   cuts = cut(frames, starts, length)
   if settings.standardise == 'excerpt':
     stats = excerpt_stats(frames, num_frames)
+  elif settings.standardise == 'excerpt_bands':
+    stats = excerpt_band_stats(frames, num_frames)
   elif settings.standardise == 'window':
     stats = window_stats(cuts, starts, num_frames)
   return standardise(cuts, starts, num_frames, *stats), mask

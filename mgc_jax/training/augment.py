@@ -53,6 +53,59 @@ def random_filter(
   return windows + response[:, None, None]
 
 
+def random_range(
+  key: jax.Array, windows: jax.Array, max_bands: int, max_db: float
+) -> jax.Array:
+  """Limits the bandwidth and the dynamic range of each excerpt at random.
+
+  Args:
+    key: random key.
+    windows: f32[B, W, T, F] in dB.
+    max_bands: up to this many of the highest bands are silenced, in half of the
+      excerpts.
+    max_db: the smallest value of an excerpt rises by up to this.
+
+  Returns:
+    f32[B, W, T, F].
+  """
+  chance_key, band_key, floor_key = jax.random.split(key, 3)
+  num_excerpts, num_bands = len(windows), windows.shape[-1]
+  floor = windows.min(axis=(1, 2, 3), keepdims=True)
+  removed = jax.random.randint(band_key, (num_excerpts,), 0, max_bands + 1)
+  removed *= jax.random.bernoulli(chance_key, shape=(num_excerpts,))
+  is_kept = jnp.arange(num_bands) < num_bands - removed[:, None]
+  windows = jnp.where(is_kept[:, None, None], windows, floor)
+  rise = jax.random.uniform(floor_key, floor.shape, maxval=max_db)
+  return jnp.maximum(windows, floor + rise)
+
+
+def mix_style(key: jax.Array, windows: jax.Array, alpha: float) -> jax.Array:
+  """Mixes the band statistics of excerpts (Zhou et al. 2021, "MixStyle").
+
+  The statistics of a band depend on how a track was recorded, so that a network
+  learns to rely less on it. Half of the excerpts are changed.
+
+  Args:
+    key: random key.
+    windows: f32[B, W, T, F], standardised.
+    alpha: shares are drawn from Beta(alpha, alpha).
+
+  Returns:
+    f32[B, W, T, F].
+  """
+  share_key, chance_key = jax.random.split(key)
+  mean = windows.mean(axis=(1, 2), keepdims=True)
+  std = windows.std(axis=(1, 2), keepdims=True) + 1e-3
+  share = jax.random.beta(share_key, alpha, alpha, (len(windows),))
+  share = jnp.where(
+    jax.random.bernoulli(chance_key, shape=share.shape), share, 1.0
+  )[:, None, None, None]
+  # The batch is in random order, so its reverse is a random partner.
+  new_mean = share * mean + (1.0 - share) * mean[::-1]
+  new_std = share * std + (1.0 - share) * std[::-1]
+  return (windows - mean) / std * new_std + new_mean
+
+
 def random_shift(
   key: jax.Array, windows: jax.Array, max_bands: int
 ) -> jax.Array:
@@ -167,6 +220,9 @@ def augment_windows(
     f32[B, W, T, F] windows and f32[B, C] targets.
   """
   mix_key, time_key, band_key = jax.random.split(key, 3)
+  if settings.mix_style_alpha:
+    style_key = jax.random.fold_in(key, 0)  # the other keys stay as they are
+    windows = mix_style(style_key, windows, settings.mix_style_alpha)
   if settings.mixup_alpha:
     windows, targets = mixup(mix_key, windows, targets, settings.mixup_alpha)
   if settings.num_time_masks:

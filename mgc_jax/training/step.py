@@ -13,6 +13,7 @@ import optax
 from mgc_jax.config.schema import Config, WindowsConfig
 from mgc_jax.models.windows import (
   cut,
+  excerpt_band_stats,
   excerpt_stats,
   random_starts,
   scattered_starts,
@@ -24,6 +25,7 @@ from mgc_jax.training.augment import (
   augment_windows,
   gain,
   random_filter,
+  random_range,
   random_shift,
   random_speed,
 )
@@ -249,6 +251,8 @@ def _training_windows(
   stats = state.band_mean, state.band_std
   if settings.standardise == 'excerpt':
     stats = excerpt_stats(frames, num_frames)
+  elif settings.standardise == 'excerpt_bands':
+    stats = excerpt_band_stats(frames, num_frames)
   speed = random_speed(speed_key, len(frames), augment.max_speed)
   if speed is not None:
     num_frames = stretched(num_frames, speed)
@@ -271,6 +275,13 @@ def _training_windows(
   windows = random_shift(shift_key, windows, augment.max_shift_bands)
   windows = gain(gain_key, windows, augment.gain_db)
   windows = random_filter(filter_key, windows, augment.filter_db)
+  if augment.low_pass_bands or augment.floor_db:
+    windows = random_range(
+      jax.random.fold_in(key, 0),  # the other keys stay as they are
+      windows,
+      augment.low_pass_bands,
+      augment.floor_db,
+    )
   windows = standardise(windows, starts, num_frames, *stats)
   targets = jax.nn.one_hot(batch['label'], config.model.num_genres)
   windows, targets = augment_windows(augment_key, windows, targets, augment)
