@@ -36,6 +36,10 @@ ELSEWHERE = {
   "pip install -e '.[bench]' && python -m benchmarks --toy": (
     'tests/test_benchmarks_toy.py'
   ),
+  'mgc encoders build musicnn': 'tests/test_musicnn.py',
+  'mgc encoders convert-taggrams $DATA/gtzan_taggram --to=runs/gtzan_tags': (
+    'tests/test_encoder.py'
+  ),
   'mgc cross-validate --workdirs=a,b,c,d,e': 'tests/test_cross_validation.py',
   'mgc compare --workdirs=a,b --against=c,d': 'tests/test_comparison.py',
 }
