@@ -1,7 +1,7 @@
 """Makes sounds that are not music, from which a model learns to say so.
 
-Noise, tones, hum, clicks and near-silence are computed. Speech is synthesised by
-`espeak-ng`, which must be installed. All of it is deterministic, except that
+Noise, tones, hum, clicks and near-silence are computed. Speech is synthesised
+by `espeak-ng`, which must be installed. It is deterministic, except that
 another version of `espeak-ng` may have other voices.
 
 Example:
@@ -30,19 +30,9 @@ _PER_KIND = 14
 _PEAK_DB = (-64.0, -1.0)  # of full scale
 _SILENCE_DB = (-75.0, -60.0)
 _VOICES = (
-  *(
-    'en',
-    'en+f2',
-    'en+m3',
-    'en-us',
-    'en+whisper',
-    'de',
-    'de+f3',
-    'fr',
-    'fr+m5',
-  ),
-  *('es', 'es+f4', 'it', 'pl', 'nl', 'sv', 'pt', 'ru', 'tr'),
-)
+  'en en+f2 en+m3 en-us en+whisper de de+f3 fr fr+m5 es es+f4 it pl nl sv pt ru '
+  'tr'
+).split()
 _SENTENCES = (
   'The committee met on Tuesday and postponed the decision about the bridge '
   'until more information was available.',
