@@ -70,6 +70,10 @@ COMMANDS = {
     'mgc_jax.experiments.comparison:COMMAND',
     'compare two models on the same tracks',
   ),
+  'leave-out': (
+    'mgc_jax.experiments.left_out:COMMAND',
+    'test on each collection a model trained on the others',
+  ),
   'leakage': (
     'mgc_jax.experiments.leakage.command:COMMAND',
     'measure how much a leaking split inflates accuracy',

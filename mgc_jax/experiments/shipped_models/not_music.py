@@ -30,8 +30,8 @@ _PER_KIND = 14
 _PEAK_DB = (-64.0, -1.0)  # of full scale
 _SILENCE_DB = (-75.0, -60.0)
 _VOICES = (
-  'en en+f2 en+m3 en-us en+whisper de de+f3 fr fr+m5 es es+f4 it pl nl sv pt ru '
-  'tr'
+  'en en+f2 en+m3 en-us en+whisper de de+f3 fr fr+m5 es es+f4 it pl nl sv pt '
+  'ru tr'
 ).split()
 _SENTENCES = (
   'The committee met on Tuesday and postponed the decision about the bridge '
