@@ -66,7 +66,7 @@ def test_a_model_without_errors_has_a_card(results):
 
 
 def test_fold_models_and_final_model_differ_only_in_their_data(tmp_path):
-  folds, whole = plan_model('/frames', tmp_path, 3, ())
+  folds, whole = plan_model({'root': '/frames'}, tmp_path, 3, ())
   path = f'{ROOT}/configs/crnn.py'
   configs = [load_config(path, run.overrides) for run in [*folds, whole]]
   assert [config.data.fold for config in configs] == [0, 1, 2, 0]
@@ -114,7 +114,8 @@ def test_build_trains_a_model_and_writes_bundle_and_card(tmp_path, monkeypatch):
     'data.num_workers': 1,
   }
   overrides = tuple(f'--config.{k}={v}' for k, v in small.items())
-  runs = plan_model(str(tmp_path), tmp_path / 'runs', 2, overrides)
+  data = {'root': str(tmp_path), 'manifest': 'manifest.csv'}
+  runs = plan_model(data, tmp_path / 'runs', 2, overrides)
   target = tmp_path / 'lstm'
   target.mkdir()
   (target / 'old').touch()

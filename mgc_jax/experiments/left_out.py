@@ -148,7 +148,9 @@ def _scores(group: list[Predictions]) -> dict[str, Any]:
   return {
     'num_tracks': len(label),
     'track_accuracies': [float(one.mean()) for one in correct],
-    'track_accuracy_ci95': metrics.bootstrap_ci95(correct[0], _NUM_BOOTSTRAP),
+    'track_accuracy_ci95': metrics.bootstrap_ci95(
+      int(correct[0].sum()), len(label), _NUM_BOOTSTRAP, seed=0
+    ),
     'track_accuracy_ci95_artists': predictions.artist_ci95(
       [first], _NUM_BOOTSTRAP
     ),

@@ -5,11 +5,20 @@ the accuracy of the model and the temperature that calibrates it. Then the model
 is trained on all tracks, to the last epoch. If it is interrupted, the same
 command resumes it.
 
-Example:
-  mgc build-models --root=$DATA/gtzan_logmel
+The model `tags` is made from several collections. Each of --left_out is left
+out once, and the temperature is that which calibrates the predictions for the
+collection that was left out.
+
+Examples:
+  mgc build-models --models=cnn,lstm,crnn --root=$DATA/gtzan_logmel
+  mgc build-models --models=tags --num_folds=5 \
+    --left_out=gtzan_tags,emotify_mp3 \
+    --manifests=runs/gtzan_tags/manifest.csv,$DATA/emotify_mp3/manifest.csv,\
+runs/not_music/manifest.csv
 """
 
 import argparse
+import itertools
 import logging
 import pathlib
 import shutil
@@ -26,24 +35,28 @@ from mgc_jax.system.arguments import (
 from mgc_jax.system.errors import ConfigError, DataError
 
 _logger = logging.getLogger(__name__)
-_COMMAND = 'mgc build-models --root=$DATA/gtzan_logmel'
+
+# The models whose only data are GTZAN's frames.
+FROM_SCRATCH = ('cnn', 'lstm', 'crnn')
 
 
 def plan_model(
-  root: str, workdir: pathlib.Path, num_folds: int, overrides: tuple[str, ...]
+  data: dict[str, str],
+  workdir: pathlib.Path,
+  num_folds: int,
+  overrides: tuple[str, ...],
 ) -> tuple[list[Run], Run]:
   """Returns the runs of the folds, and the run on all tracks.
 
   Args:
-    root: folder of the frames and their `manifest.csv`.
+    data: fields of `config.data` that name the tracks.
     workdir: folder of this model, which has a subfolder for each run.
     num_folds: number of folds of the cross-validation.
     overrides: `--config.FIELD=VALUE` for all runs.
   """
   fields = {
     'data.source': 'manifest',
-    'data.root': root,
-    'data.manifest': 'manifest.csv',
+    **{f'data.{name}': value for name, value in data.items()},
     'data.protocol': 'artist',
     'data.valid_fraction': '0.0',
     'train.select': 'last',
@@ -67,19 +80,25 @@ def build(
   config: str,
   runs: tuple[list[Run], Run],
   target: pathlib.Path,
+  left_out_runs: dict[str, list[Run]] | None = None,
+  command: str = '',
 ) -> None:
   """Trains a model, and writes its bundle and its card.
 
   Args:
-    name: cnn, lstm or crnn.
+    name: one of `pretrained.NAMES`.
     config: path of its config file.
     runs: made by `plan_model`.
     target: folder of the bundle, which is replaced.
+    left_out_runs: made by `left_out.plan`; calibrate the model. If there are
+      none, the folds do.
+    command: the command line, for the card.
 
   Raises:
     ConfigError: the folder of a run has a run with other settings.
     DataError: a run failed, or the bundle cannot be written.
   """
+  from mgc_jax.experiments import left_out
   from mgc_jax.experiments.cross_validation import (
     evaluate_folds,
     set_temperature,
@@ -89,24 +108,28 @@ def build(
   from mgc_jax.models import bundle as bundles
 
   folds, whole = runs
-  for run in [*folds, whole]:
+  every = [*folds, *itertools.chain(*(left_out_runs or {}).values()), whole]
+  for run in every:
     check_run(config, run)
-  for number, run in enumerate([*folds, whole], 1):
+  for number, run in enumerate(every, 1):
     if not run.result():
-      _logger.info('%s: run %d of %d', name, number, len(folds) + 1)
+      _logger.info('%s: run %d of %d', name, number, len(every))
       train(config, run)
   found = evaluate_folds([run.workdir for run in folds])
+  temperature = found['calibration']['temperature']
+  if left_out_runs:
+    found['left_out'] = left_out.score(left_out_runs)
+    temperature = found['left_out']['calibration']['temperature']
   partial = target.with_name(f'{name}.partial')
   try:
     shutil.rmtree(partial, ignore_errors=True)
     # A run that was killed may have left partial files.
     unfinished = shutil.ignore_patterns('*.partial')
     shutil.copytree(whole.workdir / 'bundle', partial, ignore=unfinished)
-    temperature = found['calibration']['temperature']
     set_temperature(partial, folds[0].workdir, temperature)
     bundle = bundles.load(partial)
     golden_outputs.write(bundle, partial)
-    text = model_card(name, bundle.num_params, found, _COMMAND)
+    text = model_card(name, bundle.num_params, found, command)
     (partial / 'README.md').write_text(text, encoding='utf-8')
     shutil.rmtree(target, ignore_errors=True)
     partial.replace(target)
@@ -124,18 +147,52 @@ def _run(args: argparse.Namespace) -> None:
       + ', '.join(pretrained.NAMES)
     )
   for name in args.models:
-    workdir = pathlib.Path(args.workdir) / name
-    runs = plan_model(args.root, workdir, args.num_folds, ())
-    config = f'{args.configs}/{name}.py'
-    build(name, config, runs, pathlib.Path(args.to) / name)
+    given, flag = args.manifests, '--manifests'
+    if name in FROM_SCRATCH:
+      given, flag = args.root, '--root'
+    if not given:
+      raise ConfigError(f'{flag}: not set; the model {name} is made from it')
+  for name in args.models:
+    _build(name, args)
+
+
+def _build(name: str, args: argparse.Namespace) -> None:
+  """Builds one model."""
+  from mgc_jax.experiments import left_out
+
+  workdir = pathlib.Path(args.workdir) / name
+  data = {'manifest': args.manifests or ''}
+  if name in FROM_SCRATCH:
+    data = {'root': args.root, 'manifest': 'manifest.csv'}
+  folds, whole = plan_model(data, workdir, args.num_folds, ())
+  runs = {}
+  if name not in FROM_SCRATCH:
+    same = [f'--config.data.{k}={v}' for k, v in data.items()]
+    same.append('--config.data.source=manifest')
+    runs = left_out.plan(args.left_out, [0], same, workdir / 'left_out')
+  command = f'mgc build-models --models={name}'
+  config = f'{args.configs}/{name}.py'
+  target = pathlib.Path(args.to) / name
+  build(name, config, (folds, whole), target, runs, command)
 
 
 def _add_arguments(parser: Parser) -> None:
   parser.add_argument(
     '--root',
-    required=True,
     metavar='DIR',
-    help='Folder of frames and manifest.csv.',
+    help="Folder of GTZAN's frames and manifest.csv, for cnn, lstm and crnn.",
+  )
+  parser.add_argument(
+    '--manifests',
+    metavar='CSV,...',
+    help='A manifest of each collection, for tags.',
+  )
+  parser.add_argument(
+    '--left_out',
+    type=comma_list,
+    default=[],
+    metavar='NAME,...',
+    help='Collections that are left out in turn, for tags.',
   )
   parser.add_argument(
     '--models',
