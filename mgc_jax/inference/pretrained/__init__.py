@@ -5,8 +5,8 @@
 
 import pathlib
 
-NAMES = ('cnn', 'lstm', 'crnn')
-BEST = 'cnn'  # the default model; see docs/RESULTS.md
+NAMES = ('tags', 'cnn', 'lstm', 'crnn')
+BEST = 'tags'  # the default model; see docs/RESULTS.md
 
 
 def path(name: str) -> pathlib.Path:
