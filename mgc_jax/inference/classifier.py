@@ -47,7 +47,8 @@ class Prediction:
     windows: the number of windows.
     warning: what is wrong with the file; empty if nothing.
     timeline: the predictions for the windows, in order.
-    embedding: f32[D], the mean over the windows.
+    embedding: f32[D], the mean over the windows; of an encoder, the mean of its
+      frames, in which similar songs are found more reliably.
   """
 
   path: str
@@ -204,11 +205,14 @@ class Classifier:
     Raises:
       DataError: the excerpts cannot be decoded, or the model fails.
     """
-    logits, timeline, embedding = [], [], 0.0
+    logits, timeline, embedding, num_vectors = [], [], 0.0, 0
+    is_encoded = self._program.config.features.extractor != 'log_mel'
     for excerpt in excerpts:
-      window_logits, embeddings = self._run_windows(excerpt.frames)
+      window_logits, vectors = self._run_windows(excerpt.frames)
       logits.append(window_logits)
-      embedding = embedding + embeddings.sum(axis=0, dtype=np.float64)
+      vectors = excerpt.frames if is_encoded else vectors
+      embedding = embedding + vectors.sum(axis=0, dtype=np.float64)
+      num_vectors += len(vectors)
       timeline += self._window_predictions(excerpt, window_logits)
     stacked = np.concatenate(logits)[None]
     (probabilities,) = metrics.track_probabilities(
@@ -230,7 +234,7 @@ class Classifier:
       windows=stacked.shape[1],
       warning=excerpts.warning,
       timeline=tuple(timeline),
-      embedding=np.asarray(embedding / stacked.shape[1], np.float32),
+      embedding=np.asarray(embedding / num_vectors, np.float32),
     )
 
   def _run_windows(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
