@@ -15,8 +15,8 @@ def load(model: 'str | os.PathLike' = BEST) -> 'Classifier':
   """Loads a model that classifies audio files.
 
   Args:
-    model: cnn, lstm or crnn, which come with the package; the folder of a run
-      or of its bundle; or a file that `mgc export` wrote.
+    model: tags, cnn, lstm or crnn, which come with the package; the folder of a
+      run or of its bundle; or a file that `mgc export` wrote.
 
   Raises:
     ConfigError: there is no such model.

@@ -40,7 +40,7 @@ def _add_index(parser: Parser) -> None:
   )
   parser.add_argument(
     '--model',
-    help='cnn, lstm or crnn, the folder of a run, or an exported file. '
+    help='tags, cnn, lstm or crnn, the folder of a run, or an exported file. '
     f'Default: that of the index, {BEST} of a new one.',
   )
   parser.add_argument(

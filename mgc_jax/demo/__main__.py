@@ -84,7 +84,7 @@ def _add_arguments(parser: Parser) -> None:
   parser.add_argument(
     '--model',
     default=pretrained.BEST,
-    help='cnn, lstm or crnn, the folder of a run or of its bundle, or an '
+    help='tags, cnn, lstm or crnn, the folder of a run or of its bundle, or an '
     'exported file.',
   )
   parser.add_argument(
