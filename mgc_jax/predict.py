@@ -197,8 +197,8 @@ def _add_arguments(parser: Parser) -> None:
   parser.add_argument(
     '--model',
     default=pretrained.BEST,
-    help='tags, cnn, lstm or crnn, which come with the package; the folder of a '
-    'run or of its bundle; or a file that mgc export wrote.',
+    help='tags, cnn, lstm or crnn, which come with the package; the folder of '
+    'a run or of its bundle; or a file that mgc export wrote.',
   )
   parser.add_argument(
     '--top',

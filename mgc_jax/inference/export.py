@@ -43,8 +43,8 @@ def _add_arguments(parser: Parser) -> None:
   parser.add_argument(
     '--model',
     default=pretrained.BEST,
-    help='tags, cnn, lstm or crnn (which come with the package), or the folder of a '
-    'run or of its bundle.',
+    help='tags, cnn, lstm or crnn (which come with the package), or the folder '
+    'of a run or of its bundle.',
   )
   parser.add_argument(
     '--format',
