@@ -20,13 +20,17 @@ _WIDTH = 80
 # Where the card of a model states each.
 _IN_CARD = {
   'parameters': r'([\d,]+) parameters',
-  'accuracy': r'track accuracy is (.+?):',
+  'elsewhere': r'\*\*On (.+?) \*\*Accuracy\.',
+  'accuracy': r'\*\*Accuracy\.\*\* The track accuracy is (.+?):',
   'licence': r'\*\*Licence\.\*\* (.+?) Made by',
 }
 
 
 def facts(name: str) -> dict[str, str]:
-  """Returns `genres`, `parameters`, `size`, `accuracy` and `licence`.
+  """Returns what the card and the bundle of a model state.
+
+  The keys are `genres`, `parameters`, `size`, `licence`, `accuracy` in
+  cross-validation, and `elsewhere`: on music that was collected by others.
 
   Args:
     name: of `pretrained.NAMES`.
@@ -48,7 +52,7 @@ def facts(name: str) -> dict[str, str]:
     match = re.search(pattern, card)
     if not match:
       raise DataError(f'{folder}/README.md: does not state the {what}')
-    found[what] = match[1]
+    found[what] = match[1].replace('*', '')
   return found
 
 
@@ -58,12 +62,12 @@ def _text(name: str) -> str:
   lines = [
     f'{name}{default}: {found["parameters"]} parameters, {found["size"]}'
   ]
-  for what in ('genres', 'accuracy', 'licence'):
+  for what in ('genres', 'elsewhere', 'accuracy', 'licence'):
     lines += textwrap.wrap(
       found[what],
       _WIDTH,
-      initial_indent=f'  {what + ":":10}',
-      subsequent_indent=' ' * 12,
+      initial_indent=f'  {what + ":":11}',
+      subsequent_indent=' ' * 13,
     )
   return '\n'.join(lines)
 

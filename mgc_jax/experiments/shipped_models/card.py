@@ -6,6 +6,7 @@ import numpy as np
 
 from mgc_jax.datasets.sources.synthetic import GENRES
 from mgc_jax.evaluation import report
+from mgc_jax.experiments.shipped_models.not_music import GENRE as NOT_MUSIC
 from mgc_jax.system.tables import markdown_table
 
 _MAX_CONFUSIONS = 6
@@ -51,7 +52,7 @@ def model_card(
 **Training data.** {_training_data(name, results)}
 
 {_elsewhere(name, results)}**Accuracy.** The track accuracy is
-{report.accuracy_text(results)},
+{_music_accuracy(results)}{report.accuracy_text(results)},
 in {results['num_folds']}-fold cross-validation with no artist in two splits:
 each track was classified by a model that had seen neither the track nor its
 artist in training.
@@ -79,6 +80,16 @@ Made by `{command}`.
 def _training_data(name: str, results: dict[str, Any]) -> str:
   text = _TAGS if name == 'tags' else _GTZAN
   return text.format(num_tracks=results['num_tracks'])
+
+
+def _music_accuracy(results: dict[str, Any]) -> str:
+  """Returns the accuracy for music, where not all tracks are music."""
+  counts = np.array(results['confusion_matrix'])
+  is_music = np.array([genre != NOT_MUSIC for genre in results['genres']])
+  if is_music.all():
+    return ''
+  share = counts.diagonal()[is_music].sum() / counts[is_music].sum()
+  return f'{share:.1%} for music, and with the sounds that are not music\n'
 
 
 def _elsewhere(name: str, results: dict[str, Any]) -> str:
