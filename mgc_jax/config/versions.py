@@ -22,9 +22,12 @@ _RENAMED = {
   'train.freeze_body': 'freeze_backbone',
   'train.recount_batch_stats': 'precise_batch_norm',
 }
-# Fields that version 3 has and version 2 had not, with the values that change
-# nothing.
-_ADDED = {'features': {'extractor': 'log_mel'}}
+# Fields that were added later, with the values that change nothing.
+_ADDED = {
+  'augment': {'floor_db': 0.0, 'low_pass_bands': 0, 'mix_style_alpha': 0.0},
+  'data': {'near_duplicates': False, 'test_source': None},
+  'features': {'extractor': 'log_mel'},
+}
 _OLD_NAMES = {
   f'{path.rpartition(".")[0]}.{new}': path.rpartition('.')[2]
   for path, new in _RENAMED.items()
@@ -32,17 +35,24 @@ _OLD_NAMES = {
 
 
 def upgrade(found: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the content of a settings file with the present names of fields.
+  """Returns the content of a settings file with the present fields.
 
   Args:
     found: Content of a file, of a version in `READABLE`.
   """
   version = found.get(VERSION_FIELD, READABLE[0])
-  return dict(found) if version == FORMAT_VERSION else _renamed(found, _RENAMED)
+  is_current = version == FORMAT_VERSION
+  upgraded = dict(found) if is_current else _renamed(found, _RENAMED)
+  for section, added in _ADDED.items():
+    if isinstance(upgraded.get(section), Mapping):
+      upgraded[section] = {**added, **upgraded[section]}
+  return upgraded
 
 
 def downgrade(found: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns settings as version 2 had them, where it could express them.
+  """Returns settings with the fields that version 2 had.
+
+  A field that was added later is left out if its value changes nothing.
 
   Digests are computed from these, so that a model has the same digest as
   before, and an index of a collection made with it stays valid.

@@ -75,7 +75,7 @@ def load(folder: str | os.PathLike = FOLDER) -> Encoder:
   """Loads an encoder.
 
   Args:
-    folder: made by `experiments.shipped_models.musicnn_checkpoint`.
+    folder: made by `experiments.encoders.musicnn_checkpoint`.
 
   Raises:
     DataError: a file is missing or damaged, or does not fit the network.
