@@ -83,7 +83,7 @@ def test_mixup_mixes_windows_and_targets_equally(windows):
 
 @pytest.mark.parametrize(
   'switched_off',
-  ['mixup_alpha', 'num_time_masks', 'num_band_masks'],
+  ['mixup_alpha', 'num_time_masks', 'num_band_masks', 'mix_style_alpha'],
 )
 def test_each_augmentation_can_be_switched_off(windows, switched_off):
   targets = jnp.eye(C)[jnp.array([0, 1, 2, 3, 0, 1])]
@@ -100,6 +100,71 @@ def test_each_augmentation_can_be_switched_off(windows, switched_off):
   np.testing.assert_array_equal(same_targets, targets)
   changed, _ = apply(**{switched_off: 1 if 'num' in switched_off else 0.5})
   assert (np.asarray(changed) != np.asarray(windows)).any()
+
+
+def test_a_range_loses_its_highest_bands_and_rises_at_the_bottom(windows):
+  key = jax.random.key(0)
+  found = np.asarray(augment.random_range(key, windows, 8, 0.0))
+  floor = np.asarray(windows).min(axis=(1, 2, 3))
+  removed = []
+  for excerpt, moved, lowest in zip(windows, found, floor, strict=True):
+    num_kept = int((moved == excerpt).all(axis=(0, 1)).sum())
+    np.testing.assert_array_equal(
+      moved[..., :num_kept], excerpt[..., :num_kept]
+    )
+    assert (moved[..., num_kept:] == lowest).all()
+    removed.append(F - num_kept)
+  assert 0 in removed and len(set(removed)) > 2 and max(removed) <= 8
+
+
+def test_a_floor_rises_by_no_more_than_allowed(windows):
+  key = jax.random.key(0)
+  found = np.asarray(augment.random_range(key, windows, 0, 0.5))
+  rise = found.min(axis=(1, 2, 3)) - windows.min(axis=(1, 2, 3))
+  assert len(set(rise.tolist())) == B and 0 <= rise.min() < rise.max() <= 0.5
+  wanted = np.maximum(windows, found.min(axis=(1, 2, 3), keepdims=True))
+  np.testing.assert_array_equal(found, wanted)
+  same = augment.random_range(key, windows, 0, 0.0)
+  np.testing.assert_array_equal(same, windows)
+
+
+def test_mix_style_gives_half_of_the_excerpts_statistics_in_between(windows):
+  """Each excerpt keeps its shape: it is moved and scaled band by band."""
+  scales = 1.0 + jnp.arange(B)[:, None, None, None]
+  windows = windows * scales
+  found = augment.mix_style(jax.random.key(0), windows, 0.5)
+
+  def stats(x):
+    return np.asarray(x.mean(axis=(1, 2))), np.asarray(x.std(axis=(1, 2)))
+
+  changed = 0
+  for before, after in zip(stats(windows), stats(found), strict=True):
+    partner = before[::-1]
+    share = (after - partner) / (before - partner)  # B is even
+    np.testing.assert_allclose(
+      share, np.broadcast_to(share[:, :1], share.shape), atol=0.02
+    )
+    assert -0.01 <= share.min() and share.max() <= 1.01
+    changed = (share[:, 0] < 0.99).sum()
+  assert 0 < changed < B
+
+  def shape(x):
+    mean, std = x.mean(axis=(1, 2)), x.std(axis=(1, 2))
+    return (x - mean[:, None, None]) / std[:, None, None]
+
+  np.testing.assert_allclose(shape(found), shape(windows), atol=1e-3)
+
+
+def test_augmentations_draw_independently(windows):
+  """The key of MixStyle is none of those that the others use."""
+  key = jax.random.key(0)
+  settings = AugmentConfig(
+    mixup_alpha=0.0, num_time_masks=0, num_band_masks=0, mix_style_alpha=0.5
+  )
+  targets = jnp.eye(C)[jnp.array([0, 1, 2, 3, 0, 1])]
+  found, _ = augment.augment_windows(key, windows, targets, settings)
+  for other in (key, *jax.random.split(key, 3)):
+    assert (found != augment.mix_style(other, windows, 0.5)).any()
 
 
 def test_another_key_gives_another_augmentation(windows):

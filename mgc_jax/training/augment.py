@@ -73,7 +73,7 @@ def random_range(
   floor = windows.min(axis=(1, 2, 3), keepdims=True)
   removed = jax.random.randint(band_key, (num_excerpts,), 0, max_bands + 1)
   removed *= jax.random.bernoulli(chance_key, shape=(num_excerpts,))
-  is_kept = jnp.arange(num_bands) < num_bands - removed[:, None]
+  is_kept = jnp.arange(num_bands)[None] < num_bands - removed[:, None]
   windows = jnp.where(is_kept[:, None, None], windows, floor)
   rise = jax.random.uniform(floor_key, floor.shape, maxval=max_db)
   return jnp.maximum(windows, floor + rise)
@@ -221,7 +221,7 @@ def augment_windows(
   """
   mix_key, time_key, band_key = jax.random.split(key, 3)
   if settings.mix_style_alpha:
-    style_key = jax.random.fold_in(key, 0)  # the other keys stay as they are
+    style_key = jax.random.fold_in(key, 3)  # `split` is `fold_in` of 0 to 2
     windows = mix_style(style_key, windows, settings.mix_style_alpha)
   if settings.mixup_alpha:
     windows, targets = mixup(mix_key, windows, targets, settings.mixup_alpha)

@@ -246,6 +246,7 @@ def _training_windows(
   crop_key, gain_key, augment_key, speed_key, filter_key, shift_key = (
     jax.random.split(key, 6)
   )
+  range_key = jax.random.fold_in(key, 6)  # `split` is `fold_in` of 0 to 5
   settings, augment = config.windows, config.augment
   frames, num_frames = batch['frames'], batch['num_frames']
   stats = state.band_mean, state.band_std
@@ -277,10 +278,7 @@ def _training_windows(
   windows = random_filter(filter_key, windows, augment.filter_db)
   if augment.low_pass_bands or augment.floor_db:
     windows = random_range(
-      jax.random.fold_in(key, 0),  # the other keys stay as they are
-      windows,
-      augment.low_pass_bands,
-      augment.floor_db,
+      range_key, windows, augment.low_pass_bands, augment.floor_db
     )
   windows = standardise(windows, starts, num_frames, *stats)
   targets = jax.nn.one_hot(batch['label'], config.model.num_genres)
