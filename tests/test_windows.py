@@ -114,6 +114,40 @@ def test_stats_of_an_excerpt_are_of_its_real_frames():
   assert silent[1].item() == pytest.approx(1e-3)
 
 
+def test_stats_of_the_bands_of_an_excerpt_are_of_its_real_frames():
+  frames = jax.random.normal(jax.random.key(0), (B, 20, F)) * 9 - 50
+  frames = frames.astype(jnp.float16)
+  num_frames = jnp.array([7, 20])
+  mean, std = windows.excerpt_band_stats(frames, num_frames)
+  assert mean.shape == std.shape == (B, 1, 1, F)
+  for b in range(B):
+    real = np.asarray(frames[b, : num_frames[b]], np.float32)
+    np.testing.assert_allclose(mean[b, 0, 0], real.mean(axis=0), rtol=1e-3)
+    np.testing.assert_allclose(std[b, 0, 0], real.std(axis=0), rtol=1e-3)
+  silent = jnp.full((1, 5, F), -80.0)
+  mean, std = windows.excerpt_band_stats(silent, jnp.array([5]))
+  np.testing.assert_allclose(mean, -80.0, rtol=1e-3)
+  np.testing.assert_array_equal(std, 1.0)
+
+
+def test_standardised_bands_do_not_depend_on_a_filter():
+  frames = jax.random.normal(jax.random.key(0), (B, 13, F)) * 9 - 50
+  num_frames = jnp.array([13, 9])
+  settings = ConfigDict(
+    {'num_frames': T, 'hop_frames': 4, 'standardise': 'excerpt_bands'}
+  )
+  bands = jnp.zeros(F), jnp.ones(F)
+  found, _ = windows.grid_windows(frames, num_frames, *bands, settings)
+  response = jnp.linspace(-9.0, 3.0, F)[None, None]
+  filtered, _ = windows.grid_windows(
+    frames + response, num_frames, *bands, settings
+  )
+  np.testing.assert_allclose(found, filtered, atol=1e-4)
+  mean, std = windows.excerpt_band_stats(frames, num_frames)
+  wanted = (frames[0, :T] - mean[0, 0]) / std[0, 0]
+  np.testing.assert_allclose(found[0, 0], wanted, atol=1e-5)
+
+
 def test_standardisation_of_the_grid_follows_the_settings():
   frames = jax.random.normal(jax.random.key(0), (B, 13, F)) * 9 - 50
   num_frames = jnp.array([13, 9])
