@@ -92,8 +92,30 @@ def test_a_collection_is_left_out(two_collections):
     return {prepared.tracks[t].source for t in ids}
 
   assert sources('train') == sources('valid') == {'a'}
-  assert 'b' in sources('test') and len(splits.examples['test']) >= 30
+  assert sources('test') == {'b'} and len(splits.examples['test']) == 30
   assert sum(map(len, splits.examples.values())) == 90
+
+
+def test_artists_of_the_collection_left_out_are_not_trained_on(
+  two_collections, caplog
+):
+  index = two_collections.index
+  artist = index.artist.copy()
+  artist[6:9] = 'artist1'  # of b, and these tracks are of a
+  prepared = dataclasses.replace(
+    two_collections, index=dataclasses.replace(index, artist=artist)
+  )
+  splits = make_splits(prepared, _config(test_source='b', valid_fraction=0.2))
+  used = np.concatenate([e.rows for e in splits.examples.values()])
+  assert set(range(90)).difference(used) == {6, 7, 8}
+  assert len(splits.examples['test']) == 30
+  assert '3 tracks of other collections' in caplog.text
+
+
+def test_a_collection_is_left_out_of_published_lists(two_collections):
+  config = _config(source='gtma', test_source='b', valid_fraction=0.2)
+  splits = make_splits(two_collections, config)
+  assert len(splits.examples['test']) == 30
 
 
 def test_an_unknown_collection_is_reported(two_collections):

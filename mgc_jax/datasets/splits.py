@@ -120,7 +120,8 @@ def make_splits(prepared: Prepared, config: Config) -> Splits:
   if data.near_duplicates:
     same_sound = near_duplicates.groups_of_records(index)
   # Each published list has the name of its protocol.
-  published = protocol in PUBLISHED.get(data.source, ()) and not data.num_folds
+  published = protocol in PUBLISHED.get(data.source, ())
+  published = published and not (data.num_folds or data.test_source)
   if data.source == 'gtma' and data.num_folds and protocol == 'artist':
     raise ConfigError(
       f"config.data.num_folds={data.num_folds}: gtma's list lacks the artists "
@@ -163,7 +164,11 @@ def _excerpts(index: ExcerptIndex, chosen: np.ndarray) -> Examples:
 def _grouped(
   prepared: Prepared, same_sound: np.ndarray, protocol: str, data: DataConfig
 ) -> np.ndarray:
-  """Returns str[n], the split of each excerpt; never divides a group."""
+  """Returns str[n], the split of each excerpt; never divides a group.
+
+  With `test_source`, it is empty for excerpts that share a group with that
+  collection but are not of it.
+  """
   index = prepared.index
   replicas = leaks.replica_groups(index.track_id)
   keys = [index.track_id, index.sha256, replicas, same_sound]
@@ -173,8 +178,10 @@ def _grouped(
   tracks, first = np.unique(index.track_id, return_index=True)
   counts = np.zeros((groups.max() + 1, len(index.genres)), int)
   np.add.at(counts, (groups[first], index.label[first]), 1)
+  is_in_source = np.full(len(index), True)
   if data.test_source:
-    held_out = _groups_of_source(prepared, groups, data.test_source)
+    is_in_source = _is_in_source(prepared, data.test_source)
+    held_out = np.isin(np.arange(len(counts)), groups[is_in_source])
     valid = data.valid_fraction
     rng = np.random.default_rng([data.split_seed, 0])
     split = np.full(len(counts), SPLITS.index('test'))
@@ -191,13 +198,22 @@ def _grouped(
       num_unknown,
     )
   _warn_of_empty_splits(split, counts, protocol, data)
-  return np.array(SPLITS)[split[groups]]
+  found = np.array(SPLITS)[split[groups]]
+  # Those that share an artist with the collection are in no split.
+  is_unused = (found == 'test') & ~is_in_source
+  found[is_unused] = ''
+  if is_unused.any():
+    _logger.warning(
+      '%d tracks of other collections share an artist or a recording with '
+      '%s, and are not used',
+      len(set(index.track_id[is_unused])),
+      data.test_source,
+    )
+  return found
 
 
-def _groups_of_source(
-  prepared: Prepared, groups: np.ndarray, source: str
-) -> np.ndarray:
-  """Returns bool[G], the groups that have a track of a collection."""
+def _is_in_source(prepared: Prepared, source: str) -> np.ndarray:
+  """Returns bool[n], whether each excerpt is of a collection."""
   sources = [prepared.tracks[t].source for t in prepared.index.track_id]
   is_in_source = np.array([name == source for name in sources])
   if not is_in_source.any() or is_in_source.all():
@@ -205,9 +221,7 @@ def _groups_of_source(
       f'config.data.test_source={source}: must be one of several collections; '
       f'the tracks are from {", ".join(sorted(set(sources))) or "none"}'
     )
-  held_out = np.full(groups.max() + 1, False)
-  held_out[groups[is_in_source]] = True
-  return held_out
+  return is_in_source
 
 
 def _warn_of_empty_splits(
