@@ -23,7 +23,7 @@ from mgc_jax.models import bundle as bundles
 from mgc_jax.models.cpu.convolution import portable
 from mgc_jax.system.errors import ConfigError, DataError
 from tests.commands import run_command
-from tests.conftest import write_tone
+from tests.conftest import tone, write_tone
 
 
 @pytest.fixture
@@ -144,12 +144,29 @@ def test_audio_in_memory_gives_the_prediction_of_its_file(model, tmp_path):
   assert [one.path for one in found] == [str(path), '', '', '']
 
 
+@pytest.mark.parametrize('dtype', ['float16', '>f4', 'float64', 'longdouble'])
+def test_samples_of_every_floating_point_type_are_used(dtype, model):
+  samples = tone(4.0, 8000)
+  classifier = mgc_jax.load(model)
+  wanted = classifier.predict(samples, 8000).probabilities
+  found = classifier.predict(samples.astype(dtype), np.float64(8000.0))
+  assert found.probabilities == pytest.approx(wanted, abs=0.02)
+
+
 @pytest.mark.parametrize(
   ('audio', 'rate_hz', 'message'),
   [
     (np.zeros(9000, np.float32), None, 'need a sample_rate_hz'),
     (np.zeros(9000, np.int16), 8000, r'int16\[9000\]: must be floating-point'),
     (np.zeros((2, 2, 2)), 8000, r'float64\[2, 2, 2\]: must be'),
+    (np.zeros((2, 9000)), 8000, r'float64\[2, 9000\]: cannot be used'),
+    (np.zeros(9000), -8000, 'need a sample_rate_hz, not -8000'),
+    (np.zeros(9000), float('nan'), 'need a sample_rate_hz, not nan'),
+    (np.zeros(9000), 10**12, 'need a sample_rate_hz, not 1000000000000'),
+    (np.zeros(9000), 5, 'a sample rate of 5 Hz'),
+    (np.zeros(0), 8000, r'float64\[0\]: empty'),
+    (np.zeros(9000), 8000, 'silent'),
+    (np.full(9000, np.nan), 8000, 'silent'),
     (b'no audio', None, 'not audio'),
   ],
 )
