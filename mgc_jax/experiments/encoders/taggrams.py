@@ -2,6 +2,7 @@
 
 import csv
 import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 from tqdm import tqdm
@@ -38,24 +39,63 @@ def convert(source: pathlib.Path, target: pathlib.Path) -> int:
   except (OSError, ValueError) as error:
     raise DataError(f'{path}: cannot be read ({error})') from error
   num_tags = ENCODERS['musicnn_tags']['num_bands']
-  if taggrams.ndim != 2 or taggrams.shape[1] != num_tags:
-    raise DataError(f'{path}: shape {taggrams.shape}, not [rows, {num_tags}]')
-  found = []
-  for line, row in tqdm(list(read_rows(source / 'manifest.csv', _COLUMNS))):
-    name = f'{row["genre"]}/{pathlib.PurePath(row["track_id"]).name}.npy'
+  is_real = np.issubdtype(taggrams.dtype, np.floating)
+  if not is_real or taggrams.ndim != 2 or taggrams.shape[1] != num_tags:
+    shape = f'{taggrams.dtype}{list(taggrams.shape)}'
+    raise DataError(f'{path}: {shape}, not floats of shape [rows, {num_tags}]')
+  found = {}
+  for line, row in tqdm(read_rows(source / 'manifest.csv', _COLUMNS)):
     try:
-      first, count = int(row['first_row']), int(row['num_rows'])
-      if not 0 <= first < first + count <= len(taggrams):
-        raise ValueError(f'rows {first} to {first + count} do not exist')
-      frames = log_odds(taggrams[first : first + count]).astype(np.float16)
+      name = _file_name(row)
+      if name in found:
+        raise ValueError(f'{name} is already that of another track')
+      frames = _frames(taggrams, int(row['first_row']), int(row['num_rows']))
       (target / name).parent.mkdir(parents=True, exist_ok=True)
       np.save(target / name, frames)
     except (OSError, ValueError) as error:
       raise DataError(f'{source}/manifest.csv, line {line}: {error}') from error
-    found.append({**row, 'path': name})
-  with atomic_file.writing(target / 'manifest.csv') as partial:
+    found[name] = {**row, 'path': name}
+  if not found:
+    raise DataError(f'{source}/manifest.csv: lists no tracks')
+  try:
+    _write_manifest(target / 'manifest.csv', found.values())
+  except OSError as error:
+    raise DataError(f'{target}/manifest.csv: {error.strerror}') from error
+  return len(found)
+
+
+def _file_name(row: dict[str, str]) -> str:
+  """Returns `<genre>/<end of the track_id>.npy`.
+
+  Raises:
+    ValueError: it would be elsewhere than in the folder of the genre.
+  """
+  genre, track_id = row['genre'], row['track_id']
+  track = pathlib.PurePath(track_id).name
+  if genre in ('', '..') or genre != pathlib.PurePath(genre).name:
+    raise ValueError(f'genre {genre!r}: cannot be the name of a folder')
+  if track in ('', '..'):
+    raise ValueError(f'track_id {track_id!r}: cannot be the name of a file')
+  return f'{genre}/{track}.npy'
+
+
+def _frames(taggrams: np.ndarray, first: int, count: int) -> np.ndarray:
+  """Returns f16[count, 50], the frames of a track.
+
+  Raises:
+    ValueError: there are no such rows, or they are not probabilities.
+  """
+  if not 0 <= first < first + count <= len(taggrams):
+    raise ValueError(f'rows {first} to {first + count} do not exist')
+  rows = taggrams[first : first + count]
+  if not ((rows >= 0) & (rows <= 1)).all():  # False for NaN as well
+    raise ValueError(f'rows {first} to {first + count} are not probabilities')
+  return log_odds(rows).astype(np.float16)
+
+
+def _write_manifest(path: pathlib.Path, rows: Iterable[dict]) -> None:
+  with atomic_file.writing(path) as partial:
     with partial.open('w', newline='', encoding='utf-8') as file:
       writer = csv.DictWriter(file, _KEPT, extrasaction='ignore', restval='')
       writer.writeheader()
-      writer.writerows(found)
-  return len(found)
+      writer.writerows(rows)
