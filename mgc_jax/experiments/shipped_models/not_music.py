@@ -58,7 +58,7 @@ def _frequency(
 
 
 def _noise(rng: _Random, slope: float | None = None) -> np.ndarray:
-  """Noise whose amplitude is a power of the frequency: white, pink or brown."""
+  """Returns noise whose amplitude is a power of the frequency."""
   slope = rng.uniform(-1.1, 0.1) if slope is None else slope
   spectrum = np.fft.rfft(rng.normal(size=len(_TIME_S)))
   number = np.maximum(np.arange(len(spectrum)), 20.0)
@@ -102,6 +102,7 @@ def _square(rng: _Random) -> np.ndarray:
 
 def _clicks(rng: _Random) -> np.ndarray:
   is_click = rng.uniform(size=len(_TIME_S)) < 10 ** rng.uniform(-5, -3)
+  is_click[0] |= not is_click.any()
   return is_click * rng.normal(size=len(_TIME_S))
 
 
@@ -138,7 +139,11 @@ def _scaled(samples: np.ndarray, rng: _Random, kind: str) -> np.ndarray:
 
 
 def _speech(path: pathlib.Path, voice: str, rng: _Random) -> None:
-  """Writes a few sentences; half of the files have noise of a room."""
+  """Writes a few sentences, in half of the files with noise.
+
+  Raises:
+    DataError: `espeak-ng` is missing or lacks the voice.
+  """
   order = rng.permutation(len(_SENTENCES))[:3]
   words = ['-s', str(rng.integers(120, 190)), '-p', str(rng.integers(20, 80))]
   command = ['espeak-ng', '-v', voice, *words, '-w', str(path)]
@@ -146,9 +151,13 @@ def _speech(path: pathlib.Path, voice: str, rng: _Random) -> None:
     subprocess.run(
       [*command, ' '.join(_SENTENCES[i] for i in order)], check=True
     )
-  except (OSError, subprocess.CalledProcessError) as error:
+    samples, rate_hz = soundfile.read(path)
+  except (
+    OSError,
+    subprocess.CalledProcessError,
+    soundfile.LibsndfileError,
+  ) as error:
     raise DataError(f'espeak-ng: cannot speak; install it ({error})') from error
-  samples, rate_hz = soundfile.read(path)
   if rng.integers(2):
     level = 10 ** rng.uniform(-3.5, -2)
     samples = samples + level * rng.normal(size=len(samples))
@@ -168,9 +177,12 @@ def write(folder: pathlib.Path) -> int:
     The number of files.
 
   Raises:
-    DataError: `espeak-ng` is missing.
+    DataError: `espeak-ng` is missing, or the folder cannot be written to.
   """
-  folder.mkdir(parents=True, exist_ok=True)
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise DataError(f'{folder}: {error.strerror}') from error
   names = [(kind, i) for kind in _KINDS for i in range(_PER_KIND)]
   names += [('speech', i) for i in range(2 * len(_VOICES))]
   rows = []
