@@ -155,11 +155,16 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _tags(path: str) -> dict[str, float]:
-  """Returns the most probable tags of a file, rounded."""
+  """Returns the most probable tags of a file, rounded; none if that fails."""
   from mgc_jax.inference.encoder_tags import tags_of
 
-  found = itertools.islice(tags_of(path).items(), _NUM_TAGS)
-  return {name: round(share, 4) for name, share in found}
+  try:
+    found = tags_of(path)
+  except DataError as error:  # for example silent at 16 kHz
+    tqdm.write(f'{printable(path)}: no tags: {error}', file=sys.stderr)
+    return {}
+  most = itertools.islice(found.items(), _NUM_TAGS)
+  return {name: round(share, 4) for name, share in most}
 
 
 def _problem(result: 'Prediction | DataError', strict: bool) -> str:

@@ -5,16 +5,19 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 
 import mgc_jax
 from mgc_jax.audio import musicnn_mel
+from mgc_jax.audio.log_mel import log_mel
 from mgc_jax.config.recipes import encoder_config
 from mgc_jax.config.schema import ENCODERS, Config, frame_rate_hz, validate
 from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.track import Track
+from mgc_jax.experiments.encoders.taggrams import convert
 from mgc_jax.features import musicnn_encoder
 from mgc_jax.features.frames import frames_of, log_odds
-from mgc_jax.system.errors import ConfigError
+from mgc_jax.system.errors import ConfigError, DataError
 from tests.commands import run_command
 from tests.conftest import tone, write_tone
 from tests.processes import ROOT
@@ -135,6 +138,82 @@ def test_rows_that_do_not_exist_are_reported(taggrams, tmp_path):
   assert done.returncode == 1
   assert 'manifest.csv, line 4: rows 5 to 9 do not exist' in done.stderr
   assert not (tmp_path / 'out' / 'manifest.csv').exists()
+
+
+@pytest.mark.parametrize(
+  ('genre', 'track_id', 'message'),
+  [
+    ('..', 'x', "genre '..': cannot be the name of a folder"),
+    ('../../a', 'x', 'cannot be the name of a folder'),
+    ('/tmp', 'x', 'cannot be the name of a folder'),
+    ('', 'x', 'cannot be the name of a folder'),
+    ('a', 'set/..', "track_id 'set/..': cannot be the name of a file"),
+    ('a', '', 'cannot be the name of a file'),
+    ('a', 'other/t0', 'a/t0.npy is already that of another track'),
+    ('a', 'x' * 300, 'line 5: .*File name too long'),
+  ],
+)
+def test_names_that_lead_elsewhere_are_reported(
+  genre, track_id, message, taggrams, tmp_path
+):
+  with (taggrams / 'manifest.csv').open('a', newline='') as file:
+    csv.writer(file).writerow([track_id, genre, 'artist', 0, 2])
+  before = {path for path in tmp_path.rglob('*')}
+  with pytest.raises(DataError, match=message):
+    convert(taggrams, tmp_path / 'out' / 'deep')
+  new = {path for path in tmp_path.rglob('*.npy')} - before
+  assert new and all(tmp_path / 'out' / 'deep' in path.parents for path in new)
+
+
+@pytest.mark.parametrize(
+  ('rows', 'message'),
+  [
+    (np.full((9, 50), np.nan), 'rows 0 to 2 are not probabilities'),
+    (np.full((9, 50), 2.0), 'rows 0 to 2 are not probabilities'),
+    (np.zeros((9, 50), np.int32), r'int32\[9, 50\], not floats of shape'),
+    (np.zeros((9, 49)), r'float64\[9, 49\], not floats of shape'),
+  ],
+)
+def test_what_is_no_taggram_is_reported(rows, message, taggrams, tmp_path):
+  np.save(taggrams / 'taggrams.npy', rows)
+  with pytest.raises(DataError, match=message):
+    convert(taggrams, tmp_path / 'out')
+
+
+def test_an_empty_list_of_taggrams_is_reported(taggrams, tmp_path):
+  (taggrams / 'manifest.csv').write_text('track_id,genre,first_row,num_rows\n')
+  with pytest.raises(DataError, match='lists no tracks'):
+    convert(taggrams, tmp_path / 'out')
+
+
+def test_frames_of_the_default_extractor_are_log_mel():
+  features = Config().features
+  samples = tone(2.0, features.sample_rate_hz)[:, 0]
+  found = frames_of(samples, features)
+  assert found.dtype == np.float16
+  wanted = log_mel(samples, features).astype(np.float16)
+  np.testing.assert_array_equal(found, wanted)
+
+
+def test_near_duplicates_need_log_mel_frames():
+  config = encoder_config()
+  config.data.near_duplicates = True
+  with pytest.raises(ConfigError, match='near_duplicates=True: needs log-mel'):
+    validate(config)
+
+
+def test_a_folder_gets_tags_except_where_the_encoder_hears_nothing(tmp_path):
+  write_tone(tmp_path / 'low.wav', 4.0, 44100)
+  high = np.sin(2 * np.pi * 9500 * np.arange(4 * 44100) / 44100)
+  high *= np.hanning(len(high))  # no click, which would have all frequencies
+  soundfile.write(tmp_path / 'high.wav', high, 44100)
+  words = (tmp_path, '--tags', '--format=json', '--model=cnn')
+  done = run_command('mgc_jax.predict', *words)
+  assert done.returncode == 0, done.stderr
+  found = map(json.loads, done.stdout.splitlines())
+  high, low = sorted(found, key=lambda one: one['path'])
+  assert high['tags'] == {} and len(low['tags']) == 5
+  assert 'high.wav: no tags: silent' in done.stderr
 
 
 @pytest.mark.parametrize('format_', ['text', 'json', 'csv'])

@@ -1,5 +1,7 @@
 """Files that an older version of this package wrote are read as before."""
 
+import dataclasses
+import hashlib
 import json
 import pathlib
 
@@ -7,7 +9,9 @@ import numpy as np
 import pytest
 
 from mgc_jax.config import versions
+from mgc_jax.config.recipes import encoder_config
 from mgc_jax.config.schema import Config, base_config
+from mgc_jax.datasets.records import source_fingerprint
 from mgc_jax.experiments.cross_validation import set_temperature
 from mgc_jax.inference.model_metadata import metadata_json, parse
 from mgc_jax.models import bundle as bundles
@@ -80,6 +84,25 @@ def test_old_names_are_in_no_new_file():
   )
   current = {'format_version': 3, 'train': {'freeze_body': True}}
   assert versions.upgrade(current) == current  # rejected later, by its name
+
+
+def test_records_of_older_versions_keep_their_fingerprint():
+  """These settings are those that the fields of version 2 expressed."""
+  config = Config()
+  prefix = source_fingerprint([], config.data, config.features)
+  settings = {
+    **json.loads((OLD / CONFIG_FILE).read_text())['features'],
+    **{k: v for k, v in config.features.to_dict().items() if k != 'extractor'},
+    'min_duration_s': config.data.min_duration_s,
+    'on_damage': config.data.on_damage,
+  }
+  digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+  assert prefix == f'{config.data.source}-{digest.hexdigest()[:16]}'
+  tags = Config.from_dict(encoder_config('musicnn_tags'))
+  features = dataclasses.replace(tags.features, extractor='log_mel')
+  assert source_fingerprint([], tags.data, tags.features) != (
+    source_fingerprint([], tags.data, features)
+  )
 
 
 def test_models_of_old_and_new_format_can_be_compared(tmp_path):

@@ -134,7 +134,8 @@ class DataConfig(Section):
   test_source: str | None = setting(
     None,
     'Collection that becomes the test split (leave one collection out); the '
-    'others are divided into train and valid. For protocols artist and track.',
+    'others, without the artists of this one, are divided into train and '
+    'valid. For protocols artist and track.',
   )
   num_folds: int = setting(
     0,
@@ -674,6 +675,11 @@ class Config(Section):
     config = read_section(cls, found, 'config')
     _check_splits(config.data)
     _check_features(config.features, config.windows)
+    if config.data.near_duplicates and config.features.extractor in ENCODERS:
+      raise ConfigError(
+        'config.data.near_duplicates=True: needs log-mel frames, so '
+        f'config.features.extractor={config.features.extractor} must be log_mel'
+      )
     _check_model(config.model, config.windows)
     _check_training(config.train)
     _check_selection(config.train, config.data)

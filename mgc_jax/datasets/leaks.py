@@ -21,7 +21,7 @@ from mgc_jax.config.rules import SPLITS
 from mgc_jax.datasets.csv_table import read_rows
 from mgc_jax.datasets.manifest import read_manifest
 from mgc_jax.datasets.published import facts
-from mgc_jax.system.arguments import Command, Parser
+from mgc_jax.system.arguments import Command, Parser, real_number
 from mgc_jax.system.errors import DataError
 from mgc_jax.system.printable_text import printable
 
@@ -265,7 +265,7 @@ def _add_arguments(parser: Parser) -> None:
   )
   parser.add_argument(
     '--frames-per-s',
-    type=float,
+    type=real_number(0.1, 1000.0),
     default=12.9,
     metavar='RATE',
     help='Rate of the frames in .npy files, and of those computed from audio.',
