@@ -135,6 +135,13 @@ def test_leaks_command_finds_near_duplicates_if_it_has_the_files(tmp_path):
   )
 
 
+@pytest.mark.parametrize('rate', ['0', '-1', 'nan', 'x'])
+def test_an_impossible_rate_of_frames_is_reported(rate):
+  words = ('mgc_jax', 'leaks', 'x.csv', '--root=.', f'--frames-per-s={rate}')
+  done = run_command(*words)
+  assert done.returncode == 2 and 'a number' in done.stderr
+
+
 def test_unreadable_files_are_reported_and_left_out(tmp_path):
   _write_manifest(tmp_path)
   (tmp_path / '7.npy').write_bytes(b'')

@@ -179,7 +179,9 @@ def test_manifest_is_relative_to_root(music_folder):
   assert track.path == str((music_folder / 'jazz' / '0.wav').resolve())
 
 
-def test_several_manifests_are_collections_named_by_their_folders(tmp_path):
+def test_several_manifests_are_collections_named_by_their_folders(
+  tmp_path, monkeypatch
+):
   for name in ('one', 'two'):
     write_tone(tmp_path / name / 'a.wav')
     table = f'path,track_id,genre\na.wav,{name}/a,rock\n'
@@ -195,6 +197,9 @@ def test_several_manifests_are_collections_named_by_their_folders(tmp_path):
   assert [track.path for track in found] == [
     str(tmp_path / name / 'a.wav') for name in ('one', 'two')
   ]
+  monkeypatch.chdir(tmp_path / 'one')
+  data = _data(source='manifest', manifest='manifest.csv,../two/manifest.csv')
+  assert [track.source for track in list_tracks(data)] == ['one', 'two']
 
 
 def test_manifest_folder_is_the_default_root(music_folder):

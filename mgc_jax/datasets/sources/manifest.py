@@ -39,7 +39,7 @@ def list_tracks(data: DataConfig) -> list[Track]:
     return read_manifest(whole, data.root or whole.parent, data.genres)
   tracks = []
   for name in data.manifest.split(','):
-    path = pathlib.Path(folder) / name
+    path = (pathlib.Path(folder) / name).absolute()
     tracks += [
       dataclasses.replace(track, source=track.source or path.parent.name)
       for track in read_manifest(path, data.root or path.parent, data.genres)
