@@ -52,7 +52,7 @@ def facts(name: str) -> dict[str, str]:
     match = re.search(pattern, card)
     if not match:
       raise DataError(f'{folder}/README.md: does not state the {what}')
-    found[what] = match[1].replace('*', '')
+    found[what] = ' '.join(match[1].replace('*', '').split())
   return found
 
 
