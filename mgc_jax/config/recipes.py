@@ -62,7 +62,8 @@ def sparse_config() -> ConfigDict:
 def encoder_config(extractor: str = 'musicnn') -> ConfigDict:
   """Returns the settings of an LSTM on the frames of a pretrained encoder.
 
-  There is about one frame per second, 28 in an excerpt of 30 s.
+  There is about one frame per second, 28 in an excerpt of 30 s. Windows have 10
+  frames; docs/RESULTS.md has the other settings that were tried.
 
   Args:
     extractor: a key of `schema.ENCODERS`.
@@ -70,9 +71,9 @@ def encoder_config(extractor: str = 'musicnn') -> ConfigDict:
   config = base_config()
   config.features.extractor = extractor
   config.features.update(ENCODERS[extractor])
-  config.windows.num_frames = 28
-  config.windows.hop_frames = 28
-  config.windows.num_windows = 1
+  config.windows.num_frames = 10
+  config.windows.hop_frames = 9
+  config.windows.num_windows = 3
   config.augment.crop = 'scattered'
   config.augment.gain_db = 0.0
   config.augment.num_time_masks = 0
