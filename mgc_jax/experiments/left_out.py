@@ -111,8 +111,9 @@ def score(runs: dict[str, list[Run]]) -> dict[str, Any]:
     `rows`, one for each collection with `track_accuracies` by seed,
     `track_accuracy_ci95` and `track_accuracy_ci95_artists` of the first seed,
     `num_tracks`, and `recalls` with the number of correct tracks and of all
-    tracks of each genre; and `calibration`, whose temperature is fitted on the
-    first seed of all collections.
+    tracks of each genre; and `calibration`, for which the temperature is fitted
+    on each collection, and the largest is used, so that the probabilities are
+    not too high on any of them.
   """
   found = {
     name: [predictions.read(run.workdir) for run in group]
@@ -124,7 +125,7 @@ def score(runs: dict[str, list[Run]]) -> dict[str, Any]:
     group = [with_genres(one, known[name]) for one in group]
     parts.append(group[0])
     rows.append({'collection': name, **_scores(group)})
-  temperature = fit_temperature(parts)
+  temperature = max(fit_temperature([part]) for part in parts)
   return {
     'rows': rows,
     'calibration': {

@@ -136,8 +136,9 @@ def _calibration(results: dict[str, Any]) -> str:
   ]
   return (
     f'The logits are divided by {found["temperature"]:.2f}, a temperature\n'
-    'fitted on the predictions for the collections that were left out. The '
-    f'expected\ncalibration error on each of them: {", ".join(errors)}.'
+    'fitted on the predictions for a collection that was left out, the one '
+    'for which\nit is largest. The expected calibration error on each of them: '
+    f'{", ".join(errors)}.'
   )
 
 
