@@ -1,5 +1,9 @@
 """CNN on GTZAN and FMA-small together: fifteen genres.
 
+Track accuracy on Emotify, from which no track was used in training: 34.8 % of
+207 tracks (docs/RESULTS.md). Trained on 90 % of the artists of both
+collections, it reaches 50.3 % of the other tracks.
+
 The frames are what both collections can provide: 22,050 Hz, 128 bands up to
 11,025 Hz, 4.3 frames per second.
 
@@ -15,4 +19,6 @@ def get_config() -> ConfigDict:
   """Returns the configuration."""
   config = sparse_config()
   config.features.frames_per_s = 4.3
+  config.augment.filter_db = 0.0
+  config.augment.max_shift_bands = 0
   return config

@@ -115,7 +115,8 @@ def train_here(monkeypatch):
     done = run_command('mgc_jax.main', *words, cwd=os.getcwd())
     assert done.returncode == 0, done.stderr
 
-  for module in ('sweep.command', 'leakage.command', 'shipped_models.build'):
+  modules = ('sweep.command', 'leakage.command', 'shipped_models.build')
+  for module in (*modules, 'left_out'):
     monkeypatch.setattr(f'mgc_jax.experiments.{module}.train', train)
 
 

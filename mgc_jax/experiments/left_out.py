@@ -27,6 +27,7 @@ from mgc_jax.experiments.sweep.plan import Run
 from mgc_jax.experiments.sweep.runner import check_run, parse_seeds, train
 from mgc_jax.system import atomic_file
 from mgc_jax.system.arguments import Command, Parser, comma_list
+from mgc_jax.system.errors import DataError
 from mgc_jax.system.tables import markdown_table
 
 _logger = logging.getLogger(__name__)
@@ -114,12 +115,19 @@ def score(runs: dict[str, list[Run]]) -> dict[str, Any]:
     tracks of each genre; and `calibration`, for which the temperature is fitted
     on each collection, and the largest is used, so that the probabilities are
     not too high on any of them.
+
+  Raises:
+    DataError: a run has no predictions, or a collection has no genre that
+      another one has.
   """
   found = {
     name: [predictions.read(run.workdir) for run in group]
     for name, group in runs.items()
   }
   known = known_genres({name: group[0] for name, group in found.items()})
+  for name, genres in known.items():
+    if not genres:
+      raise DataError(f'{name}: no other collection has one of its genres')
   parts, rows = [], []
   for name, group in found.items():
     group = [with_genres(one, known[name]) for one in group]
