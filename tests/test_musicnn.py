@@ -259,6 +259,7 @@ def test_taggrams_of_real_clips_are_the_published_ones(data_dir):
   assert num_compared == 3
 
 
+@pytest.mark.slow
 def test_training_updates_batch_statistics_and_all_weights_get_gradients():
   model = Musicnn((3, 2, 2, 1, 2))
   windows = np.abs(_noise(4, 9, 70))
