@@ -245,7 +245,7 @@ def _best_shift(
 
   Args:
     first: f16[M, 24], contrasts.
-    second: f16[M', 24], likewise.
+    second: f16[M', 24], contrasts of another excerpt.
     min_overlap: the number of frames in which they must overlap.
 
   Returns:
