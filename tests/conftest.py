@@ -33,12 +33,15 @@ TRACE_NETWORKS = {
   'test_feed',
   'test_finetune',
   'test_lstm_vjp',
+  'test_mesh',
   'test_models',
+  'test_musicnn',
   'test_pretrained',
   'test_source_probe',
   'test_step',
   'test_trainer',
   'test_versions',
+  'test_windows',
 }
 # Each takes over half a minute.
 LONGEST = {

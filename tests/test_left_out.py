@@ -69,6 +69,7 @@ def test_collections_without_a_common_genre_are_reported(tmp_path):
     left_out.score(runs)
 
 
+@pytest.mark.slow
 def test_command_leaves_out_each_collection_once(tmp_path, monkeypatch):
   train_here(monkeypatch)
   for c, collection in enumerate(('one', 'two')):

@@ -204,6 +204,7 @@ def test_a_damaged_encoder_is_refused(damage, tmp_path):
     musicnn_encoder.load(folder)
 
 
+@pytest.mark.slow
 def test_windows_are_those_of_librosa():
   sound = _noise(16000 * 30)
   mel = librosa.feature.melspectrogram(

@@ -142,7 +142,7 @@ def _in_this_world(command, folder, archives, changed):
   for place in ('music/a', 'music/b', 'music', 'other', 'my', 'data', 'sorted'):
     there = folder / place.removeprefix('music/')
     command = re.sub(f'(?<=[ =])/{place}\\b', str(there), command)
-  command = command.replace('folds=5', 'folds=2').replace('0,1,2,3,4', '0,1')
+  command = command.replace('folds=5', 'folds=2').replace('0,1,2,3,4', '0')
   command = changed(command)
   if 'config.data.source=gtma' in command:
     command += ' --config.data.allow_missing'

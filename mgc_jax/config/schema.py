@@ -53,7 +53,7 @@ class SyntheticConfig(Section):
   """The size of the synthetic corpus."""
 
   num_artists: int = setting(
-    8, 'Artists in each genre.', rule=between(1, 10**6)
+    6, 'Artists in each genre.', rule=between(1, 10**6)
   )
   tracks_per_artist: int = setting(
     2, 'Tracks by each artist.', rule=between(1, 10**6)
