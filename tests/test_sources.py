@@ -430,7 +430,7 @@ def test_synthetic_corpus_has_ten_genres_and_several_artists_each():
   ]
   for genre in synthetic.GENRES:
     artists = {track.artist for track in tracks if track.genre == genre}
-    assert len(artists) == 8
+    assert len(artists) == 6
 
 
 def test_synthetic_tracks_are_deterministic_and_distinct():
