@@ -88,7 +88,7 @@ def test_every_number_and_choice_has_a_rule():
     'data.prepared_dir',
     'data.genres',
     'data.eval_split',  # checked with the splits
-    'data.test_source',  # likewise
+    'data.test_source',  # checked with the splits
     'train.init_from',  # a folder
   }
   for path, found in settings(Config):

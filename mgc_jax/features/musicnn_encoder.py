@@ -1,8 +1,8 @@
 """Loads the musicnn that comes with the package, and encodes sound with it.
 
 The kernels of 496 of the 561 published front-end filters are zero, because
-weight decay removed them. `prune` leaves those filters out, which gives the
-same answers with a tenth of the arithmetic.
+weight decay removed them. `prune` removes those filters, which gives the same
+outputs with a tenth of the arithmetic.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ _BATCH_SIZE = 16  # windows; a multiple of the lanes of a vector instruction
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-  """A musicnn that is ready for use."""
+  """The network with its weights and the names of its tags."""
 
   model: Musicnn
   variables: PyTree
@@ -93,7 +93,7 @@ def load(folder: str | os.PathLike = FOLDER) -> Encoder:
 
 
 def read_variables(folder: str | os.PathLike = FOLDER) -> PyTree:
-  """Returns the variables of the whole network, f32, for example to train it.
+  """Returns the f32 variables of the whole network, which can be trained.
 
   Args:
     folder: see `load`.
@@ -128,8 +128,8 @@ def prune(variables: PyTree) -> tuple[Musicnn, PyTree]:
   """Removes the filters of the front end whose kernels are zero.
 
   Such a filter has the same output for every input. It goes into the biases of
-  the two layers that read it: the answers stay the same, but for the padding of
-  the first convolution of the mid-end, where they differ by less than 1e-5.
+  the two layers that read it: the outputs stay the same, except at the padding
+  of the first convolution of the mid-end, where they differ by less than 1e-5.
 
   Args:
     variables: of the whole network.

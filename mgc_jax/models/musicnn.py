@@ -39,9 +39,9 @@ _MOMENTUM = 0.99  # of the batch normalisation's averages
 
 
 class Output(NamedTuple):
-  """What the network says about windows."""
+  """The output of the network for N windows."""
 
-  tags: jax.Array  # f32[N, 50] probabilities, each of its own
+  tags: jax.Array  # f32[N, 50] probabilities, which do not add up to 1
   features: jax.Array  # f32[N, 200]
 
 

@@ -102,7 +102,7 @@ def convert(
 
   Args:
     wheel: of musicnn.
-    folder: receives the files, and is made where it is missing.
+    folder: where the files are written; created if it is missing.
     sha256: the expected digest of the wheel.
 
   Raises:
@@ -181,7 +181,7 @@ def _checkpoint(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
 
 
 def _weights(checkpoint: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """Returns f16 weights by our names; leaves out the optimiser's variables."""
+  """Returns f16 weights by our names, without the optimiser's variables."""
   found = {}
   for kind, names in (('conv2d', _CONVOLUTIONS), ('dense', _DENSE)):
     for number, name in enumerate(names):
