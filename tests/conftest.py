@@ -32,6 +32,7 @@ TRACE_NETWORKS = {
   'test_experiment',
   'test_feed',
   'test_finetune',
+  'test_kills',
   'test_lstm_vjp',
   'test_mesh',
   'test_models',

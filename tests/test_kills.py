@@ -14,6 +14,8 @@ import time
 
 import pytest
 
+from mgc_jax.evaluation import plots
+from tests.commands import run_command
 from tests.processes import (
   ROOT,
   TRAIN,
@@ -69,18 +71,31 @@ def whole(tmp_path_factory):
   return folder
 
 
-def test_a_killed_run_ends_with_the_same_bits(tmp_path):
-  run, prepared = tmp_path / 'run', tmp_path / 'prepared'
+def test_a_killed_run_ends_with_the_same_bits(tmp_path, monkeypatch):
+  """The run that is killed is a process; the others are run in this one."""
+  monkeypatch.setattr(plots, '_save', lambda figure, path: None)
+  prepared = tmp_path / 'prepared'
 
-  def start(run):
-    short = ('--config.train.num_epochs=2', '--config.train.batch_size=2')
-    return Process([*TRAIN, *_flags(run, prepared, *short)])
+  def words(run):
+    smaller = (
+      'train.num_epochs=2',
+      'data.num_workers=1',
+      'data.synthetic.duration_s=3',
+    )
+    return _flags(run, prepared, *(f'--config.{x}' for x in smaller))
 
-  _finish(start(tmp_path / 'whole'))
-  process = start(run)
+  def finish(run):
+    done = run_command('mgc_jax.main', *words(run))
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+  finish(tmp_path / 'whole')
+  run = tmp_path / 'run'
+  process = Process([*TRAIN, *words(run)])
   process.wait_for(lambda: list(run.glob('checkpoints/[3-9]')))
   process.kill()
-  assert 'resumed at step' in _finish(start(run))
+  assert not (run / 'results.json').exists()
+  assert 'resumed at step' in finish(run)
   assert outcome(run) == outcome(tmp_path / 'whole')
 
 

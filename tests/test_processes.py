@@ -4,12 +4,13 @@ import socket
 
 import pytest
 
-from tests.processes import ROOT, TRAIN, Forked, Process, outcome
+from tests.processes import ROOT, Forked, Process, outcome
 
 SMOKE = [
   f'--config={ROOT}/configs/smoke.py',
   '--config.data.num_workers=1',
   '--config.train.checkpoint_every_steps=1',
+  '--config.data.synthetic.duration_s=3',
 ]
 # A cluster of two processes on one machine, as SLURM describes it.
 SRUN = r"""#!/usr/bin/env bash
@@ -52,7 +53,8 @@ def folder(tmp_path_factory):
 def one(folder):
   """The outcome of one process on two devices."""
   flags = [f'--workdir={folder}/one', f'--config.data.prepared_dir={folder}/p']
-  process = Process([*TRAIN, *SMOKE, *flags], JAX_NUM_CPU_DEVICES=2)
+  words = ('mgc_jax.main', *SMOKE, *flags)
+  process = Forked(folder / 'one.log', *words, JAX_NUM_CPU_DEVICES=2)
   assert process.wait() == 0, process.output
   return outcome(folder / 'one')
 
@@ -115,7 +117,8 @@ def test_a_killed_process_ends_both_and_both_resume(one, folder):
 
 
 def test_the_flag_without_a_cluster_reports_what_is_missing(folder):
-  process = Process([*TRAIN, *SMOKE, '--distributed'])
+  words = ('mgc_jax.main', *SMOKE, '--distributed')
+  process = Forked(folder / 'alone.log', *words)
   assert process.wait() == 2
   assert '--coordinator=HOST:PORT' in process.output
   assert 'Traceback' not in process.output
