@@ -22,9 +22,6 @@ TRAIN = [sys.executable, '-m', 'mgc_jax.main']
 # The imports of a training process take longer than a small training.
 _IMPORTED = ('mgc_jax.training.experiment', 'tensorflow_datasets', 'tensorflow')
 
-# The settings that tests give to processes by the environment.
-_READ_BY_JAX = {'JAX_COMPILATION_CACHE_DIR': str, 'JAX_NUM_CPU_DEVICES': int}
-
 
 class Process:
   """A command that runs in the background, and its output."""
@@ -131,9 +128,9 @@ def _run_module(output, module, words, env):
   os.environ.clear()
   os.environ.update(env)
   # JAX has read the environment already.
-  for name, convert in _READ_BY_JAX.items():
-    if name in env:
-      jax.config.update(name.lower(), convert(env[name]))
+  jax.config.update(
+    'jax_compilation_cache_dir', env['JAX_COMPILATION_CACHE_DIR']
+  )
   sys.argv = [module, *words]
   runpy.run_module(module, run_name='__main__', alter_sys=True)
 

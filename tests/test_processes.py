@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from tests.processes import ROOT, Forked, Process, outcome
+from tests.processes import ROOT, TRAIN, Forked, Process, outcome
 
 SMOKE = [
   f'--config={ROOT}/configs/smoke.py',
@@ -53,8 +53,7 @@ def folder(tmp_path_factory):
 def one(folder):
   """The outcome of one process on two devices."""
   flags = [f'--workdir={folder}/one', f'--config.data.prepared_dir={folder}/p']
-  words = ('mgc_jax.main', *SMOKE, *flags)
-  process = Forked(folder / 'one.log', *words, JAX_NUM_CPU_DEVICES=2)
+  process = Process([*TRAIN, *SMOKE, *flags], JAX_NUM_CPU_DEVICES=2)
   assert process.wait() == 0, process.output
   return outcome(folder / 'one')
 
@@ -117,8 +116,7 @@ def test_a_killed_process_ends_both_and_both_resume(one, folder):
 
 
 def test_the_flag_without_a_cluster_reports_what_is_missing(folder):
-  words = ('mgc_jax.main', *SMOKE, '--distributed')
-  process = Forked(folder / 'alone.log', *words)
+  process = Process([*TRAIN, *SMOKE, '--distributed'])
   assert process.wait() == 2
   assert '--coordinator=HOST:PORT' in process.output
   assert 'Traceback' not in process.output
