@@ -5,7 +5,6 @@ import shutil
 import zipfile
 
 import jax
-import librosa
 import numpy as np
 import pytest
 
@@ -16,6 +15,7 @@ from mgc_jax.features import musicnn_encoder
 from mgc_jax.models.cpu.convolution import portable
 from mgc_jax.models.musicnn import Musicnn
 from mgc_jax.system.errors import DataError
+from tests import reference
 
 CONVOLUTIONS = [
   (7, 38, 1, 204),
@@ -207,7 +207,7 @@ def test_a_damaged_encoder_is_refused(damage, tmp_path):
 @pytest.mark.slow
 def test_windows_are_those_of_librosa():
   sound = _noise(16000 * 30)
-  mel = librosa.feature.melspectrogram(
+  mel = reference.melspectrogram(
     y=sound, sr=16000, hop_length=256, n_fft=512, n_mels=96
   )
   frames = np.log10(1 + 10000 * mel.T)
