@@ -1,5 +1,6 @@
 """Fixtures: real audio files on disk, and a tiny configuration."""
 
+import gc
 import os
 import pathlib
 
@@ -9,8 +10,8 @@ import pytest
 import soundfile
 
 from mgc_jax.config.schema import Config, base_config
-from mgc_jax.models import create_model
 from mgc_jax.models.bundle import Bundle
+from tests import small_models
 from tests.mirror import serve
 from tests.processes import compiled_folder
 
@@ -21,12 +22,17 @@ MIN_COMPILE_S = 0.1
 QUICK_TO_COMPILE = (
   '--xla_backend_optimization_level=0',
   '--xla_cpu_use_fusion_emitters=false',
+  '--xla_cpu_parallel_codegen_split_count=1',
 )
+# Allocations between two collections of garbage: with JAX and TensorFlow
+# imported, Python's 700 cost a twentieth of the time of a test.
+GC_THRESHOLDS = (50_000, 20, 100)
 # Coverage is not measured here: it slows the tracing of networks by half, and
 # the tests of the commands reach the same lines.
 TRACE_NETWORKS = {
   'test_batch_norm',
   'test_convolution',
+  'test_encoder',
   'test_ensemble',
   'test_evaluate',
   'test_experiment',
@@ -41,6 +47,7 @@ TRACE_NETWORKS = {
   'test_source_probe',
   'test_step',
   'test_trainer',
+  'test_tutorial',
   'test_versions',
   'test_windows',
 }
@@ -63,6 +70,7 @@ def pytest_configure(config):
   XLA_FLAGS has in the environment comes after those flags, and can take them
   back.
   """
+  gc.set_threshold(*GC_THRESHOLDS)
   given = os.environ.get('XLA_FLAGS', '')
   os.environ['XLA_FLAGS'] = ' '.join([*QUICK_TO_COMPILE, given])
   # A size makes JAX lock the cache, so several processes can write to it.
@@ -199,10 +207,8 @@ def write_music(root):
 @pytest.fixture
 def bundle(tiny_config):
   """A model of random weights, for ten genres."""
-  shape = (1, 1, tiny_config.windows.num_frames, 20)
-  windows = jax.random.normal(jax.random.key(1), shape)
   config = Config.from_dict(tiny_config)
-  variables = create_model(config).init(jax.random.key(0), windows)
+  _, variables = small_models.initialise(config)
   return Bundle(
     config,
     tuple('abcdefghij'),

@@ -16,6 +16,7 @@ from mgc_jax.models.cpu.convolution import portable
 from mgc_jax.models.musicnn import Musicnn
 from mgc_jax.system.errors import DataError
 from tests import reference
+from tests.small_models import apply
 
 CONVOLUTIONS = [
   (7, 38, 1, 204),
@@ -140,12 +141,12 @@ def test_converted_network_equals_that_of_the_checkpoint(checkpoint, converted):
   windows = np.abs(_noise(2, 187, 96))
   features, tags = _reference(checkpoint, windows)
   variables = musicnn_encoder.read_variables(converted)
-  whole = Musicnn().apply(variables, windows)
+  whole = apply(Musicnn(), variables, windows)
   model, variables = musicnn_encoder.prune(variables)
   assert sum(model.front_filters) == 284
-  pruned = model.apply(variables, windows)
+  pruned = apply(model, variables, windows)
   with portable():  # the convolutions of accelerators
-    native = model.apply(variables, windows)
+    native = jax.jit(model.apply)(variables, windows)
   for found in (whole, pruned, native):
     np.testing.assert_allclose(found.tags, tags, atol=1e-3)
     np.testing.assert_allclose(found.features, features, atol=1e-3)

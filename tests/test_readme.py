@@ -4,6 +4,7 @@ import importlib.util
 import pathlib
 import re
 
+import jax
 import pytest
 
 from mgc_jax.__main__ import COMMANDS
@@ -94,6 +95,9 @@ def test_the_example_of_a_prediction_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_the_example_of_a_model_runs():
-  names = {}
-  exec(_python_example(ARCHITECTURE), names)
-  assert names['logits'].shape == (2, 3, 10)
+  def logits():  # compiled as a whole, not one operation after another
+    names = {}
+    exec(_python_example(ARCHITECTURE), names)
+    return names['logits']
+
+  assert jax.jit(logits)().shape == (2, 3, 10)
