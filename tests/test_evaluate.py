@@ -1,6 +1,5 @@
 import functools
 
-import jax
 import numpy as np
 import pytest
 
@@ -16,8 +15,8 @@ from mgc_jax.evaluation.evaluate import (
   window_logits,
 )
 from mgc_jax.evaluation.predictions import Predictions
-from mgc_jax.models import create_model
 from mgc_jax.models.windows import grid_size
+from tests import small_models
 from tests.conftest import write_tone
 
 
@@ -32,9 +31,7 @@ def evaluation(folder_config, music_folder):
   index = prepare(config).index
   rows = np.arange(len(index))
   examples = Examples(rows, np.zeros_like(rows), index.num_frames)
-  model = create_model(config)
-  shape = (1, 1, config.windows.num_frames, 20)
-  variables = model.init(jax.random.key(0), np.zeros(shape, np.float32))
+  model, variables = small_models.initialise(config)
   mean, std = index.band_stats(rows)
   forward = make_forward(model, config.windows, data_mesh())
   bound = functools.partial(forward, variables, mean, std)

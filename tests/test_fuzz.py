@@ -28,9 +28,9 @@ from mgc_jax.datasets.grouping import merged_groups
 from mgc_jax.datasets.manifest import read_manifest
 from mgc_jax.datasets.track import Track
 from mgc_jax.models import bundle as bundles
-from mgc_jax.models import create_model
 from mgc_jax.models.bundle import Bundle
 from mgc_jax.system.errors import DataError
+from tests import small_models
 from tests.conftest import tiny, write_tone
 
 SEED = int(os.environ.get('MGC_FUZZ_SEED', 0))
@@ -171,8 +171,7 @@ ODD_VALUES = (None, True, -1, 0, 3, 1e308, 10**12, 'x', '', [], [7], {})
 
 def _bundle(folder):
   config = tiny()
-  shape = (1, 1, config.windows.num_frames, config.features.num_bands)
-  variables = create_model(config).init(jax.random.key(0), np.zeros(shape))
+  _, variables = small_models.initialise(config)
   bands = np.zeros(20, np.float32), np.ones(20, np.float32)
   bundles.save(Bundle(config, tuple('abcdefghij'), variables, *bands), folder)
   (weights,) = folder.glob('weights-*')

@@ -10,16 +10,15 @@ import os
 import shutil
 import tracemalloc
 
-import jax
 import numpy as np
 import pytest
 import safetensors.numpy
 
 from mgc_jax.config.schema import Config
 from mgc_jax.models import bundle as bundles
-from mgc_jax.models import create_model
 from mgc_jax.models.bundle import Bundle
 from mgc_jax.system.errors import DataError
+from tests import small_models
 from tests.conftest import table
 
 GENRES = tuple('abcdefghij')
@@ -28,9 +27,8 @@ GENRES = tuple('abcdefghij')
 @pytest.fixture
 def bundle(tiny_config, tmp_path):
   """A folder with a good bundle."""
-  shape = (1, 1, tiny_config.windows.num_frames, 20)
   config = Config.from_dict(tiny_config)
-  variables = create_model(config).init(jax.random.key(0), np.zeros(shape))
+  _, variables = small_models.initialise(config)
   bands = np.zeros(20, np.float32), np.ones(20, np.float32)
   bundles.save(Bundle(config, GENRES, variables, *bands), tmp_path)
   return tmp_path

@@ -178,28 +178,43 @@ def _has_started(path):
     return False
 
 
+RUN_COMMANDS = """
+import json, sys
+from tests.commands import run_command
+found = [run_command(*words) for words in json.loads(sys.argv[1])]
+print(json.dumps([[x.returncode, x.stdout, x.stderr] for x in found]))
+"""
+
+
+def _run_unprivileged(*commands):
+  """Returns the exit code and the outputs of each, run in one process."""
+  words = json.dumps([list(map(str, command)) for command in commands])
+  done = subprocess.run(
+    [*unprivileged(), sys.executable, '-c', RUN_COMMANDS, words],
+    capture_output=True,
+    text=True,
+    cwd=ROOT,
+    env=environment(),
+    check=True,
+  )
+  return json.loads(done.stdout)
+
+
 def test_unreadable_folder_is_reported(model, tmp_path):
   music = tmp_path / 'music'
   write_tone(music / 'open' / 'a.wav')
   write_tone(music / 'shut' / 'b.wav')
   index = f'--index={tmp_path / "index"}'
-  command = [*unprivileged(), sys.executable, '-m', 'mgc_jax.collection']
-  words = [*command, 'index', str(music), index]
-
-  def run(words):
-    return subprocess.run(
-      words, capture_output=True, text=True, env=environment()
-    )
-
-  assert run([*words, f'--model={model}']).returncode == 0
+  indexing = ('mgc_jax.collection', 'index', music, index)
+  assert run_command(*indexing, f'--model={model}').returncode == 0
   (music / 'shut').chmod(0)
   try:
-    done = run(words)
-    assert done.returncode == 1 and 'shut: cannot be read' in done.stderr
-    assert '0 removed, 1 failed' in done.stdout
-    command[-1] = 'mgc_jax.predict'
-    done = run([*command, str(music), f'--model={model}'])
-    assert done.returncode == 1 and 'shut' in done.stderr
+    (code, output, errors), predicted = _run_unprivileged(
+      indexing, ('mgc_jax.predict', music, f'--model={model}')
+    )
+    assert code == 1 and 'shut: cannot be read' in errors
+    assert '0 removed, 1 failed' in output
+    assert predicted[0] == 1 and 'shut' in predicted[2]
   finally:
     (music / 'shut').chmod(0o755)
 
@@ -211,8 +226,8 @@ def test_full_standard_output_is_reported(
   index = f'--index={tmp_path / "index"}'
   words = [sys.executable, '-m', f'mgc_jax.{module}']
   if module == 'collection':
-    filling = [*words, 'index', str(music_folder), f'--model={model}', index]
-    subprocess.run(filling, check=True, env=environment())
+    filling = ('index', music_folder, f'--model={model}', index)
+    assert run_command('mgc_jax.collection', *filling).returncode == 0
     words += ['report', index]
   else:
     words += [str(music_folder), f'--model={model}']
