@@ -21,6 +21,7 @@ from mgc_jax.system.errors import ConfigError, DataError
 from tests.commands import run_command
 from tests.conftest import tone, write_tone
 from tests.processes import ROOT
+from tests.small_models import apply
 
 RATE_HZ = 16000
 
@@ -41,6 +42,19 @@ def test_tags_are_log_odds():
   _, tags = musicnn_encoder.load().encode(samples)
   found = 1 / (1 + np.exp(-frames_of(samples, features).astype(np.float32)))
   np.testing.assert_allclose(found, tags, atol=2e-3)
+
+
+def test_windows_are_encoded_in_order(monkeypatch):
+  encoder = musicnn_encoder.load()
+  samples = np.concatenate([tone(2.0, RATE_HZ)[:, 0], tone(7.0, RATE_HZ)[:, 0]])
+  windows = np.concatenate(list(musicnn_mel.windows([samples], 3)))
+  wanted = apply(encoder.model, encoder.variables, windows)
+  monkeypatch.setattr(musicnn_encoder, '_BATCH_SIZE', 5)  # the second has two
+  assert len(windows) == 7
+  found = encoder.encode([samples[:33333], samples[33333:]])
+  np.testing.assert_allclose(found[0], wanted.features, atol=1e-4)
+  np.testing.assert_allclose(found[1], wanted.tags, atol=1e-5)
+  assert np.ptp(found[0], axis=0).max() > 0.1
 
 
 def test_log_odds_of_certain_tags_are_finite():

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from mgc_jax.config.flags import load_config
 from mgc_jax.evaluation import predictions
 from mgc_jax.evaluation.predictions import Predictions
 from mgc_jax.experiments import left_out
@@ -37,6 +38,43 @@ def _runs(tmp_path, **found):
     runs[name][0].workdir.mkdir()
     predictions.write(one, runs[name][0].workdir, 1.0)
   return runs
+
+
+def test_a_run_is_tested_on_the_collection_that_it_is_not_trained_on(tmp_path):
+  """tests/test_splits.py checks what is in the splits of `test_source`."""
+  overrides = ['--config.train.num_epochs=7']
+  runs = left_out.plan(['one', 'two'], [3, 4], overrides, tmp_path)
+  assert list(runs) == ['one', 'two']
+  for name, group in runs.items():
+    for seed, run in zip((3, 4), group, strict=True):
+      config = load_config(f'{ROOT}/configs/smoke.py', run.overrides)
+      assert config.data.test_source == name and config.seed == seed
+      assert config.data.eval_split == 'test'
+      assert config.data.protocol == 'artist'
+      assert config.data.valid_fraction == 0
+      assert config.train.select == 'last' and config.train.num_epochs == 7
+  assert len({run.workdir for group in runs.values() for run in group}) == 4
+
+
+def test_tracks_of_other_genres_are_left_out_with_all_that_belongs_to_them():
+  found = _predictions([0, 1, 2, 1], [0, 1, 1, 2])
+  found.mask[[1, 3]] = False
+  kept = left_out.with_genres(found, {1, 2})
+  for name in ('logits', 'mask', 'label', 'track_id', 'artist'):
+    wanted = getattr(found, name)[1:]
+    np.testing.assert_array_equal(getattr(kept, name), wanted)
+  assert kept.genres == GENRES
+
+
+def test_recalls_and_intervals_are_those_of_the_collection(tmp_path):
+  label = [0, 0, 0, 0, 1, 1, 1, 1]
+  one = _predictions(label, [0, 0, 0, 1, 1, 1, 0, 0])
+  other = _predictions(label, label)
+  row, _ = left_out.score(_runs(tmp_path, one=one, other=other))['rows']
+  assert row['recalls'] == {'a': [3, 4], 'b': [2, 4]}
+  for name in ('track_accuracy_ci95', 'track_accuracy_ci95_artists'):
+    low, high = row[name]
+    assert low < row['track_accuracies'][0] < high, name
 
 
 def test_only_genres_that_another_collection_has_are_counted(tmp_path):

@@ -64,10 +64,13 @@ def checkpoint():
   for i, name in enumerate(list(_numbered('conv2d', CONVOLUTIONS))[:5]):
     norm = f'batch_normalization_{i + 1}'
     found[f'{name}/kernel'][..., i::2] *= 1e-31
-    found[f'{norm}/beta'][i::2] *= 1e-5  # as where weight decay removed them
+    if i:
+      found[f'{norm}/beta'][i::2] *= 1e-5  # as where weight decay removed them
     found[f'{norm}/moving_mean'][i::2] = np.maximum(
       found[f'{name}/bias'][i::2], 0
     )
+  # Only the pooling reads the others, whose output is a constant.
+  found['conv2d_5/kernel'][:, :204:2] = 0
   # As they are after the conversion.
   return {k: v.astype(np.float16).astype(np.float32) for k, v in found.items()}
 
@@ -205,7 +208,6 @@ def test_a_damaged_encoder_is_refused(damage, tmp_path):
     musicnn_encoder.load(folder)
 
 
-@pytest.mark.slow
 def test_windows_are_those_of_librosa():
   sound = _noise(16000 * 30)
   mel = reference.melspectrogram(
