@@ -2,9 +2,10 @@
 
 Needs jax, flax, optax and ml_collections, optionally PyTorch, and no
 tensorflow. First it measures the limits of the device with a large matrix
-product and a copy; then the six networks by precision and batch size; then an
-epoch of the published C-RNN (18,225 windows) with its data on the device. Also
-runs on CPU, where only --toy is useful.
+product and a copy; then the six networks by precision and batch size, and the
+encoder; then epochs with their data on the device, of the published C-RNN
+(18,225 windows) and of our CNN on FMA-small (8,000 excerpts). Also runs on CPU,
+where only --toy is useful.
 
   python -m benchmarks.accelerator
 """
@@ -12,7 +13,6 @@ runs on CPU, where only --toy is useful.
 import functools
 import importlib.util
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,12 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from benchmarks.device_epoch import time_epochs
+from benchmarks import encoder
+from benchmarks.device_epoch import EPOCHS, time_epochs
 from benchmarks.measure import (
   format_ratio,
   in_turn,
   parser,
   ratio,
+  seconds_of,
   spread,
   write_results,
 )
@@ -35,28 +37,7 @@ from benchmarks.peers.jax_peer import JaxPeer
 from mgc_jax.system import jax_runtime
 
 _DTYPES = ('float32', 'bfloat16')
-
-
-def seconds_of(
-  call: Callable[[], Any], wait: Callable[[], Any], at_least_s: float
-) -> float:
-  """Returns the seconds per call; starts many calls before it waits.
-
-  Args:
-    call: starts the work.
-    wait: waits until the work of the last call is done.
-    at_least_s: the minimum duration of all calls together.
-  """
-  count = 1
-  while True:
-    start_s = time.perf_counter()
-    for _ in range(count):
-      call()
-    wait()
-    seconds = time.perf_counter() - start_s
-    if seconds >= at_least_s:
-      return seconds / count
-    count = max(2 * count, int(count * at_least_s / seconds))
+_ENCODER_BATCHES = (16, 256, 1024)
 
 
 def ceilings(toy: bool) -> dict[str, float]:
@@ -148,11 +129,54 @@ def compare(
   return found
 
 
+def compare_networks(limits: dict, args: Any) -> dict[str, dict]:
+  """Compares the chosen networks, by `network dtype batch_size`."""
+  networks, sizes = ('crnn',) if args.toy else NAMES, args.batch_sizes
+  if args.networks:
+    networks = args.networks.split(',')
+  return {
+    f'{network} {dtype} {size}': compare(network, dtype, size, limits, args)
+    for network in networks
+    for dtype in args.dtypes.split(',')
+    for size in ((4,) if args.toy else map(int, sizes.split(',')))
+  }
+
+
+def compare_encoder(args: Any) -> dict[int, dict]:
+  """Compares the encoder with PyTorch, by batch size."""
+  compiled = not (args.no_compile or args.toy)
+  if args.toy:
+    return {2: encoder.compare(2, compiled, 1, 0.01)}
+  return {
+    size: encoder.compare(size, compiled, args.rounds, 0.3)
+    for size in _ENCODER_BATCHES
+  }
+
+
+def epochs_on_device(args: Any) -> dict[str, dict]:
+  """Times epochs, by `network dtype`."""
+  return {
+    f'{network} {dtype}': time_epochs(
+      network, size, length, dtype, args.toy, 1 if args.toy else args.epochs
+    )
+    for network, size, length in (EPOCHS[:1] if args.toy else EPOCHS)
+    for dtype in args.dtypes.split(',')
+  }
+
+
 def main() -> None:
   """Prints the limits of the device, then a line for each measurement."""
   flags = parser(__doc__)
   flags.add_argument(
+    '--parts',
+    default='networks,encoder,epochs',
+    help='what to measure, comma-separated; default: all',
+  )
+  flags.add_argument(
     '--networks', help='comma-separated; default: all, with --toy crnn'
+  )
+  flags.add_argument(
+    '--dtypes', default=','.join(_DTYPES), help='comma-separated'
   )
   flags.add_argument(
     '--batch_sizes', default='32,128,512', help='in excerpts, comma-separated'
@@ -171,26 +195,13 @@ def main() -> None:
   device = jax.devices()[0].device_kind
   limits = ceilings(args.toy)
   print(f'{device}: ' + ', '.join(f'{k} {x:.3g}/s' for k, x in limits.items()))
-  networks, sizes = ('crnn',) if args.toy else NAMES, args.batch_sizes
-  if args.networks:
-    networks = args.networks.split(',')
-  results: dict[str, Any] = {}
-  for network in networks:
-    for dtype in _DTYPES:
-      for size in (4,) if args.toy else map(int, sizes.split(',')):
-        found = compare(network, dtype, size, limits, args)
-        results[f'{network} {dtype} {size}'] = found
-  num_epochs = 1 if args.toy else args.epochs
-  epochs = {x: time_epochs(x, args.toy, num_epochs) for x in _DTYPES}
-  write_results(
-    {
-      'device': device,
-      'ceilings': limits,
-      'networks': results,
-      'epochs': epochs,
-    },
-    args.json,
-  )
+  parts: dict[str, Callable[[], dict]] = {
+    'networks': lambda: compare_networks(limits, args),
+    'encoder': lambda: compare_encoder(args),
+    'epochs': lambda: epochs_on_device(args),
+  }
+  results = {name: parts[name]() for name in args.parts.split(',')}
+  write_results({'device': device, 'ceilings': limits, **results}, args.json)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Times an epoch of the published size with its data on the device."""
+"""Times epochs of published sizes with their data on the device."""
 
 import dataclasses
 import functools
@@ -18,8 +18,9 @@ from mgc_jax.training.optimizer import create_optimizer
 from mgc_jax.training.step import create_state, train_step
 from mgc_jax.training.window_sums import WindowSums
 
-_EPOCH_WINDOWS = 18_225  # in the published experiment
-_EPOCHS = 100
+# Network, number of examples of an epoch, and epochs of a whole run: the
+# published experiment, and FMA-small with excerpts of 30 s.
+EPOCHS = (('baseline/crnn', 18_225, 100), ('cnn', 8_000, 20))
 
 
 @dataclasses.dataclass
@@ -52,22 +53,36 @@ class _Arrays:
       }
 
 
-def time_epochs(dtype: str, toy: bool, num_epochs: int) -> dict[str, float]:
-  """Times epochs of the published C-RNN with the data on the device.
+def time_epochs(
+  network: str,
+  num_examples: int,
+  run_epochs: int,
+  dtype: str,
+  toy: bool,
+  num_epochs: int,
+) -> dict[str, float]:
+  """Times epochs of a network with the data on the device.
 
   Args:
+    network: one of `networks.NAMES`.
+    num_examples: the size of an epoch.
+    run_epochs: the length of a whole run.
     dtype: the type of the activations.
     toy: whether to use a tiny network and epoch.
     num_epochs: the number of timed epochs, after one that compiles.
 
   Returns:
-    `epoch_s`, `whole_run_s` for 100 epochs, `windows_per_s`, and `host_share`,
-    the fraction of an epoch in which the host is busy dispatching work.
+    `epoch_s`, `whole_run_s` for `run_epochs`, `windows_per_s`, and
+    `host_share`, the fraction of an epoch in which the host is busy
+    dispatching work.
   """
-  config = network_config('baseline/crnn', toy)
+  config = network_config(network, toy)
   config.model.dtype = dtype
-  size, _, length, bands = batch_shape(config)
-  num = 20 if toy else _EPOCH_WINDOWS
+  size, num_windows, window_frames, bands = batch_shape(config)
+  num = 20 if toy else num_examples
+  length = num_windows * window_frames
+  if config.features.max_frames:
+    length = max(length, config.features.max_frames)
   frames = np.random.default_rng(0).random((num, length, bands), np.float32)
   frozen = Config.from_dict(config)
   model, tx = create_model(frozen), create_optimizer(frozen.train, 10)
@@ -92,13 +107,13 @@ def time_epochs(dtype: str, toy: bool, num_epochs: int) -> dict[str, float]:
   epoch_s = float(np.median(seconds[1:]))
   found = {
     'epoch_s': epoch_s,
-    'whole_run_s': epoch_s * _EPOCHS,
-    'windows_per_s': order.size / epoch_s,
+    'whole_run_s': epoch_s * run_epochs,
+    'windows_per_s': order.size * num_windows / epoch_s,
     'host_share': float(np.median(host[1:])) / epoch_s,
   }
   print(
-    f'baseline/crnn {dtype}, epochs of {order.size} windows on the device: '
-    f'{epoch_s:.3f} s, {_EPOCHS} in {found["whole_run_s"]:.0f} s; the host '
+    f'{network} {dtype}, epochs of {num} examples on the device: '
+    f'{epoch_s:.3f} s, {run_epochs} in {found["whole_run_s"]:.0f} s; the host '
     f'is busy for {found["host_share"]:.1%} of one',
     flush=True,
   )

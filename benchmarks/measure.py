@@ -6,7 +6,9 @@ import json
 import os
 import pathlib
 import platform
+import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -108,6 +110,28 @@ def in_turn(
     for name, function in measured.items():
       found[name].append(function())
   return found
+
+
+def seconds_of(
+  call: Callable[[], Any], wait: Callable[[], Any], at_least_s: float
+) -> float:
+  """Returns the seconds per call; starts many calls before it waits.
+
+  Args:
+    call: starts the work.
+    wait: waits until the work of the last call is done.
+    at_least_s: the minimum duration of all calls together.
+  """
+  count = 1
+  while True:
+    start_s = time.perf_counter()
+    for _ in range(count):
+      call()
+    wait()
+    seconds = time.perf_counter() - start_s
+    if seconds >= at_least_s:
+      return seconds / count
+    count = max(2 * count, int(count * at_least_s / seconds))
 
 
 def ratio(figures: Sequence[float], against: Sequence[float]) -> dict:

@@ -221,7 +221,9 @@ def test_accelerator_measures_ceilings_networks_and_epochs(tmp_path):
   found = _figures(tmp_path, 'accelerator', '--toy', '--no_compile')
   assert found['ceilings']['float32_flops'] > found['ceilings']['bytes'] > 0
   assert set(found['networks']) == {'crnn float32 4', 'crnn bfloat16 4'}
-  assert 0 < found['epochs']['float32']['host_share'] < 1
+  assert set(found['encoder']) == {'2'}
+  epoch = found['epochs']['baseline/crnn float32']
+  assert 0 < epoch['host_share'] < 1
 
 
 def test_all_continues_after_a_failure(tmp_path):
