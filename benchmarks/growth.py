@@ -36,7 +36,7 @@ def commands(
   Args:
     music: a folder with `<genre>/<track>.mp3`.
     scratch: an empty folder for their output.
-    toy: whether to train a tiny model.
+    toy: whether to train a tiny model, and to use it in what follows.
   """
   network = 'smoke' if toy else 'cnn'
   tiny = ['--config.model.name=lstm'] * toy  # the quickest to compile
@@ -53,11 +53,13 @@ def commands(
     '--config.train.batch_size=8',
   ]
   index = f'--index={scratch / "index.sqlite"}'
+  # The shipped model takes longer than all else that a toy run does.
+  model = [f'--model={scratch / "run"}'] * toy
   return {
     'prepare': ['mgc_jax', 'prepare', *data],
     'train one epoch': ['mgc_jax.main', *data, *train, *tiny],
-    'predict': ['mgc_jax.predict', str(music), '--format=csv'],
-    'index': ['mgc_jax.collection', 'index', str(music), index],
+    'predict': ['mgc_jax.predict', str(music), '--format=csv', *model],
+    'index': ['mgc_jax.collection', 'index', str(music), index, *model],
   }
 
 

@@ -43,6 +43,8 @@ _TINY = (
   '--config.data.num_workers=1',
 )
 _TRAINS = ('train', 'sweep', 'leakage')
+# Starting a process takes longer than what these do on a few songs.
+_IMPORTS_TENSORFLOW = (*_TRAINS, 'evaluate', 'prepare', 'probe', 'verify')
 
 
 def commands(text):
@@ -105,10 +107,10 @@ def run_here(command, folder, env, code=0):
   return done.stdout + done.stderr
 
 
-def run_trainings_here(command, folder, env, code=0):
-  """Runs commands that train in this process, and others in a shell."""
-  trains = name(command) in _TRAINS
-  return (run_here if trains else run)(command, folder, env, code)
+def run_quickly(command, folder, env, code=0):
+  """Runs commands with slow imports in this process, others in a shell."""
+  is_here = name(command) in _IMPORTS_TENSORFLOW
+  return (run_here if is_here else run)(command, folder, env, code)
 
 
 def run(command, folder, env, code=0):

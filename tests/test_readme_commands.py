@@ -162,7 +162,7 @@ def _in_this_world(command, folder, archives, changed):
 )
 def test_every_command_runs(size, world, tmp_path, monkeypatch):
   here, archives = world
-  run, changed = pages.run_trainings_here, pages.shortened
+  run, changed = pages.run_quickly, pages.shortened
   if size == 'tiny':
     run, changed = pages.run_here, pages.tiny
   train_here(monkeypatch)

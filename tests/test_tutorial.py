@@ -32,7 +32,7 @@ def test_every_command_runs(size, tmp_path, monkeypatch):
   for name in ('configs', 'mgc_jax'):
     (tmp_path / name).symlink_to(ROOT / name)
   env = environment(MUSIC=music, PWD=tmp_path)
-  run, changed = pages.run_trainings_here, _shortened
+  run, changed = pages.run_quickly, _shortened
   if size == 'tiny':
     run, changed = pages.run_here, _tiny
   train_here(monkeypatch)
