@@ -198,8 +198,10 @@ def test_several_manifests_are_collections_named_by_their_folders(
     str(tmp_path / name / 'a.wav') for name in ('one', 'two')
   ]
   monkeypatch.chdir(tmp_path / 'one')
-  data = _data(source='manifest', manifest='manifest.csv,../two/manifest.csv')
-  assert [track.source for track in list_tracks(data)] == ['one', 'two']
+  for comma in (',', ', '):
+    names = comma.join(('manifest.csv', '../two/manifest.csv'))
+    data = _data(source='manifest', manifest=names)
+    assert [track.source for track in list_tracks(data)] == ['one', 'two']
 
 
 def test_manifest_folder_is_the_default_root(music_folder):

@@ -6,6 +6,7 @@ import pathlib
 from mgc_jax.config.schema import DataConfig
 from mgc_jax.datasets.manifest import read_manifest
 from mgc_jax.datasets.track import Track, is_remote
+from mgc_jax.system.arguments import comma_list
 from mgc_jax.system.errors import ConfigError
 
 
@@ -38,7 +39,7 @@ def list_tracks(data: DataConfig) -> list[Track]:
   if whole.exists() or ',' not in data.manifest:
     return read_manifest(whole, data.root or whole.parent, data.genres)
   tracks = []
-  for name in data.manifest.split(','):
+  for name in comma_list(data.manifest):
     path = (pathlib.Path(folder) / name).absolute()
     tracks += [
       dataclasses.replace(track, source=track.source or path.parent.name)
