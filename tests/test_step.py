@@ -10,7 +10,7 @@ import pytest
 from mgc_jax.config.schema import Config
 from mgc_jax.models import create_model
 from mgc_jax.training.optimizer import create_optimizer
-from mgc_jax.training.step import create_state, train_step
+from mgc_jax.training.step import create_state, train_step, training_windows
 from mgc_jax.training.window_sums import NO_STEP, WindowSums
 
 B, N, F, C = 8, 90, 20, 10
@@ -193,6 +193,19 @@ def test_each_augmentation_changes_the_loss(name, off, on, config):
     return step(state, _batch(), key)[1].compute()['loss']
 
   assert abs(loss(on) - loss(off)) > 1e-4
+
+
+@pytest.mark.parametrize('standardise', ['excerpt', 'excerpt_bands', 'window'])
+def test_statistics_are_those_of_the_limited_range(standardise, config):
+  """As in evaluation, which computes them from what a recording has."""
+  config.windows.standardise = standardise
+  config.augment.floor_db = 999.0  # above all values, which become equal
+  config.augment.mixup_alpha = 0.0
+  state, _, key = _setup(config)
+  windows, mask, _ = training_windows(
+    key, state, _batch(), Config.from_dict(config)
+  )
+  assert mask.all() and np.abs(windows).max() < 1.0
 
 
 def test_window_and_excerpt_levels_agree_for_a_window_of_a_whole_excerpt(

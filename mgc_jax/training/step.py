@@ -114,7 +114,7 @@ def train_step(
   window_key, dropout_key = jax.random.split(
     jax.random.fold_in(key, state.step)
   )
-  windows, mask, targets = _training_windows(window_key, state, batch, config)
+  windows, mask, targets = training_windows(window_key, state, batch, config)
   weights = mask * batch['weight'][:, None]
   examples = {
     'windows': windows,
@@ -236,19 +236,41 @@ def _parts(x: jax.Array, num_parts: int, num_members: int) -> jax.Array:
   return x.reshape(num_parts, -1, *rest)
 
 
-def _training_windows(
+def training_windows(
   key: jax.Array,
   state: TrainState,
   batch: dict[str, jax.Array],
   config: Config,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Returns windows f32[B, W, T, F], mask bool[B, W], targets f32[B, C]."""
+  """Cuts, augments and standardises the windows of a batch.
+
+  A limited range is a property of the recording, so it is part of the
+  statistics of excerpts and windows. The other augmentations act on what these
+  statistics leave.
+
+  Args:
+    key: random key.
+    state: its `band_mean` and `band_std` standardise, if the config says so.
+    batch: see `train_step`.
+    config: the whole configuration.
+
+  Returns:
+    windows f32[B, W, T, F], mask bool[B, W] of real windows, and targets
+    f32[B, C].
+  """
   crop_key, gain_key, augment_key, speed_key, filter_key, shift_key = (
     jax.random.split(key, 6)
   )
   range_key = jax.random.fold_in(key, 6)  # `split` is `fold_in` of 0 to 5
   settings, augment = config.windows, config.augment
   frames, num_frames = batch['frames'], batch['num_frames']
+  if augment.low_pass_bands or augment.floor_db:
+    frames = random_range(
+      range_key,
+      frames[:, None].astype(jnp.float32),
+      augment.low_pass_bands,
+      augment.floor_db,
+    )[:, 0]
   stats = state.band_mean, state.band_std
   if settings.standardise == 'excerpt':
     stats = excerpt_stats(frames, num_frames)
@@ -276,10 +298,6 @@ def _training_windows(
   windows = random_shift(shift_key, windows, augment.max_shift_bands)
   windows = gain(gain_key, windows, augment.gain_db)
   windows = random_filter(filter_key, windows, augment.filter_db)
-  if augment.low_pass_bands or augment.floor_db:
-    windows = random_range(
-      range_key, windows, augment.low_pass_bands, augment.floor_db
-    )
   windows = standardise(windows, starts, num_frames, *stats)
   targets = jax.nn.one_hot(batch['label'], config.model.num_genres)
   windows, targets = augment_windows(augment_key, windows, targets, augment)
