@@ -201,7 +201,7 @@ def test_the_old_tag_is_in_the_journal_before_the_file_is_changed(
   monkeypatch.setattr(tags, 'write_genre', write)
   _set_genres(tmp_path, music / 'a.flac', 'Polka', 'Folk')
   assert _tag(tmp_path, replace=True).failed == 3
-  assert seen[0] == ('begun', True, ['Polka', 'Folk'])
+  assert seen[0] == ('started', True, ['Polka', 'Folk'])
   assert len(seen) == 3 and not journal.active()
 
 
@@ -286,6 +286,10 @@ def test_recovery_updates_the_index_after_a_tag_was_written(
       _tag(tmp_path)
   assert _genres(music)['a.flac'] == ['jazz']
   journal = TagJournal(tmp_path / 'index')
+  # As older versions wrote it.
+  old = journal.path.read_text().replace('"started"', '"begun"')
+  assert '"begun"' in old
+  journal.path.write_text(old)
   assert journal.unfinished() and _changed(tmp_path)
   with Index(tmp_path / 'index') as index:
     tagging.recover(index, journal)

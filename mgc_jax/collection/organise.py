@@ -149,7 +149,7 @@ def _apply_record(index: Index, journal: Journal, record: Record) -> None:
   entry = index.find(record.source)
   if not entry or not entry.is_unchanged(os.stat(record.source)):
     raise LeftInPlace('changed since it was indexed; index its folder again')
-  journal.write(record, 'begun')
+  journal.write(record, 'started')
   try:
     _APPLY[record.method](record.source, record.to)
   except (OSError, LeftInPlace):
@@ -175,7 +175,7 @@ def recover(index: Index, journal: Journal) -> None:
   if not unfinished:
     return
   record, state = unfinished
-  if state == 'begun':
+  if state == 'started':
     placing.finish(record.method, record.source, record.to)
     is_done = os.path.lexists(record.to)
     if record.method == 'move':

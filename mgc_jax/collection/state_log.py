@@ -16,7 +16,8 @@ from mgc_jax.system.errors import DataError
 if TYPE_CHECKING:
   from _typeshed import DataclassInstance
 
-_STATES = ('begun', 'done', 'undoing', 'undone')
+_STATES = ('started', 'done', 'undoing', 'undone')
+_OLD_STATES = {'begun': 'started'}  # as older versions wrote them
 RecordT = TypeVar('RecordT', bound='DataclassInstance')
 
 
@@ -53,7 +54,7 @@ class StateLog(Generic[RecordT]):
     """Returns the record that a killed process was working on.
 
     Returns:
-      The record and its state, `begun` or `undoing`; None if nothing is
+      The record and its state, `started` or `undoing`; None if nothing is
       unfinished.
 
     Raises:
@@ -62,7 +63,7 @@ class StateLog(Generic[RecordT]):
     last = None
     for entry in self.entries():
       last = entry
-    return last if last and last[1] in ('begun', 'undoing') else None
+    return last if last and last[1] in ('started', 'undoing') else None
 
   def entries(self) -> Iterator[tuple[RecordT, str]]:
     """Yields the record and state of each line.
@@ -74,6 +75,7 @@ class StateLog(Generic[RecordT]):
       try:
         values = json.loads(line)
         state = values.pop('state')
+        state = _OLD_STATES.get(state, state)
         if state not in _STATES:
           raise ValueError('not a state')
         record = self._parse_record(values)
@@ -101,7 +103,7 @@ class StateLog(Generic[RecordT]):
 
     Args:
       record: what is being changed.
-      state: `begun` or `undoing`, which are on the disk when this returns, or
+      state: `started` or `undoing`, which are on the disk when this returns, or
         `done` or `undone`, which may be lost if the machine crashes.
 
     Raises:
@@ -113,7 +115,7 @@ class StateLog(Generic[RecordT]):
       _remove_partial_line(file)
       file.write(line)
       file.flush()
-      if state in ('begun', 'undoing'):
+      if state in ('started', 'undoing'):
         os.fsync(file.fileno())
 
 

@@ -120,7 +120,7 @@ def _write(
   record = TagRecord(
     entry.path, index.token(), entry.id, entry.genre, old.values, old.id3v1
   )
-  journal.write(record, 'begun')
+  journal.write(record, 'started')
   try:
     tags.write_genre(entry.path, entry.genre, before)
   except (DataError, OSError):
