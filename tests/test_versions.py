@@ -10,12 +10,15 @@ import pytest
 
 from mgc_jax.config import versions
 from mgc_jax.config.recipes import encoder_config
-from mgc_jax.config.schema import Config, base_config
+from mgc_jax.config.schema import ENCODERS, Config, base_config
 from mgc_jax.datasets.records import source_fingerprint
+from mgc_jax.datasets.track import Track
 from mgc_jax.experiments.cross_validation import set_temperature
+from mgc_jax.features import musicnn_encoder
 from mgc_jax.inference.model_metadata import metadata_json, parse
 from mgc_jax.models import bundle as bundles
 from mgc_jax.models import create_model
+from mgc_jax.system.errors import DataError
 from mgc_jax.training.workdir import (
   CONFIG_FILE,
   check_workdir,
@@ -103,6 +106,29 @@ def test_records_of_older_versions_keep_their_fingerprint():
   assert source_fingerprint([], tags.data, tags.features) != (
     source_fingerprint([], tags.data, features)
   )
+
+
+@pytest.mark.parametrize('extractor', ENCODERS)
+def test_records_depend_on_the_weights_of_their_encoder_only(
+  extractor, tmp_path, monkeypatch
+):
+  data = Config().data
+  encoder = Config.from_dict(encoder_config(extractor)).features
+  cases = [
+    ([Track('a', path, 'jazz')], features)
+    for path in ('a.wav', 'synthetic://jazz', 'a.npy')
+    for features in (encoder, Config().features)
+  ]
+  before = [source_fingerprint(tracks, data, f) for tracks, f in cases]
+  weights = tmp_path / musicnn_encoder.WEIGHTS_FILE
+  weights.write_bytes(b'others')
+  monkeypatch.setattr(musicnn_encoder, 'FOLDER', tmp_path)
+  after = [source_fingerprint(tracks, data, f) for tracks, f in cases]
+  changed = [a != b for a, b in zip(after, before, strict=True)]
+  assert changed == [True, False, True, False, False, False]
+  weights.unlink()
+  with pytest.raises(DataError, match='weights.safetensors: cannot be read'):
+    source_fingerprint(cases[0][0], data, encoder)
 
 
 def test_models_of_old_and_new_format_can_be_compared(tmp_path):

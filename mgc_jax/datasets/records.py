@@ -14,6 +14,7 @@ from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.remote import remote_states
 from mgc_jax.datasets.sources import synthetic
 from mgc_jax.datasets.track import Track, is_remote
+from mgc_jax.features.frames import weights_digest
 from mgc_jax.system.errors import ConfigError
 from mgc_jax.system.user_dirs import user_cache_dir
 
@@ -63,10 +64,14 @@ def source_fingerprint(
   Args:
     tracks: the tracks of the source.
     data: the fingerprint depends on `min_duration_s` and `on_damage`.
-    features: the fingerprint depends on all fields.
+    features: the fingerprint depends on all fields, and on the weights of the
+      encoder that they name.
 
   Returns:
     `<source>-<16 hexadecimal digits>`.
+
+  Raises:
+    DataError: the weights of the encoder cannot be read.
   """
   remote = remote_states([track.path for track in tracks])
   digest = hashlib.sha256()
@@ -75,6 +80,9 @@ def source_fingerprint(
   settings['min_duration_s'] = data.min_duration_s
   settings['on_damage'] = data.on_damage
   digest.update(json.dumps(settings, sort_keys=True).encode())
+  # Ready-made frames do not depend on weights, and log-mel frames have none.
+  if any(not track.path.endswith('.npy') for track in tracks):
+    digest.update(weights_digest(features).encode())
   # With ffmpeg more files can be read, and some of them further.
   if any(_is_audio(track.path) for track in tracks):
     digest.update(str(shutil.which('ffmpeg') is not None).encode())

@@ -30,6 +30,22 @@ def frames_of(waveform: np.ndarray, features: FeaturesConfig) -> np.ndarray:
   return encoded.astype(np.float16)
 
 
+def weights_digest(features: FeaturesConfig) -> str:
+  """Returns the SHA-256 of the extractor's weights; '' if it has none.
+
+  Args:
+    features: `config.features`.
+
+  Raises:
+    DataError: the weights cannot be read.
+  """
+  if features.extractor == 'log_mel':
+    return ''
+  from mgc_jax.features import musicnn_encoder  # imports JAX
+
+  return musicnn_encoder.weights_digest()
+
+
 def log_odds(probabilities: np.ndarray) -> np.ndarray:
   """Returns f32[...] log(p / (1 - p)), within about -13.8 and 13.8.
 

@@ -7,6 +7,7 @@ outputs with a tenth of the arithmetic.
 
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 import pathlib
@@ -112,6 +113,19 @@ def read_variables(folder: str | os.PathLike = FOLDER) -> PyTree:
   if not all(np.isfinite(value).all() for value in flat.values()):
     raise DataError(f'{path}: not finite')
   return unflatten_dict(flat, sep='/')
+
+
+def weights_digest() -> str:
+  """Returns the SHA-256 of the package's weights, as hexadecimal digits.
+
+  Raises:
+    DataError: the file cannot be read.
+  """
+  path = FOLDER / WEIGHTS_FILE
+  try:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+  except OSError as error:
+    raise DataError(f'{path}: cannot be read ({error})') from error
 
 
 @functools.cache
