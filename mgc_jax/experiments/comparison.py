@@ -21,7 +21,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mgc_jax.evaluation import metrics, predictions
-from mgc_jax.system.arguments import Command, Parser, comma_list
+from mgc_jax.experiments import flags
+from mgc_jax.system.arguments import Command, Parser
 from mgc_jax.system.errors import ConfigError
 
 _NUM_BOOTSTRAP = 4000
@@ -162,19 +163,9 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _add_arguments(parser: Parser) -> None:
-  parser.add_argument(
-    '--workdirs',
-    type=comma_list,
-    required=True,
-    metavar='DIR,...',
-    help='Folders of a run, or of its folds.',
-  )
-  parser.add_argument(
-    '--against',
-    type=comma_list,
-    required=True,
-    metavar='DIR,...',
-    help='Folders of the model to compare with.',
+  flags.add_workdirs(parser, 'Folders of a run, or of its folds.')
+  flags.add_workdirs(
+    parser, 'Folders of the model to compare with.', '--against'
   )
 
 

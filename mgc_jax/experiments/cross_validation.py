@@ -27,8 +27,9 @@ import numpy as np
 
 from mgc_jax.evaluation import metrics, predictions, report
 from mgc_jax.evaluation.calibration import cross_calibration
+from mgc_jax.experiments import flags
 from mgc_jax.models import bundle as bundles
-from mgc_jax.system.arguments import Command, Parser, comma_list
+from mgc_jax.system.arguments import Command, Parser
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.training.workdir import CONFIG_FILE, FREE_FIELDS, read_settings
 
@@ -199,13 +200,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _add_arguments(parser: Parser) -> None:
-  parser.add_argument(
-    '--workdirs',
-    type=comma_list,
-    required=True,
-    metavar='DIR,...',
-    help='Folders of the folds: a,b,c.',
-  )
+  flags.add_workdirs(parser, 'Folders of the folds: a,b,c.')
   parser.add_argument(
     '--calibrate',
     metavar='DIR',

@@ -23,6 +23,7 @@ import numpy as np
 from mgc_jax.evaluation import metrics, predictions
 from mgc_jax.evaluation.calibration import calibration, fit_temperature
 from mgc_jax.evaluation.predictions import Predictions
+from mgc_jax.experiments import flags
 from mgc_jax.experiments.sweep.plan import Run
 from mgc_jax.experiments.sweep.runner import check_run, parse_seeds, train
 from mgc_jax.system import atomic_file
@@ -219,19 +220,8 @@ def _add_arguments(parser: Parser) -> None:
     help='Collections to leave out, one after another: the names of the '
     'folders of their manifests.',
   )
-  parser.add_argument(
-    '--seeds',
-    type=comma_list,
-    default=['0'],
-    metavar='N,...',
-    help='Random seeds.',
-  )
-  parser.add_argument(
-    '--workdir',
-    default='runs/left_out',
-    metavar='DIR',
-    help='Folder of all runs; they are resumed.',
-  )
+  flags.add_seeds(parser, ['0'])
+  flags.add_workdir(parser, 'runs/left_out')
 
 
 COMMAND = Command(__doc__, _add_arguments, _run)

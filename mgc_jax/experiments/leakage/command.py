@@ -22,6 +22,7 @@ import logging
 import pathlib
 
 from mgc_jax.evaluation import report
+from mgc_jax.experiments import flags
 from mgc_jax.experiments.leakage.plan import NETWORKS, plan_runs
 from mgc_jax.experiments.sweep.plan import Run
 from mgc_jax.experiments.sweep.runner import check_run, parse_seeds, train
@@ -75,12 +76,7 @@ def _config_path(args: argparse.Namespace, run: Run) -> str:
 
 def _add_arguments(parser: Parser) -> None:
   parser.add_overrides()
-  parser.add_argument(
-    '--configs',
-    default='configs',
-    metavar='DIR',
-    help='Folder of the config files; without one, those of the package.',
-  )
+  flags.add_configs(parser)
   parser.add_argument(
     '--networks',
     type=comma_list,
@@ -88,13 +84,7 @@ def _add_arguments(parser: Parser) -> None:
     metavar='NAME,...',
     help='Networks to train.',
   )
-  parser.add_argument(
-    '--seeds',
-    type=comma_list,
-    default=['0', '1', '2'],
-    metavar='N,...',
-    help='Random seeds of every row.',
-  )
+  flags.add_seeds(parser, ['0', '1', '2'])
   parser.add_argument(
     '--test_fraction',
     type=real_number(0, 1),
@@ -108,12 +98,7 @@ def _add_arguments(parser: Parser) -> None:
     default='random',
     help='The split of the artist protocol.',
   )
-  parser.add_argument(
-    '--workdir',
-    default='runs/leakage',
-    metavar='DIR',
-    help='Folder of all runs.',
-  )
+  flags.add_workdir(parser, 'runs/leakage')
 
 
 COMMAND = Command(__doc__, _add_arguments, _run)

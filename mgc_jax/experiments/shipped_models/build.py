@@ -23,6 +23,7 @@ import logging
 import pathlib
 import shutil
 
+from mgc_jax.experiments import flags
 from mgc_jax.experiments.sweep.plan import Run
 from mgc_jax.experiments.sweep.runner import check_run, train
 from mgc_jax.inference import pretrained
@@ -208,18 +209,8 @@ def _add_arguments(parser: Parser) -> None:
     metavar='N',
     help='Number of folds.',
   )
-  parser.add_argument(
-    '--configs',
-    default='configs',
-    metavar='DIR',
-    help='Folder of the config files; without one, those of the package.',
-  )
-  parser.add_argument(
-    '--workdir',
-    default='runs/pretrained',
-    metavar='DIR',
-    help='Folder of all runs; they are resumed.',
-  )
+  flags.add_configs(parser)
+  flags.add_workdir(parser, 'runs/pretrained')
   parser.add_argument(
     '--to',
     default=str(pretrained.path('.')),

@@ -23,9 +23,10 @@ import os
 import pathlib
 
 from mgc_jax.config.flags import load_config
+from mgc_jax.experiments import flags
 from mgc_jax.experiments.sweep.plan import check_folds, plan, share
 from mgc_jax.experiments.sweep.runner import check_run, parse_seeds, train
-from mgc_jax.system.arguments import Command, Parser, comma_list
+from mgc_jax.system.arguments import Command, Parser
 
 _logger = logging.getLogger(__name__)
 
@@ -61,17 +62,11 @@ def _default_workdir(path: str, overrides: list[str]) -> str:
 
 def _add_arguments(parser: Parser) -> None:
   parser.add_config()
-  parser.add_argument(
-    '--seeds',
-    type=comma_list,
-    default=['0', '1', '2'],
-    metavar='N,...',
-    help='Random seeds of every row.',
-  )
-  parser.add_argument(
-    '--workdir',
-    metavar='DIR',
-    help='Folder of the sweep: a folder per run, sweep.json, sweep.md. '
+  flags.add_seeds(parser, ['0', '1', '2'])
+  flags.add_workdir(
+    parser,
+    None,
+    'Folder of the sweep: a folder per run, sweep.json, sweep.md. '
     'Default: runs/sweep-<config>-<digest of the settings>.',
   )
 
