@@ -1,6 +1,9 @@
 """The models that come with the package, and how they are built."""
 
 import csv
+import re
+import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -11,9 +14,15 @@ from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.track import Track
 from mgc_jax.evaluation.metrics import confusion_scores, log_softmax
 from mgc_jax.experiments.shipped_models import golden_outputs
-from mgc_jax.experiments.shipped_models.build import build, plan_model
+from mgc_jax.experiments.shipped_models.build import (
+  COMMAND,
+  FROM_SCRATCH,
+  build,
+  command_of,
+  plan_model,
+)
 from mgc_jax.experiments.shipped_models.card import model_card
-from mgc_jax.inference import pretrained
+from mgc_jax.inference import list_models, pretrained
 from mgc_jax.models import bundle as bundles
 from mgc_jax.system import figure_file
 from mgc_jax.system.errors import DataError
@@ -42,7 +51,7 @@ def results():
 
 
 def test_a_card_states_accuracy_errors_and_limits(results):
-  text = model_card('cnn', 123456, results, 'python -m builder')
+  text = model_card('cnn', 123456, results, 'python -m builder', '')
   for part in (
     '123,456 parameters',
     '80.0% (95 % interval over tracks',
@@ -62,7 +71,64 @@ def test_a_card_states_accuracy_errors_and_limits(results):
 
 def test_a_model_without_errors_has_a_card(results):
   results['confusion_matrix'] = np.diag([1, 2, 3]).tolist()
-  assert 'errors.** None' in model_card('cnn', 1, results, '')
+  assert 'errors.** None' in model_card('cnn', 1, results, '', '')
+
+
+def _measured_by_others(text):
+  return re.findall(r'\*\*On GTZAN.+?third party\.', text, re.DOTALL)
+
+
+@pytest.mark.parametrize('name', pretrained.NAMES)
+def test_results_of_others_are_stated_for_their_weights_only(name, results):
+  digest = bundles.digest(pretrained.path(name))
+  text = (pretrained.path(name) / 'README.md').read_text()
+  shipped = _measured_by_others(text)
+  card = model_card(name, 1, results, '', digest)
+  assert _measured_by_others(card) == shipped
+  assert bool(shipped) == (name in FROM_SCRATCH)
+  assert not _measured_by_others(model_card(name, 1, results, '', '0' * 64))
+
+
+@pytest.mark.parametrize('name', pretrained.NAMES)
+def test_a_shipped_card_states_the_complete_command(name):
+  text = (pretrained.path(name) / 'README.md').read_text()
+  command = re.search('Made by `(.+)`', text)[1].replace('$DATA', '/data')
+  words = shlex.split(command)[2:]
+  assert command_of(name, COMMAND.parser('mgc').parse_args(words)) == command
+  number = re.search(r'--num_folds=(\d+)', command)[1]
+  assert f'in {number}-fold' in text
+  data = {'--manifests', '--left_out'} if name == 'tags' else {'--root'}
+  assert data <= {word.partition('=')[0] for word in words}
+
+
+def test_a_card_gets_the_command_of_its_model_alone(monkeypatch):
+  commands = {}
+  monkeypatch.setattr(
+    'mgc_jax.experiments.shipped_models.build.build',
+    lambda name, *others: commands.update({name: others[-1]}),
+  )
+  words = ['--models=cnn,tags', '--root=my frames', '--manifests=a.csv,b.csv']
+  words += ['--left_out=a', '--num_folds=4', '--configs=mine', '--workdir=w']
+  args = COMMAND.parser('mgc').parse_args(words)
+  args.run(args)
+  assert commands == {
+    'cnn': 'mgc build-models --models=cnn --num_folds=4 '
+    "'--root=my frames' --configs=mine",
+    'tags': 'mgc build-models --models=tags --num_folds=4 --left_out=a '
+    '--manifests=a.csv,b.csv --configs=mine',
+  }
+
+
+def test_a_rebuilt_model_is_listed_without_the_results_of_others(
+  results, tmp_path, monkeypatch, capsys
+):
+  shutil.copytree(pretrained.path('cnn'), tmp_path / 'cnn')
+  text = model_card('cnn', 198890, results, '', '0' * 64)
+  (tmp_path / 'cnn' / 'README.md').write_text(text)
+  monkeypatch.setattr(pretrained, 'path', lambda name: tmp_path / 'cnn')
+  assert list_models.facts('cnn')['parameters'] == '198,890'
+  list_models.COMMAND.run(None)
+  assert 'elsewhere' not in capsys.readouterr().out
 
 
 def test_fold_models_and_final_model_differ_only_in_their_data(tmp_path):
@@ -125,6 +191,7 @@ def test_build_trains_a_model_and_writes_bundle_and_card(tmp_path, monkeypatch):
   assert bundle.temperature != 1.0
   text = (target / 'README.md').read_text()
   assert f'{bundle.num_params:,} parameters' in text
+  assert not _measured_by_others(text)
   assert 'The 24 tracks' in text and '2-fold' in text
   frames, logits = golden_outputs.read(target)
   assert frames.shape[0] == 2 and frames.dtype == np.float16

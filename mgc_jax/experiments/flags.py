@@ -2,6 +2,8 @@
 
 from mgc_jax.system.arguments import Parser, comma_list
 
+CONFIGS = 'configs'  # the default of `--configs`
+
 
 def add_seeds(parser: Parser, default: list[str]) -> None:
   """Adds `--seeds`, which `sweep.runner.parse_seeds` converts to numbers."""
@@ -46,7 +48,7 @@ def add_configs(parser: Parser) -> None:
   """Adds `--configs`, for commands that train several networks."""
   parser.add_argument(
     '--configs',
-    default='configs',
+    default=CONFIGS,
     metavar='DIR',
     help='Folder of the config files; without one, those of the package.',
   )

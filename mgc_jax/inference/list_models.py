@@ -25,12 +25,15 @@ _IN_CARD = {
   'licence': r'\*\*Licence\.\*\* (.+?) Made by',
 }
 
+_OPTIONAL = {'elsewhere'}
+
 
 def facts(name: str) -> dict[str, str]:
   """Returns what the card and the bundle of a model state.
 
   The keys are `genres`, `parameters`, `size`, `licence`, `accuracy` in
-  cross-validation, and `elsewhere`: on music that was collected by others.
+  cross-validation, and, if it was measured, `elsewhere`: on music that was
+  collected by others.
 
   Args:
     name: of `pretrained.NAMES`.
@@ -50,9 +53,10 @@ def facts(name: str) -> dict[str, str]:
     raise DataError(f'{folder}: damaged: {error}') from error
   for what, pattern in _IN_CARD.items():
     match = re.search(pattern, card)
-    if not match:
+    if match:
+      found[what] = ' '.join(match[1].replace('*', '').split())
+    elif what not in _OPTIONAL:
       raise DataError(f'{folder}/README.md: does not state the {what}')
-    found[what] = ' '.join(match[1].replace('*', '').split())
   return found
 
 
@@ -63,6 +67,8 @@ def _text(name: str) -> str:
     f'{name}{default}: {found["parameters"]} parameters, {found["size"]}'
   ]
   for what in ('genres', 'elsewhere', 'accuracy', 'licence'):
+    if what not in found:
+      continue
     lines += textwrap.wrap(
       found[what],
       _WIDTH,

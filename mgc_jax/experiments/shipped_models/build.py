@@ -21,6 +21,7 @@ import argparse
 import itertools
 import logging
 import pathlib
+import shlex
 import shutil
 
 from mgc_jax.experiments import flags
@@ -130,7 +131,9 @@ def build(
     set_temperature(partial, folds[0].workdir, temperature)
     bundle = bundles.load(partial)
     golden_outputs.write(bundle, partial)
-    text = model_card(name, bundle.num_params, found, command)
+    text = model_card(
+      name, bundle.num_params, found, command, bundles.digest(partial)
+    )
     (partial / 'README.md').write_text(text, encoding='utf-8')
     shutil.rmtree(target, ignore_errors=True)
     partial.replace(target)
@@ -171,10 +174,29 @@ def _build(name: str, args: argparse.Namespace) -> None:
     same = [f'--config.data.{k}={v}' for k, v in data.items()]
     same.append('--config.data.source=manifest')
     runs = left_out.plan(args.left_out, [0], same, workdir / 'left_out')
-  command = f'mgc build-models --models={name}'
   config = f'{args.configs}/{name}.py'
   target = pathlib.Path(args.to) / name
-  build(name, config, (folds, whole), target, runs, command)
+  build(name, config, (folds, whole), target, runs, command_of(name, args))
+
+
+def command_of(name: str, args: argparse.Namespace) -> str:
+  """Returns the command that builds one of the models, for a shell.
+
+  Args:
+    name: one of `args.models`.
+    args: of the command that builds all of them. Its folders of runs and of
+      bundles are left out, because the model does not depend on them.
+  """
+  given = {'models': name, 'num_folds': str(args.num_folds)}
+  if name in FROM_SCRATCH:
+    given['root'] = args.root
+  else:
+    given['left_out'] = ','.join(args.left_out)
+    given['manifests'] = args.manifests
+  if args.configs != flags.CONFIGS:
+    given['configs'] = args.configs
+  words = [f'--{flag}={value}' for flag, value in given.items() if value]
+  return shlex.join(['mgc', 'build-models', *words])
 
 
 def _add_arguments(parser: Parser) -> None:
