@@ -18,7 +18,7 @@ B, N, F, C = 8, 90, 20, 10
 
 @pytest.fixture
 def config(tiny_config):
-  """That of most tests, which thus share one compiled step."""
+  """That of most tests, so that they share one compiled step."""
   cnn, train = tiny_config.model.cnn, tiny_config.train
   cnn.filters, cnn.pool_frames, cnn.pool_bands = (4,), (4,), (4,)
   cnn.dropout = (0.1,)

@@ -57,7 +57,7 @@ def plan(
     min_probability: tracks below this probability go to the folder UNCERTAIN.
 
   Raises:
-    ConfigError: the target lies inside an indexed folder, or another method was
+    ConfigError: the target is inside an indexed folder, or another method was
       used for it before.
   """
   done = journal.records(target)

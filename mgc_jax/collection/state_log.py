@@ -1,7 +1,7 @@
 """An append-only journal: JSON lines of what was started, done and undone.
 
-The file lies beside the index and not in a music folder, so that a folder from
-somebody else cannot contain a journal that `undo` would follow.
+The file is in the folder of the index and not in a music folder, so that a
+folder from somebody else cannot contain a journal that `undo` would follow.
 """
 
 import dataclasses

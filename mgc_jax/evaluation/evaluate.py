@@ -128,7 +128,7 @@ def source_scores(
   """Scores the tracks of each source separately.
 
   The sources of a mixed data set differ in sound. A model that is good on only
-  one of them may have learnt to recognise the source.
+  one of them may have learned to recognise the source.
 
   Args:
     predictions: uncalibrated.

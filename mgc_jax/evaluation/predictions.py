@@ -16,7 +16,7 @@ from mgc_jax.system import atomic_file
 from mgc_jax.system.errors import DataError
 from mgc_jax.system.printable_text import printable
 
-# What numpy raises for a forged or truncated archive.
+# What numpy raises for a manipulated or truncated archive.
 _DAMAGES = (
   ArithmeticError,
   AttributeError,

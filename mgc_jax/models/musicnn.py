@@ -78,7 +78,7 @@ class Musicnn(nn.Module):
       x = y + x if i else y
       maps.append(x)
     x = jnp.concatenate(maps)[:, :, 0]
-    # A channel's maximum lies beside its mean, as in the checkpoint.
+    # A channel's maximum comes next to its mean, as in the checkpoint.
     x = jnp.stack([x.max(axis=1), x.mean(axis=1)], axis=1)
     x = norm('pool_norm', 1)(x.reshape(-1, x.shape[-1]).T)
     x = Dropout(_DROPOUT, deterministic=not train)(x)
