@@ -24,6 +24,7 @@ ALL = (
   'startup',
   'training',
   'answering',
+  'encoder',
   'neighbours',
   'preparation',
   'preparation_stages',

@@ -12,6 +12,7 @@ import sys
 
 import pytest
 
+from benchmarks import encoder
 from benchmarks.peers.jax_variants import ABLATIONS
 from tests.commands import run_command
 from tests.conftest import write_tone
@@ -224,6 +225,23 @@ def test_accelerator_measures_ceilings_networks_and_epochs(tmp_path):
   assert set(found['encoder']) == {'2'}
   epoch = found['epochs']['baseline/crnn float32']
   assert 0 < epoch['host_share'] < 1
+
+
+@needs_torch
+def test_encoder_is_compared_with_pytorch(tmp_path):
+  found = _figures(tmp_path, 'encoder', '--toy')['batch_sizes']['2']
+  assert set(found['ratio']) == {
+    'jax/published',
+    'torch/eager/pruned',
+    'torch/eager/published',
+  }
+  assert found['windows_per_s']['jax/pruned']['min'] > 0
+
+
+def test_encoder_that_differs_from_pytorch_is_not_measured(monkeypatch):
+  monkeypatch.setattr(encoder, '_TOLERANCE', {'cpu': 0.0})
+  with pytest.raises(ValueError, match='features differ by'):
+    encoder.compare(2, False, 1, 0.01)
 
 
 def test_all_continues_after_a_failure(tmp_path):
