@@ -25,7 +25,7 @@ QUICK_TO_COMPILE = (
   '--xla_cpu_parallel_codegen_split_count=1',
 )
 # Allocations between two collections of garbage: with JAX and TensorFlow
-# imported, Python's 700 cost a twentieth of the time of a test.
+# imported, Python's 700 cost a few percent of the time of the tests.
 GC_THRESHOLDS = (50_000, 20, 100)
 # Coverage is not measured here: it slows the tracing of networks by half, and
 # the tests of the commands reach the same lines.
