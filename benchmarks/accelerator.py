@@ -12,7 +12,6 @@ where only --toy is useful.
 
 import functools
 import importlib.util
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -29,12 +28,12 @@ from benchmarks.measure import (
   parser,
   ratio,
   seconds_of,
+  set_up_beside_torch,
   spread,
   write_results,
 )
 from benchmarks.networks import NAMES, batch_shape, network_config
 from benchmarks.peers.jax_peer import JaxPeer
-from mgc_jax.system import jax_runtime
 
 _DTYPES = ('float32', 'bfloat16')
 _ENCODER_BATCHES = (16, 256, 1024)
@@ -187,11 +186,7 @@ def main() -> None:
     '--no_compile', action='store_true', help='skip torch.compile'
   )
   args = flags.parse_args()
-  # PyTorch needs memory of the same device.
-  os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
-  if args.toy:  # PyTorch's threads would wait at full load
-    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
-  jax_runtime.set_up()
+  set_up_beside_torch(args.toy)
   device = jax.devices()[0].device_kind
   limits = ceilings(args.toy)
   print(f'{device}: ' + ', '.join(f'{k} {x:.3g}/s' for k, x in limits.items()))

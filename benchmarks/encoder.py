@@ -9,7 +9,6 @@ network that the package uses, without the filters whose kernels are zero;
 
 import functools
 import importlib.util
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -22,11 +21,11 @@ from benchmarks.measure import (
   parser,
   ratio,
   seconds_of,
+  set_up_beside_torch,
   spread,
   write_results,
 )
 from mgc_jax.models.musicnn import Musicnn
-from mgc_jax.system import jax_runtime
 
 _WINDOW_SHAPE = (187, 96)  # frames, mel bands
 _TOLERANCE = {'cpu': 1e-4, 'gpu': 2e-2}  # a GPU rounds operands to 10 bits
@@ -125,15 +124,12 @@ def _torch_variants(windows: np.ndarray, compiled: bool) -> dict[str, Variant]:
   import torch
 
   from benchmarks.peers.torch_musicnn import TorchMusicnn
+  from benchmarks.peers.torch_peer import set_up_torch
 
   device = 'cuda' if jax.default_backend() == 'gpu' else 'cpu'
-  if device == 'cuda':
-    if not torch.cuda.is_available():
-      return {}
-    torch.set_float32_matmul_precision('high')  # JAX does the same by default
-    torch.backends.cudnn.benchmark = True
-  elif hasattr(os, 'sched_getaffinity'):
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+  if device == 'cuda' and not torch.cuda.is_available():
+    return {}
+  set_up_torch(device)
   placed = torch.from_numpy(windows).to(device)
   made: dict[str, Variant] = {}
   for name, (_, variables) in _models().items():
@@ -164,10 +160,7 @@ def main() -> None:
     '--no_compile', action='store_true', help='skip torch.compile'
   )
   args = flags.parse_args()
-  os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
-  if args.toy:  # PyTorch's threads would wait at full load
-    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
-  jax_runtime.set_up()
+  set_up_beside_torch(args.toy)
   sizes = (2,) if args.toy else map(int, args.batch_sizes.split(','))
   compiled = not (args.no_compile or args.toy)
   rounds, at_least_s = (1, 0.01) if args.toy else (args.rounds, 0.5)

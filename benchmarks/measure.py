@@ -112,6 +112,21 @@ def in_turn(
   return found
 
 
+def set_up_beside_torch(toy: bool) -> None:
+  """Sets up JAX in a process that PyTorch uses as well.
+
+  Args:
+    toy: whether the measured times do not matter.
+  """
+  from mgc_jax.system import jax_runtime
+
+  # PyTorch needs memory of the same device.
+  os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
+  if toy:  # PyTorch's threads would wait at full load
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+  jax_runtime.set_up()
+
+
 def seconds_of(
   call: Callable[[], Any], wait: Callable[[], Any], at_least_s: float
 ) -> float:

@@ -28,21 +28,9 @@ class TorchMusicnn(nn.Module):
     load = functools.partial(_load_norm, flat)
     self.input_norm = load('input_norm', nn.BatchNorm2d)
     self.front = nn.ModuleList(
-      nn.Sequential(
-        _conv(flat, f'front_{i}'),
-        nn.ReLU(),
-        load(f'front_{i}/norm', nn.BatchNorm2d),
-      )
-      for i in range(len(FRONT_KERNELS))
+      _block(flat, f'front_{i}') for i in range(len(FRONT_KERNELS))
     )
-    self.mid = nn.ModuleList(
-      nn.Sequential(
-        _conv(flat, f'mid_{i}'),
-        nn.ReLU(),
-        load(f'mid_{i}/norm', nn.BatchNorm2d),
-      )
-      for i in range(3)
-    )
+    self.mid = nn.ModuleList(_block(flat, f'mid_{i}') for i in range(3))
     self.pool_norm = load('pool_norm', nn.BatchNorm1d)
     self.features = _dense(flat, 'features')
     self.features_norm = load('features_norm', nn.BatchNorm1d)
@@ -61,21 +49,22 @@ class TorchMusicnn(nn.Module):
       x = y + x if i else y
       maps.append(x)
     x = torch.cat(maps, 1)[..., 0]
-    # A channel's maximum lies beside its mean, as in the checkpoint.
+    # A channel's maximum comes next to its mean, as in the checkpoint.
     x = torch.stack([x.amax(-1), x.mean(-1)], -1).flatten(1)
     features = self.features_norm(self.features(self.pool_norm(x)).relu())
     return self.tags(features).sigmoid(), features
 
 
-def _conv(flat: dict, name: str) -> nn.Module:
-  """Returns a convolution that is padded with zeros in time only."""
+def _block(flat: dict, name: str) -> nn.Module:
+  """Returns a convolution, padded with zeros in time only, ReLU and norm."""
   kernel = np.asarray(flat[f'params/{name}/kernel'])
   frames, bands, inputs, filters = kernel.shape
   pad = nn.ZeroPad2d((0, 0, (frames - 1) // 2, frames // 2))
   conv = nn.Conv2d(inputs, filters, (frames, bands))
   _copy(conv.weight, kernel.transpose(3, 2, 0, 1))
   _copy(conv.bias, flat[f'params/{name}/bias'])
-  return nn.Sequential(pad, conv)
+  norm = _load_norm(flat, f'{name}/norm', nn.BatchNorm2d)
+  return nn.Sequential(pad, conv, nn.ReLU(), norm)
 
 
 def _dense(flat: dict, name: str) -> nn.Linear:

@@ -15,6 +15,19 @@ from torch.nn import functional
 _ACTIVATIONS = {'relu': nn.ReLU, 'elu': nn.ELU}
 
 
+def set_up_torch(device: str) -> None:
+  """Gives PyTorch the precision or the threads that JAX has by default.
+
+  Args:
+    device: cpu or cuda.
+  """
+  if device == 'cuda':
+    torch.set_float32_matmul_precision('high')
+    torch.backends.cudnn.benchmark = True
+  elif hasattr(os, 'sched_getaffinity'):
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
 class TorchPeer:
   """A network, its optimiser, and the calls that are timed.
 
@@ -44,11 +57,7 @@ class TorchPeer:
         f'variant={variant}: must be eager, channels_last or compile'
       )
     self._device = torch.device(device)
-    if device == 'cuda':  # JAX does the same by default
-      torch.set_float32_matmul_precision('high')
-      torch.backends.cudnn.benchmark = True
-    elif hasattr(os, 'sched_getaffinity'):
-      torch.set_num_threads(len(os.sched_getaffinity(0)))
+    set_up_torch(device)
     made = _Network(config.model, batch_shape, variant != 'eager')
     self._call = self._network = made.to(self._device)
     self._cast = torch.autocast(
