@@ -205,6 +205,10 @@ def test_description_has_every_field_with_value_unit_and_meaning():
     ({'model.cnn.readout': 'steps'}, 'config.model.cnn.readout=steps'),
     ({'model.cnn.readout': 'step_means'}, 'cnn.readout=step_means: for a crnn'),
     ({'model.dense.dropout': (1.0,)}, 'config.model.dense.dropout='),
+    (
+      {'train.own_genres_only': True, 'augment.mixup_alpha': 0.1},
+      'config.train.own_genres_only=True: mixup mixes',
+    ),
   ],
 )
 def test_wrong_field_is_reported(overrides, message):

@@ -1,4 +1,5 @@
 import json
+import pathlib
 import shutil
 
 import pytest
@@ -7,6 +8,7 @@ from mgc_jax.evaluation import plots
 from mgc_jax.system import figure_file
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.training import experiment
+from mgc_jax.training.metrics_log import read_metrics
 from tests.conftest import tiny, write_music
 
 
@@ -197,3 +199,23 @@ def test_unknown_genre_is_rejected_before_decoding(config, workdir, tmp_path):
   with pytest.raises(DataError, match='unknown genre zouk; known: jazz, rock'):
     experiment.evaluate_only(config, workdir)
   assert not (tmp_path / 'elsewhere').exists()
+
+
+@pytest.mark.usefixtures('without_figures')
+@pytest.mark.parametrize('own_genres_only', [True, False])
+def test_collections_with_one_genre_have_nothing_to_compare(
+  own_genres_only, config, tmp_path
+):
+  """So the loss is 0, if it compares only the genres of the collection."""
+  root = pathlib.Path(config.data.root)
+  for genre in ('jazz', 'rock'):
+    rows = [f'{i}.wav,{genre} {i},{genre}\n' for i in range(6)]
+    table = 'path,track_id,genre\n' + ''.join(rows)
+    (root / genre / 'manifest.csv').write_text(table)
+  config.data.source, config.data.root = 'manifest', None
+  config.data.manifest = ','.join(map(str, sorted(root.glob('*/*.csv'))))
+  config.augment.mixup_alpha = 0.0
+  config.train.own_genres_only = own_genres_only
+  experiment.train_and_evaluate(config, tmp_path / 'run')
+  loss = read_metrics(tmp_path / 'run' / 'metrics.jsonl')[0]['train_loss']
+  assert loss == 0 if own_genres_only else loss > 0.1

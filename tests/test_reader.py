@@ -57,6 +57,14 @@ def test_example_may_be_a_window(prepared):
   np.testing.assert_array_equal(batch['frames'], whole['frames'][:, 10:26])
 
 
+def test_own_genres_are_those_of_the_row(prepared):
+  index = prepared.index
+  own_genres = np.random.default_rng(0).random((len(index), 10)) < 0.5
+  order = np.array([7, 2, 5])
+  (batch,) = Reader(index, own_genres).batches(_everything(index), order, 3)
+  np.testing.assert_array_equal(batch['own_genres'], own_genres[order])
+
+
 def test_examples_have_the_weight_of_their_genre(prepared):
   index = prepared.index
   weights = np.array([2.0, 0.5])

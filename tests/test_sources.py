@@ -202,6 +202,9 @@ def test_several_manifests_are_collections_named_by_their_folders(
     names = comma.join(('manifest.csv', '../two/manifest.csv'))
     data = _data(source='manifest', manifest=names)
     assert [track.source for track in list_tracks(data)] == ['one', 'two']
+  monkeypatch.setenv('HOME', str(tmp_path / 'two'))
+  data = _data(source='manifest', manifest='manifest.csv,~/manifest.csv')
+  assert [track.source for track in list_tracks(data)] == ['one', 'two']
 
 
 def test_manifest_folder_is_the_default_root(music_folder):

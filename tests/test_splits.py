@@ -9,7 +9,7 @@ from mgc_jax.datasets.excerpt_index import ExcerptIndex
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.records import Prepared
 from mgc_jax.datasets.split_file import write_split
-from mgc_jax.datasets.splits import make_splits
+from mgc_jax.datasets.splits import make_splits, own_genres
 from mgc_jax.datasets.track import Track
 from mgc_jax.system.errors import ConfigError, DataError
 
@@ -110,6 +110,21 @@ def test_artists_of_the_collection_left_out_are_not_trained_on(
   assert set(range(90)).difference(used) == {6, 7, 8}
   assert len(splits.examples['test']) == 30
   assert '3 tracks of other collections' in caplog.text
+
+
+def test_own_genres_are_those_of_the_collection(two_collections):
+  index = two_collections.index
+  of_b = np.array(
+    [two_collections.tracks[t].source == 'b' for t in index.track_id]
+  )
+  label = np.where(of_b, index.label % 2, index.label)
+  index = dataclasses.replace(index, label=label)
+  found = own_genres(dataclasses.replace(two_collections, index=index))
+  in_b = sorted(set(label[of_b]))
+  assert len(in_b) < len(set(label[~of_b]))
+  for row, genres in enumerate(found):
+    wanted = in_b if of_b[row] else sorted(set(label[~of_b]))
+    assert list(np.flatnonzero(genres)) == wanted
 
 
 def test_a_collection_is_left_out_of_published_lists(two_collections):

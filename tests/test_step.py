@@ -226,6 +226,37 @@ def test_window_and_excerpt_levels_agree_for_a_window_of_a_whole_excerpt(
   assert abs(part[0] - part[1]) > 1e-4
 
 
+def _batch_of_two_collections():
+  """The first four examples are of a collection that has only four genres."""
+  number = np.where(np.arange(B) < 4, 4, C)
+  return {**_batch(), 'own_genres': np.arange(C)[None] < number[:, None]}
+
+
+def test_a_loss_compares_only_the_genres_of_the_collection(config):
+  def loss(genre, examples):
+    """Returns the loss if every example is taken for a genre."""
+    state, step, key = _setup(config)
+    state.params['Head_0']['Dense_1']['bias'] = jnp.eye(C)[genre] * 5
+    batch = _batch_of_two_collections()
+    batch['weight'] = np.isin(np.arange(B), examples).astype('f')
+    return step(state, batch, key)[1].compute()['loss']
+
+  few, every = np.arange(4), np.arange(4, 8)
+  assert loss(7, few) == pytest.approx(loss(9, few), rel=1e-5)
+  assert loss(7, few) < loss(2, few) - 0.5
+  assert loss(7, every) < loss(9, every) - 0.5  # it is the genre of one
+
+
+def test_smoothing_spreads_over_the_genres_of_the_collection(config):
+  config.train.label_smoothing = 0.3
+  config.augment.mixup_alpha = 0.0
+  state, _, key = _setup(config)
+  batch = _batch_of_two_collections()
+  _, _, targets = training_windows(key, state, batch, Config.from_dict(config))
+  np.testing.assert_allclose(targets[2], [*[0.075] * 2, 0.775, 0.075, *[0] * 6])
+  np.testing.assert_allclose(targets[5], np.eye(C)[5] * 0.7 + 0.03, rtol=1e-5)
+
+
 def test_examples_of_weight_zero_do_not_change_the_update(config):
   config.model.cnn.norm = 'none'  # it would normalise by padding
   changed = _batch()

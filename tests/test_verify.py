@@ -6,6 +6,7 @@ import pytest
 
 from mgc_jax.config.schema import base_config
 from mgc_jax.datasets.published import facts
+from mgc_jax.datasets.sources import list_tracks
 from mgc_jax.datasets.track import Track
 from mgc_jax.datasets.verify import extra_files
 from tests.commands import run_command
@@ -78,6 +79,20 @@ def test_intact_copy_passes_despite_extra_files(manifest):
   )
   assert done.returncode == 0, done.stdout + done.stderr
   assert 'extra: ' in done.stdout
+
+
+def test_extra_files_are_those_in_the_folders_of_all_manifests(tmp_path):
+  for name in ('one', 'two'):
+    for track in ('listed', 'extra'):
+      write_tone(tmp_path / name / f'{track}.wav')
+    table = f'path,track_id,genre\nlisted.wav,{name},rock\n'
+    (tmp_path / name / 'manifest.csv').write_text(table)
+  data = base_config().data
+  data.source = 'manifest'
+  data.manifest = ','.join(map(str, sorted(tmp_path.glob('*/*.csv'))))
+  found = extra_files(list_tracks(data), data)
+  wanted = [str(tmp_path / name / 'extra.wav') for name in ('one', 'two')]
+  assert found == wanted
 
 
 @pytest.mark.parametrize(

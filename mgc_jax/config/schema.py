@@ -596,6 +596,11 @@ class TrainConfig(Section):
   class_weights: bool = setting(
     False, 'Weight genres by the inverse of their frequency.'
   )
+  own_genres_only: bool = setting(
+    False,
+    'The loss of a track compares only the genres that its collection has, so '
+    'that nothing is gained by telling collections apart.',
+  )
   checkpoint_every_steps: int = setting(
     500,
     'Distance between checkpoints within an epoch; 0: only at the end of each '
@@ -682,6 +687,11 @@ class Config(Section):
       )
     _check_model(config.model, config.windows)
     _check_training(config.train)
+    if config.train.own_genres_only and config.augment.mixup_alpha:
+      raise ConfigError(
+        'config.train.own_genres_only=True: mixup mixes tracks of different '
+        'collections; set config.augment.mixup_alpha=0'
+      )
     _check_selection(config.train, config.data)
     return config
 

@@ -27,13 +27,16 @@ Batch = dict[str, np.ndarray]
 class Reader:
   """Reads examples of an index in any order."""
 
-  def __init__(self, index: ExcerptIndex):
+  def __init__(self, index: ExcerptIndex, own_genres: np.ndarray | None = None):
     """Creates a reader.
 
     Args:
       index: describes the records and where they are stored.
+      own_genres: bool[n, C], the genres with which the loss of each excerpt
+        compares its own, as `splits.own_genres` returns them; None: all.
     """
     self.index = index
+    self._own_genres = own_genres
     num_bands = index.band_sums.shape[-1]
     self._features = record_features(num_bands, index.genres)
 
@@ -60,7 +63,7 @@ class Reader:
     Yields:
       `frames` f16[B, N, F] (padded with zeros to the length N of the longest
       example), `num_frames` i32[B], `label` i32[B], `weight` f32[B] (0 for
-      padding).
+      padding); and `own_genres` bool[B, C], if the reader was given them.
 
     Raises:
       DataError: a record is damaged; names its file.
@@ -89,12 +92,15 @@ class Reader:
     )
     for i, frames in enumerate(self._numpy(dataset.batch(batch_size))):
       at = slice(i * batch_size, (i + 1) * batch_size)
-      yield {
+      batch = {
         'frames': frames,
         'num_frames': lengths[at].astype(np.int32),
         'label': index.label[rows[at]].astype(np.int32),
         'weight': weight[at],
       }
+      if self._own_genres is not None:
+        batch['own_genres'] = self._own_genres[rows[at]]
+      yield batch
 
   def _read(
     self,

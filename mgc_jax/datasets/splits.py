@@ -150,6 +150,20 @@ def make_splits(prepared: Prepared, config: Config) -> Splits:
   return _checked(splits, index, same_sound, data)
 
 
+def own_genres(prepared: Prepared) -> np.ndarray:
+  """Returns bool[n, C], the genres that each excerpt's collection has.
+
+  Args:
+    prepared: the records, and their tracks, which name their collections.
+  """
+  index = prepared.index
+  sources = [prepared.tracks[t].source for t in index.track_id]
+  names, collection = np.unique(sources, return_inverse=True)
+  present = np.zeros((len(names), len(index.genres)), bool)
+  present[collection, index.label] = True
+  return present[collection]
+
+
 def _default_protocol(given: np.ndarray, data: DataConfig) -> str:
   if data.source in PUBLISHED or data.num_folds or data.test_source:
     return 'artist'

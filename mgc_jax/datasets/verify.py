@@ -32,6 +32,7 @@ from mgc_jax.config.schema import (
 from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.remote import local_copy
 from mgc_jax.datasets.sources import list_tracks
+from mgc_jax.datasets.sources.manifest import manifest_paths
 from mgc_jax.datasets.track import Track
 from mgc_jax.datasets.workers import map_tracks
 from mgc_jax.system.arguments import Command, Parser
@@ -98,8 +99,8 @@ def extra_files(tracks: list[Track], data: DataConfig) -> list[str]:
   """
   known = {os.path.realpath(track.path) for track in tracks}
   roots = [data.root, data.gtzan_root, data.fma_root]
-  if data.source == 'manifest' and data.manifest and not data.root:
-    roots.append(os.path.dirname(os.path.abspath(data.manifest)))
+  if data.source == 'manifest' and not data.root:
+    roots += [str(path.parent) for path in manifest_paths(data)]
   found = []
   for root in filter(None, roots):
     found += [

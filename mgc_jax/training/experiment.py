@@ -17,7 +17,12 @@ from mgc_jax.datasets.preparation_report import preparation_report
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.records import Prepared
 from mgc_jax.datasets.split_file import write_split
-from mgc_jax.datasets.splits import Examples, Splits, make_splits
+from mgc_jax.datasets.splits import (
+  Examples,
+  Splits,
+  make_splits,
+  own_genres,
+)
 from mgc_jax.distributed.mesh import (
   check_same,
   first_process_first,
@@ -63,7 +68,8 @@ def train_and_evaluate(config_dict: ConfigDict, workdir: pathlib.Path) -> None:
     from mgc_jax.datasets.reader import Reader  # tensorflow: seconds to import
     from mgc_jax.training.trainer import train
 
-    reader = Reader(prepared.index)
+    own = own_genres(prepared) if config.train.own_genres_only else None
+    reader = Reader(prepared.index, own)
     train(config, splits, reader, writer)
     wait_for_all('the bundle')
     results = evaluate_bundle(config, writer, prepared, splits, workdir)

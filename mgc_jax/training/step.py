@@ -101,7 +101,8 @@ def train_step(
   Args:
     state: to be updated; the caller's jit donates it.
     batch: `frames` f16[B, N, F], `num_frames` i32[B], `label` i32[B], `weight`
-      f32[B].
+      f32[B]; and `own_genres` bool[B, C] if the loss of an example compares
+      only these genres.
     key: the run's key; the step folds `state.step` into it.
     model: static argument.
     tx: static argument.
@@ -124,6 +125,8 @@ def train_step(
     'label': batch['label'],
     'mask': mask,
   }
+  if 'own_genres' in batch:
+    examples['own_genres'] = batch['own_genres']
   grads, batch_stats, (loss, correct) = _gradients(
     state,
     examples,
@@ -169,7 +172,7 @@ def _gradients(
   Args:
     state: the gradients are with respect to its `params`.
     examples: windows f32[B, W, T, F], targets f32[B, C], weights f32[B, W],
-      label i32[B], mask bool[B, W].
+      label i32[B], mask bool[B, W]; own_genres bool[B, C] if there are any.
     key: for dropout.
     model: static argument.
     num_parts: the batch is computed in this many parts, one after another, so
@@ -189,7 +192,12 @@ def _gradients(
       mutable=['batch_stats'],
       rngs={'dropout': key},
     )
-    losses = optax.softmax_cross_entropy(logits, part['targets'][:, None])
+    own_genres = part.get('own_genres')
+    losses = optax.softmax_cross_entropy(
+      logits,
+      part['targets'][:, None],
+      where=None if own_genres is None else own_genres[:, None],
+    )
     hits = (logits.argmax(-1) == part['label'][:, None]) & part['mask']
     correct = hits.sum().astype(jnp.float32)
     loss = (losses * part['weights']).sum()
@@ -301,7 +309,13 @@ def training_windows(
   windows = standardise(windows, starts, num_frames, *stats)
   targets = jax.nn.one_hot(batch['label'], config.model.num_genres)
   windows, targets = augment_windows(augment_key, windows, targets, augment)
-  targets = optax.smooth_labels(targets, config.train.label_smoothing)
+  smoothing = config.train.label_smoothing
+  if 'own_genres' in batch:
+    own = batch['own_genres']
+    spread = own / own.sum(axis=-1, keepdims=True)
+    targets = (1.0 - smoothing) * targets + smoothing * spread
+  else:
+    targets = optax.smooth_labels(targets, smoothing)
   return windows, mask, targets
 
 

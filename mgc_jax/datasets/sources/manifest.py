@@ -6,7 +6,7 @@ import pathlib
 from mgc_jax.config.schema import DataConfig
 from mgc_jax.datasets.manifest import read_manifest
 from mgc_jax.datasets.track import Track, is_remote
-from mgc_jax.system.arguments import comma_list
+from mgc_jax.system.arguments import comma_list, expand_home
 from mgc_jax.system.errors import ConfigError
 
 
@@ -27,6 +27,30 @@ def list_tracks(data: DataConfig) -> list[Track]:
     ConfigError: `manifest` is unset or remote.
     DataError: see `read_manifest`.
   """
+  paths = manifest_paths(data)
+  tracks = [
+    (path, track)
+    for path in paths
+    for track in read_manifest(path, data.root or path.parent, data.genres)
+  ]
+  if len(paths) == 1:
+    return [track for _, track in tracks]
+  return [
+    dataclasses.replace(track, source=track.source or path.parent.name)
+    for path, track in tracks
+  ]
+
+
+def manifest_paths(data: DataConfig) -> list[pathlib.Path]:
+  """Returns the absolute paths of the files that `config.data.manifest` names.
+
+  Args:
+    data: as for `list_tracks`. A name with commas is one file if it exists, and
+      otherwise several, of which each may start with `~`.
+
+  Raises:
+    ConfigError: as for `list_tracks`.
+  """
   if not data.manifest:
     raise ConfigError('config.data.manifest: not set; specify a CSV of tracks')
   if is_remote(data.manifest):
@@ -35,14 +59,8 @@ def list_tracks(data: DataConfig) -> list[Track]:
       'config.data.root to read remote tracks'
     )
   folder = '' if is_remote(data.root or '') else data.root or ''
-  whole = pathlib.Path(folder) / data.manifest
+  whole = (pathlib.Path(folder) / data.manifest).absolute()
   if whole.exists() or ',' not in data.manifest:
-    return read_manifest(whole, data.root or whole.parent, data.genres)
-  tracks = []
-  for name in comma_list(data.manifest):
-    path = (pathlib.Path(folder) / name).absolute()
-    tracks += [
-      dataclasses.replace(track, source=track.source or path.parent.name)
-      for track in read_manifest(path, data.root or path.parent, data.genres)
-    ]
-  return tracks
+    return [whole]
+  names = map(expand_home, comma_list(data.manifest))
+  return [(pathlib.Path(folder) / name).absolute() for name in names]
