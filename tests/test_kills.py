@@ -231,8 +231,11 @@ def test_preparation_is_complete_or_missing(two, tmp_path):
   assert not list(tmp_path.glob('**/incomplete*'))
   chance, num_kills = random.Random(SEED), 0
   for _ in range(10):
+    before = set(tmp_path.glob('**/incomplete*'))  # which it deletes first
     process = _fork(tmp_path, *_prepare(tmp_path))
-    process.wait_for(lambda: list(tmp_path.glob('**/incomplete*')))
+    process.wait_for(
+      lambda before=before: set(tmp_path.glob('**/incomplete*')) - before
+    )
     time.sleep(chance.uniform(0, 0.3))
     process.kill()
     if not list(tmp_path.glob('**/1.*')):
