@@ -108,7 +108,11 @@ def _environment(env):
 
 
 def train_here(monkeypatch):
-  """Replaces the processes that commands train in by calls, for one test."""
+  """Replaces the processes that commands train in by calls, for one test.
+
+  No figures of these runs are drawn, which would take a third of their time:
+  tests/test_main.py and tests/test_experiment.py draw them.
+  """
 
   def train(config, run):
     words = [f'--config={config}', *run.overrides, f'--workdir={run.workdir}']
@@ -118,6 +122,9 @@ def train_here(monkeypatch):
   modules = ('sweep.command', 'leakage.command', 'shipped_models.build')
   for module in (*modules, 'left_out'):
     monkeypatch.setattr(f'mgc_jax.experiments.{module}.train', train)
+  for name in ('plot_data', 'plot_training', 'plot_confusion'):
+    figure = f'mgc_jax.training.run_plots.{name}'
+    monkeypatch.setattr(figure, lambda *args: None)
 
 
 @contextlib.contextmanager
