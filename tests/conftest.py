@@ -43,6 +43,7 @@ TRACE_NETWORKS = {
   'test_mesh',
   'test_models',
   'test_musicnn',
+  'test_musicnn_classifier',
   'test_pretrained',
   'test_source_probe',
   'test_step',

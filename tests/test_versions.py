@@ -85,7 +85,7 @@ def test_old_names_are_in_no_new_file():
   assert versions.upgrade(versions.downgrade(Config().to_dict())) == (
     Config().to_dict()
   )
-  current = {'format_version': 3, 'train': {'freeze_body': True}}
+  current = {'format_version': 3, 'model': {'cnn': {'fold_frames': 2}}}
   assert versions.upgrade(current) == current  # rejected later, by its name
 
 

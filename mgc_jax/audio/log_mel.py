@@ -14,6 +14,7 @@ import numpy as np
 from mgc_jax.config.schema import FeaturesConfig
 
 _AMIN_POWER = 1e-10  # librosa's floor, -100 dB
+_COMPRESSION = 10000.0  # of the power, before the logarithm
 # Slaney's Auditory Toolbox: linear below 1 kHz, logarithmic above.
 _LINEAR_HZ_PER_MEL = 200.0 / 3
 _BREAK_HZ = 1000.0
@@ -33,7 +34,7 @@ def log_mel(waveform: np.ndarray, features: FeaturesConfig) -> np.ndarray:
     N is 1 + L // hop_samples, or fewer if `features.frames_per_s` is set. If
     `features.scaling` is full_scale, 0 dB is full-scale power. If it is range,
     0 dB is the waveform's maximum, and its minimum is stretched to the whole
-    range.
+    range. If it is compressed, the values are not dB; see `compressed`.
   """
   n_fft, hop = features.fft_samples, features.hop_samples
   padded = np.pad(waveform.astype(np.float32, copy=False), n_fft // 2)
@@ -47,6 +48,9 @@ def log_mel(waveform: np.ndarray, features: FeaturesConfig) -> np.ndarray:
     features.max_frequency_hz,
   )
   mel = mel_power(padded, hop, filterbank)
+  kept = _kept(len(mel), len(waveform), features)
+  if features.scaling == 'compressed':
+    return compressed(mel[kept]).astype(np.float32)
   decibels = 10.0 * np.log10(np.maximum(mel, _AMIN_POWER))
   range_db, top_db = features.dynamic_range_db, decibels.max()
   decibels = np.maximum(decibels, top_db - range_db)
@@ -54,8 +58,12 @@ def log_mel(waveform: np.ndarray, features: FeaturesConfig) -> np.ndarray:
     span_db = top_db - decibels.min()
     # Silence has the same value everywhere and cannot be stretched.
     decibels = (decibels - top_db) * (range_db / span_db if span_db else 1.0)
-  kept = _kept(len(decibels), len(waveform), features)
   return decibels[kept].astype(np.float32)
+
+
+def compressed(power: np.ndarray) -> np.ndarray:
+  """Returns f[...] log10(1 + 10,000 power), the input of musicnn."""
+  return np.log10(1.0 + _COMPRESSION * power)
 
 
 def mel_power(

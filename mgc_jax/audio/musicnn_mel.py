@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from mgc_jax.audio.log_mel import mel_filterbank, mel_power
+from mgc_jax.audio.log_mel import compressed, mel_filterbank, mel_power
 
 SAMPLE_RATE_HZ = 16000
 NUM_FRAMES = 187  # of a window: 3 s
@@ -15,7 +15,6 @@ NUM_BANDS = 96
 _FFT_SAMPLES = 512
 _HOP_SAMPLES = 256
 _EDGE = np.zeros(_FFT_SAMPLES // 2, np.float32)  # frames are centred
-_GAIN = 10000.0  # of the power, before the logarithm
 
 
 def windows(
@@ -68,6 +67,7 @@ def _windows(sound: np.ndarray) -> np.ndarray:
     SAMPLE_RATE_HZ, _FFT_SAMPLES, NUM_BANDS, 0.0, nyquist_hz
   )
   power = mel_power(sound, _HOP_SAMPLES, filterbank)
-  frames = np.log10(1.0 + _GAIN * power)
-  found = np.lib.stride_tricks.sliding_window_view(frames, NUM_FRAMES, axis=0)
+  found = np.lib.stride_tricks.sliding_window_view(
+    compressed(power), NUM_FRAMES, axis=0
+  )
   return found[::HOP_FRAMES].swapaxes(1, 2)

@@ -45,6 +45,21 @@ ENCODERS = {
   'musicnn': {**_MUSICNN, 'num_bands': 200},
   'musicnn_tags': {**_MUSICNN, 'num_bands': 50},
 }
+# What the network musicnn itself needs, if it is trained further.
+_MUSICNN_INPUT = {
+  'features.extractor': 'log_mel',
+  'features.sample_rate_hz': 16000,
+  'features.fft_samples': 512,
+  'features.hop_samples': 256,
+  'features.frames_per_s': 0.0,
+  'features.num_bands': 96,
+  'features.min_frequency_hz': 0.0,
+  'features.max_frequency_hz': 8000.0,
+  'features.scaling': 'compressed',
+  'windows.standardise': 'none',
+  'model.num_members': 1,
+  'model.dtype': 'float32',
+}
 _MAX_SPECTRUM_VALUES = 2**29  # in an excerpt: 4 GiB as complex numbers
 
 
@@ -250,9 +265,10 @@ class FeaturesConfig(Section):
   )
   scaling: str = setting(
     'full_scale',
-    'What 0 dB is. full_scale: the power of full-scale audio. range: the '
-    'maximum of each excerpt, whose minimum becomes -dynamic_range_db.',
-    rule=one_of('full_scale', 'range'),
+    'full_scale: 0 dB is the power of full-scale audio. range: 0 dB is the '
+    'maximum of each excerpt, whose minimum becomes -dynamic_range_db. '
+    'compressed: log10(1 + 10,000 power) in place of dB, as for musicnn.',
+    rule=one_of('full_scale', 'range', 'compressed'),
   )
   excerpt_s: float = setting(
     30.0,
@@ -290,8 +306,9 @@ class WindowsConfig(Section):
     'band over the training split. excerpt: those of each excerpt over all '
     'bands. excerpt_bands: those of each band of each excerpt, which removes '
     'the frequency response of a recording. window: those of each window over '
-    'all bands. If examples are windows, excerpt and window are the same.',
-    rule=one_of('bands', 'excerpt', 'excerpt_bands', 'window'),
+    'all bands. If examples are windows, excerpt and window are the same. '
+    'none: the values are used as they are.',
+    rule=one_of('bands', 'excerpt', 'excerpt_bands', 'window', 'none'),
   )
   num_windows: int = setting(
     3,
@@ -503,7 +520,9 @@ class ModelConfig(Section):
   """The network."""
 
   name: str = setting(
-    'cnn', 'Kind of network.', rule=one_of('cnn', 'lstm', 'crnn')
+    'cnn',
+    'Kind of network. musicnn: a pretrained encoder, which is trained further.',
+    rule=one_of('cnn', 'lstm', 'crnn', 'musicnn'),
   )
   num_genres: int = setting(
     10,
@@ -588,7 +607,7 @@ class TrainConfig(Section):
   precise_batch_norm: bool = setting(
     True,
     'Recompute the batch-norm statistics before each evaluation, from training '
-    'windows without augmentation and dropout.',
+    'windows without augmentation and dropout. musicnn keeps its averages.',
   )
   label_smoothing: float = setting(
     0.1, 'Share of the target spread over all genres.', rule=RATE
@@ -686,6 +705,8 @@ class Config(Section):
         f'config.features.extractor={config.features.extractor} must be log_mel'
       )
     _check_model(config.model, config.windows)
+    if config.model.name == 'musicnn':
+      _check_musicnn(config)
     _check_training(config.train)
     if config.train.own_genres_only and config.augment.mixup_alpha:
       raise ConfigError(
@@ -831,6 +852,16 @@ def _check_model(model: ModelConfig, windows: WindowsConfig) -> None:
     raise ConfigError(
       f'config.model.cnn.readout={cnn.readout}: for a crnn only'
     )
+
+
+def _check_musicnn(config: Config) -> None:
+  for path, needed in _MUSICNN_INPUT.items():
+    value = value_at(config, path)
+    if value != needed:
+      raise ConfigError(
+        f'config.{path}={value}: must be {needed} with '
+        'config.model.name=musicnn'
+      )
 
 
 def _check_training(train: TrainConfig) -> None:

@@ -27,6 +27,7 @@ _ADDED = {
   'augment': {'floor_db': 0.0, 'low_pass_bands': 0, 'mix_style_alpha': 0.0},
   'data': {'near_duplicates': False, 'test_source': None},
   'features': {'extractor': 'log_mel'},
+  'train': {'own_genres_only': False},
 }
 _OLD_NAMES = {
   f'{path.rpartition(".")[0]}.{new}': path.rpartition('.')[2]

@@ -13,12 +13,13 @@ from mgc_jax.models.crnn import Crnn
 from mgc_jax.models.ensemble import Ensemble
 from mgc_jax.models.layers import INTERMEDIATES
 from mgc_jax.models.lstm import Lstm
+from mgc_jax.models.musicnn_classifier import MusicnnClassifier
 from mgc_jax.system.errors import ConfigError
 
 PyTree = Any
 
 HEAD = 'Head_0'  # name of the dense layers in the parameters of all models
-_MODELS = ('cnn', 'lstm', 'crnn')
+_MODELS = ('cnn', 'lstm', 'crnn', 'musicnn')
 _LSTM_ONLY = (
   'stack_frames',
   'deltas',
@@ -41,7 +42,7 @@ def create_model(config: Config) -> nn.Module:
     `mutable=['batch_stats']` if it has batch norm.
 
   Raises:
-    ConfigError: `config.model.name` is not cnn, lstm or crnn.
+    ConfigError: `config.model.name` is none of these networks.
   """
   num_members = config.model.num_members
   if num_members == 1:
@@ -65,6 +66,9 @@ def _network(config: Config) -> nn.Module:
   if model.name == 'crnn':
     lstm = {f'lstm_{k}': x for k, x in lstm.items() if k not in _LSTM_ONLY}
     return Crnn(**cnn, **lstm, **shared)
+  if model.name == 'musicnn':
+    del shared['dtype']  # always float32
+    return MusicnnClassifier(**shared)
   raise ConfigError(
     f'config.model.name={model.name}: must be one of {", ".join(_MODELS)}'
   )

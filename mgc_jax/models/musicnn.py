@@ -31,6 +31,8 @@ NUM_TAGS = 50
 NORM_EPSILON = 1e-3
 
 _FRONT_FILTERS = (204, 204, 51, 51, 51)
+# The filters of the package's weights that are not zero.
+PRUNED_FRONT_FILTERS = (24, 14, 3, 7, 17)
 _MID_FILTERS = 64
 _MID_FRAMES = 7
 _NUM_FEATURES = 200
@@ -63,29 +65,42 @@ class Musicnn(nn.Module):
       train: whether dropout acts (by an rng named `dropout`), and batches are
         normalised by their own statistics.
     """
-    norm = functools.partial(_norm, train)
-    x = norm('input_norm', 0)(log_mels.transpose(1, 2, 0)[None])
-    parts = [
-      _FrontEnd(filters, kernel, train, name=f'front_{i}')(x)
-      for i, (filters, kernel) in enumerate(
-        zip(self.front_filters, FRONT_KERNELS, strict=True)
-      )
-    ]
-    x = jnp.concatenate(parts)
-    maps = [x]
-    for i in range(3):
-      y = _MidEnd(train, name=f'mid_{i}')(x)
-      x = y + x if i else y
-      maps.append(x)
-    x = jnp.concatenate(maps)[:, :, 0]
-    # A channel's maximum comes next to its mean, as in the checkpoint.
-    x = jnp.stack([x.max(axis=1), x.mean(axis=1)], axis=1)
-    x = norm('pool_norm', 1)(x.reshape(-1, x.shape[-1]).T)
-    x = Dropout(_DROPOUT, deterministic=not train)(x)
-    x = nn.relu(nn.Dense(_NUM_FEATURES, name='features')(x))
-    features = norm('features_norm', 1)(x)
+    features = features_of(log_mels, self.front_filters, train)
     x = Dropout(_DROPOUT, deterministic=not train)(features)
     return Output(nn.sigmoid(nn.Dense(NUM_TAGS, name='tags')(x)), features)
+
+
+def features_of(
+  log_mels: jax.Array, front_filters: tuple[int, ...], train: bool
+) -> jax.Array:
+  """Returns f32[N, 200] features; its layers are those of the calling module.
+
+  Args:
+    log_mels: as for `Musicnn`.
+    front_filters: as for `Musicnn`.
+    train: as for `Musicnn`.
+  """
+  norm = functools.partial(_norm, train)
+  x = norm('input_norm', 0)(log_mels.transpose(1, 2, 0)[None])
+  parts = [
+    _FrontEnd(filters, kernel, train, name=f'front_{i}')(x)
+    for i, (filters, kernel) in enumerate(
+      zip(front_filters, FRONT_KERNELS, strict=True)
+    )
+  ]
+  x = jnp.concatenate(parts)
+  maps = [x]
+  for i in range(3):
+    y = _MidEnd(train, name=f'mid_{i}')(x)
+    x = y + x if i else y
+    maps.append(x)
+  x = jnp.concatenate(maps)[:, :, 0]
+  # A channel's maximum comes next to its mean, as in the checkpoint.
+  x = jnp.stack([x.max(axis=1), x.mean(axis=1)], axis=1)
+  x = norm('pool_norm', 1)(x.reshape(-1, x.shape[-1]).T)
+  x = Dropout(_DROPOUT, deterministic=not train)(x)
+  x = nn.relu(nn.Dense(_NUM_FEATURES, name='features')(x))
+  return norm('features_norm', 1)(x)
 
 
 def _norm(train: bool, name: str, axis: int) -> nn.BatchNorm:

@@ -198,6 +198,11 @@ def window_stats(
   return mean.reshape(shape), std.reshape(shape)
 
 
+def unchanged(num_bands: int) -> tuple[jax.Array, jax.Array]:
+  """Returns the f32[F] mean and deviation with which values stay the same."""
+  return jnp.zeros(num_bands), jnp.ones(num_bands)
+
+
 def standardise(
   windows: jax.Array,
   starts: jax.Array,
@@ -258,4 +263,6 @@ def grid_windows(
     stats = excerpt_band_stats(frames, num_frames)
   elif settings.standardise == 'window':
     stats = window_stats(cuts, starts, num_frames)
+  elif settings.standardise == 'none':
+    stats = unchanged(frames.shape[-1])
   return standardise(cuts, starts, num_frames, *stats), mask

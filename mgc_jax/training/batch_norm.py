@@ -50,8 +50,10 @@ class PreciseBatchNorm:
       mesh: the devices that share each batch.
     """
     train = config.train
-    # A frozen backbone keeps the statistics of the bundle that it is from.
-    self._is_on = train.precise_batch_norm and not train.freeze_backbone
+    # A frozen backbone keeps the statistics of the bundle that it is from, and
+    # an encoder averages that start with those of far more music.
+    is_pretrained = train.freeze_backbone or config.model.name == 'musicnn'
+    self._is_on = train.precise_batch_norm and not is_pretrained
     self._batch_size = train.batch_size // train.accumulate_steps
     self._reader, self._examples, self._mesh = reader, examples, mesh
     self._of_batch = jax.jit(

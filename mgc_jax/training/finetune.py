@@ -1,4 +1,4 @@
-"""Starts training from the weights of a bundle."""
+"""Starts training from the weights of a bundle, or of a pretrained encoder."""
 
 import dataclasses
 import logging
@@ -16,6 +16,36 @@ from mgc_jax.system.errors import ConfigError
 from mgc_jax.training.step import TrainState
 
 _logger = logging.getLogger(__name__)
+
+
+def start_from_encoder(state: TrainState, config: Config) -> TrainState:
+  """Returns a state with the weights of the encoder that is the network.
+
+  Args:
+    state: a new state, at step 0; returned as it is if `config.model.name` is
+      no encoder.
+    config: the whole configuration.
+
+  Raises:
+    DataError: the weights of the encoder cannot be read.
+  """
+  if config.model.name != 'musicnn':
+    return state
+  from mgc_jax.features import musicnn_encoder
+
+  found = musicnn_encoder.load().variables
+  params = {
+    name: jax.tree.map(jnp.asarray, found['params'].get(name, value))
+    for name, value in state.params.items()
+  }
+  return dataclasses.replace(
+    state,
+    params=params,
+    batch_stats=jax.tree.map(jnp.asarray, found['batch_stats']),
+    ema_params=None
+    if state.ema_params is None
+    else jax.tree.map(jnp.copy, params),
+  )
 
 
 def start_from_bundle(

@@ -19,6 +19,7 @@ from mgc_jax.models.windows import (
   scattered_starts,
   standardise,
   stretched,
+  unchanged,
   window_stats,
 )
 from mgc_jax.training.augment import (
@@ -284,6 +285,8 @@ def training_windows(
     stats = excerpt_stats(frames, num_frames)
   elif settings.standardise == 'excerpt_bands':
     stats = excerpt_band_stats(frames, num_frames)
+  elif settings.standardise == 'none':
+    stats = unchanged(frames.shape[-1])
   speed = random_speed(speed_key, len(frames), augment.max_speed)
   if speed is not None:
     num_frames = stretched(num_frames, speed)

@@ -32,7 +32,7 @@ from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.training import feed as feeds
 from mgc_jax.training.batch_norm import PreciseBatchNorm
 from mgc_jax.training.checkpoint import Checkpoints
-from mgc_jax.training.finetune import start_from_bundle
+from mgc_jax.training.finetune import start_from_bundle, start_from_encoder
 from mgc_jax.training.optimizer import create_optimizer, learning_rate
 from mgc_jax.training.progress import Progress
 from mgc_jax.training.run_writer import RunWriter
@@ -201,7 +201,8 @@ def restore_or_init(run: Run) -> tuple[TrainState, Progress]:
 
   1. the latest checkpoint in the run's folder;
   2. the weights of the bundle that `config.train.init_from` names;
-  3. random weights, determined by `config.seed`.
+  3. the weights of the encoder, if `config.model.name` is one, with a new head;
+  4. random weights, determined by `config.seed`.
 
   Raises:
     ConfigError: the bundle does not fit the model.
@@ -213,6 +214,7 @@ def restore_or_init(run: Run) -> tuple[TrainState, Progress]:
   initial = create_state(run.model, run.tx, config, mean, std)
   restored = run.checkpoints.restore(replicate(initial, run.mesh))
   if restored is None:
+    initial = start_from_encoder(initial, config)
     initial = start_from_bundle(initial, config, index.genres)
     return replicate(initial, run.mesh), Progress(run.fingerprint)
   state, progress = restored
