@@ -122,7 +122,7 @@ def test_plot_failure_does_not_stop_predictions(model, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('model', 'num_minutes'), [('cnn', 120), ('tags', 20)])
+@pytest.mark.parametrize(('model', 'num_minutes'), [('cnn', 120), ('tags', 8)])
 def test_memory_does_not_grow_with_duration(model, num_minutes, tmp_path):
   long = tmp_path / 'long.wav'
   with soundfile.SoundFile(long, 'w', 11025, 1, 'PCM_U8') as file:
