@@ -44,6 +44,25 @@ def add_workdirs(parser: Parser, text: str, flag: str = '--workdirs') -> None:
   )
 
 
+def add_left_out(parser: Parser, required: bool, more: str = '') -> None:
+  """Adds `--left_out`, the collections that are left out in turn.
+
+  Args:
+    parser: receives the flag.
+    required: whether the command needs it; otherwise the default is none.
+    more: what the help adds.
+  """
+  parser.add_argument(
+    '--left_out',
+    type=comma_list,
+    default=[],
+    required=required,
+    metavar='NAME,...',
+    help='Collections to leave out, one after another: the names of the '
+    f'folders of their manifests{more}.',
+  )
+
+
 def add_configs(parser: Parser) -> None:
   """Adds `--configs`, for commands that train several networks."""
   parser.add_argument(

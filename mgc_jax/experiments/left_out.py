@@ -27,7 +27,7 @@ from mgc_jax.experiments import flags
 from mgc_jax.experiments.sweep.plan import Run
 from mgc_jax.experiments.sweep.runner import check_run, parse_seeds, train
 from mgc_jax.system import atomic_file
-from mgc_jax.system.arguments import Command, Parser, comma_list
+from mgc_jax.system.arguments import Command, Parser
 from mgc_jax.system.errors import DataError
 from mgc_jax.system.tables import markdown_table
 
@@ -212,14 +212,7 @@ def _run(args: argparse.Namespace) -> None:
 
 def _add_arguments(parser: Parser) -> None:
   parser.add_config()
-  parser.add_argument(
-    '--left_out',
-    type=comma_list,
-    required=True,
-    metavar='NAME,...',
-    help='Collections to leave out, one after another: the names of the '
-    'folders of their manifests.',
-  )
+  flags.add_left_out(parser, required=True)
   flags.add_seeds(parser, ['0'])
   flags.add_workdir(parser, 'runs/left_out')
 

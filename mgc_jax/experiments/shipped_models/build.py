@@ -210,13 +210,7 @@ def _add_arguments(parser: Parser) -> None:
     metavar='CSV,...',
     help='A manifest of each collection, for tags.',
   )
-  parser.add_argument(
-    '--left_out',
-    type=comma_list,
-    default=[],
-    metavar='NAME,...',
-    help='Collections that are left out in turn, for tags.',
-  )
+  flags.add_left_out(parser, required=False, more='; for tags')
   parser.add_argument(
     '--models',
     type=comma_list,
