@@ -74,6 +74,7 @@ setuptools.setup(
       'kubernetes-validate>=1.30',
       'librosa>=0.11',  # features and speed are compared with it
       'pyright[nodejs]>=1.1.414',  # with all that it runs on
+      'pyte>=0.8',  # a terminal
       'pytest>=8.0',
       'pytest-cov>=5.0',
       'pytest-xdist>=3.7',

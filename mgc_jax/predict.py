@@ -20,7 +20,7 @@ import itertools
 import json
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -32,7 +32,7 @@ from mgc_jax.system.arguments import (
   Command,
   Parser,
   file_path,
-  whole_number,
+  number_or_all,
 )
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.printable_text import printable
@@ -45,7 +45,7 @@ _NUM_TAGS = 5
 
 def text_of(
   prediction: 'Prediction',
-  top: int,
+  top: int | None,
   timeline: bool,
   tags: dict[str, float] | None = None,
 ) -> str:
@@ -78,24 +78,26 @@ def _clock(seconds: float) -> str:
   return f'{tenths // 600}:{tenths % 600 / 10:04.1f}'
 
 
-def _writer(
+def _formatter(
   args: argparse.Namespace, genres: tuple[str, ...]
-) -> Callable[['Prediction'], None]:
-  """Returns a function that writes a prediction in the chosen format."""
+) -> Callable[['Prediction'], str]:
+  """Returns a function that turns a prediction into lines of the output.
+
+  Prints what comes before the first prediction.
+  """
   top, timeline = args.top, args.timeline
   tags = _tags if args.tags else lambda path: {}
   if args.format == 'json':
 
-    def write_json(one: 'Prediction') -> None:
+    def as_json(one: 'Prediction') -> str:
       found = tags(one.path)
       more = {'tags': found} if args.tags else {}
-      print(json.dumps({**one.to_json(top, timeline), **more}))
+      return json.dumps({**one.to_json(top, timeline), **more}) + '\n'
 
-    return write_json
+    return as_json
   if args.format == 'text':
     print(f'{args.model} knows {", ".join(genres)}')
-    return lambda one: print(text_of(one, top, timeline, tags(one.path)))
-  writer = csv.writer(sys.stdout, lineterminator='\n')
+    return lambda one: text_of(one, top, timeline, tags(one.path)) + '\n'
   # Paths are exactly those of the disk, byte for byte.
   if isinstance(sys.stdout, io.TextIOWrapper):  # unless a caller replaced it
     sys.stdout.reconfigure(errors='surrogateescape')
@@ -103,23 +105,37 @@ def _writer(
   names.append('warning')
   tag_column = ['tags'] if args.tags else []
   spans = ['start_s', 'end_s'] if timeline else []
-  writer.writerow(['path', *spans, *names, *tag_column, *genres])
+  header = ['path', *spans, *names, *tag_column, *genres]
+  sys.stdout.write(_csv_lines([header]))
 
-  def write(prediction: 'Prediction') -> None:
-    """Writes a row for the file, or one for each window."""
-    found = prediction.to_json(len(genres), timeline)
-    cells = [prediction.path]
+  def as_csv(prediction: 'Prediction') -> str:
+    """Returns a row for the file, or one for each window."""
+    found = prediction.to_json(None, timeline)
     own = [found[name] for name in names]
     if tag_column:
       own.append(_tag_text(tags(prediction.path)))
-    if not timeline:
-      by_genre = prediction.probabilities
-      writer.writerow([*cells, *own, *(f'{by_genre[g]:.4f}' for g in genres)])
-    for moment in found.get('timeline', ()):
-      at = [moment['start_s'], moment['end_s']]
-      writer.writerow([*cells, *at, *own, *moment['probabilities']])
+    if timeline:
+      return _csv_lines(
+        [
+          prediction.path,
+          moment['start_s'],
+          moment['end_s'],
+          *own,
+          *moment['probabilities'].values(),
+        ]
+        for moment in found['timeline']
+      )
+    by_genre = prediction.probabilities
+    shares = [f'{by_genre[genre]:.4f}' for genre in genres]
+    return _csv_lines([[prediction.path, *own, *shares]])
 
-  return write
+  return as_csv
+
+
+def _csv_lines(rows: Iterable[Iterable[object]]) -> str:
+  text = io.StringIO()
+  csv.writer(text, lineterminator='\n').writerows(rows)
+  return text.getvalue()
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -133,7 +149,7 @@ def _run(args: argparse.Namespace) -> None:
   from mgc_jax.inference import loading, prefetch
 
   model = loading.load(args.model, owns_process=True)
-  write = _writer(args, model.genres)
+  lines_of = _formatter(args, model.genres)
   num_failed = 0
   bar = tqdm(paths, desc='predict', unit='file', disable=len(paths) < 2 or None)
   with bar, prefetch.ahead(model, paths) as results:
@@ -144,7 +160,7 @@ def _run(args: argparse.Namespace) -> None:
       if isinstance(result, DataError) or (problem and args.strict):
         num_failed += 1
       else:
-        write(result)
+        tqdm.write(lines_of(result), end='')  # not onto the progress bar
         sys.stdout.flush()  # an interrupt discards no prediction
         if plot:
           _plot(model, result, plot)
@@ -207,10 +223,10 @@ def _add_arguments(parser: Parser) -> None:
   )
   parser.add_argument(
     '--top',
-    type=whole_number(1),
+    type=number_or_all,
     default=3,
     metavar='N',
-    help='Number of genres per prediction.',
+    help='Number of genres per prediction, or all.',
   )
   parser.add_argument(
     '--format',

@@ -125,9 +125,15 @@ def test_python_and_the_command_line_give_the_same_prediction(model, tmp_path):
     assert by_genre[genre] == pytest.approx(mean, abs=1e-6)
   starts = [one.start_s for one in prediction.timeline]
   assert starts == sorted(starts) and starts[-1] > 3
-  done = _run(path, f'--model={model}', '--format=json', '--timeline')
+  flags = f'--model={model}', '--format=json'
+  done = _run(path, *flags, '--timeline')
   assert done.returncode == 0, done.stderr
   assert json.loads(done.stdout) == prediction.to_json(3, timeline=True)
+  found = json.loads(_run(path, *flags, '--top=all', '--timeline').stdout)
+  assert list(found['probabilities']) == [genre for genre, _ in prediction.top]
+  for window, one in zip(found['timeline'], prediction.timeline, strict=True):
+    wanted = dict(zip(prediction.genres, one.probabilities, strict=True))
+    assert window['probabilities'] == pytest.approx(wanted, abs=1e-4)
 
 
 def test_audio_in_memory_gives_the_prediction_of_its_file(model, tmp_path):

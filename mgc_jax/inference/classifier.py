@@ -68,21 +68,20 @@ class Prediction:
     """The probability of every genre, the most probable first."""
     return dict(self.top)
 
-  def to_json(self, top: int, timeline: bool = False) -> dict:
+  def to_json(self, top: int | None, timeline: bool = False) -> dict:
     """Returns a dictionary that can be written as JSON.
 
     Args:
-      top: how many genres to include.
-      timeline: whether to include the predictions for the windows.
+      top: how many genres `probabilities` has, the most probable first; None:
+        all.
+      timeline: whether to include the predictions for the windows, with the
+        probabilities of all genres.
     """
     found = {
       'path': self.path,
       'genre': self.genre,
       'probability': round(self.probability, 4),
-      'top': [
-        {'genre': genre, 'probability': round(probability, 4)}
-        for genre, probability in self.top[:top]
-      ],
+      'probabilities': {name: round(p, 4) for name, p in self.top[:top]},
       'uncertain': self.uncertain,
       'duration_s': round(self.duration_s, 2),
       'windows': self.windows,
@@ -93,7 +92,10 @@ class Prediction:
         {
           'start_s': round(one.start_s, 2),
           'end_s': round(one.end_s, 2),
-          'probabilities': [round(p, 4) for p in one.probabilities],
+          'probabilities': {
+            genre: round(p, 4)
+            for genre, p in zip(self.genres, one.probabilities, strict=True)
+          },
         }
         for one in self.timeline
       ]

@@ -190,6 +190,11 @@ def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
   return convert
 
 
+def number_or_all(text: str) -> int | None:
+  """Converts a number of things, at least 1, or `all`, which becomes None."""
+  return None if text == 'all' else whole_number(1)(text)
+
+
 def real_number(
   low: float, high: float | None = None
 ) -> Callable[[str], float]:
