@@ -151,9 +151,10 @@ def test_calibration_error_is_the_mean_gap_of_the_bins():
 
 def test_interval_over_seeds_equals_student_t():
   values = [0.61, 0.64, 0.6, 0.66]
-  found = metrics.mean_ci95(values)
+  found = metrics.mean_ci95(values, 0.0, 1.0)
   wanted = scipy.stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
   assert found['mean'] == pytest.approx(np.mean(values))
   assert found['std'] == pytest.approx(np.std(values, ddof=1))
   assert found['ci95'] == pytest.approx([wanted.low, wanted.high])
-  assert metrics.mean_ci95([0.5]) == {'mean': 0.5, 'std': None, 'ci95': None}
+  one = metrics.mean_ci95([0.5], 0.0, 1.0)
+  assert one == {'mean': 0.5, 'std': None, 'ci95': None}

@@ -158,6 +158,22 @@ def test_difference_to_the_first_row_is_paired_by_seed():
   assert spread < second['ci95'][1] - second['ci95'][0]
 
 
+def test_intervals_stay_within_what_is_possible():
+  first, second = compare(_found(a=[0.99, 0.5, 0.999], b=[0.01, 0.4, 0.002]))
+  assert first['ci95'][1] == 1.0 and first['ci95'][0] > 0
+  assert second['ci95'][0] == 0.0 and second['ci95'][1] < 1
+  assert second['difference']['ci95'][0] == -1.0
+
+
+def test_two_seeds_are_too_few_for_an_interval():
+  rows = compare(_found(a=[0.5, 0.6], b=[0.6, 0.5]))
+  assert rows[0]['std'] > 0 and rows[0]['ci95'] is None
+  assert rows[1]['difference']['ci95'] is None
+  assert markdown(rows).endswith('An interval needs at least 3 seeds.')
+  rows = compare(_found(a=[0.5, 0.6, 0.7], b=[0.6, 0.5, 0.6]))
+  assert markdown(rows).endswith('|') and rows[0]['ci95']
+
+
 def _result(folder, **content):
   folder.mkdir(parents=True)
   (folder / 'results.json').write_text(json.dumps(content))
@@ -168,13 +184,14 @@ def test_table_of_one_seed_has_no_interval(tmp_path):
   for run, accuracy in zip(runs, (0.5, 0.75), strict=True):
     _result(run.workdir, track_accuracy=accuracy, num_tracks=4)
   rows = compare(scores(runs))
-  lines = markdown(rows).splitlines()
+  *lines, empty, note = markdown(rows).splitlines()
+  assert empty == '' and note == 'An interval needs at least 3 seeds.'
   assert lines[0].startswith('| settings | seeds | tracks')
   assert lines[2].split() == '| a=1 | 0 | 4 | 50.0% | | | |'.split()
   assert lines[3].split() == '| a=2 | 0 | 4 | 75.0% | | | +25.0% |'.split()
   assert len({len(line) for line in lines}) == 1
   write(rows, tmp_path)
-  assert (tmp_path / 'sweep.md').read_text().splitlines() == lines
+  assert (tmp_path / 'sweep.md').read_text() == markdown(rows) + '\n'
   assert len(list(tmp_path.glob('sweep.*'))) == 2
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 # A track's prediction is uncertain if its probability is lower than this.
 UNCERTAIN_UNDER = 0.5
+MIN_SEEDS = 3  # for an interval over seeds
 _NUM_CALIBRATION_BINS = 15
 
 
@@ -258,22 +259,28 @@ def _percentiles(values: np.ndarray) -> list[float]:
   return [float(bound) for bound in np.percentile(values, [2.5, 97.5])]
 
 
-def mean_ci95(values: Sequence[float]) -> dict:
+def mean_ci95(values: Sequence[float], low: float, high: float) -> dict:
   """Returns the mean of repeated measurements with its uncertainty.
 
   Args:
     values: at least one measurement, each from a different random seed.
+    low: the lowest possible value, where the interval is cut off.
+    high: the highest possible value.
 
   Returns:
     `mean`; `std`, with n - 1 degrees of freedom; `ci95`, [lo, hi] by Student's
-    t distribution. `std` and `ci95` are None if there is only one value.
+    t distribution. `std` is None if there is only one value, and `ci95` if
+    there are fewer than `MIN_SEEDS`: of two values it says next to nothing.
   """
   array = np.asarray(values, np.float64)
   mean, count = float(array.mean()), len(array)
   if count < 2:
     return {'mean': mean, 'std': None, 'ci95': None}
+  std = float(array.std(ddof=1))
+  if count < MIN_SEEDS:
+    return {'mean': mean, 'std': std, 'ci95': None}
   from scipy.special import stdtrit
 
-  std = float(array.std(ddof=1))
   half = float(stdtrit(count - 1, 0.975)) * std / np.sqrt(count)
-  return {'mean': mean, 'std': std, 'ci95': [mean - half, mean + half]}
+  ci95 = [max(low, mean - half), min(high, mean + half)]
+  return {'mean': mean, 'std': std, 'ci95': ci95}

@@ -4,7 +4,7 @@ import json
 import pathlib
 from typing import Any
 
-from mgc_jax.evaluation.metrics import mean_ci95
+from mgc_jax.evaluation.metrics import MIN_SEEDS, mean_ci95
 from mgc_jax.experiments.cross_validation import combine_folds
 from mgc_jax.experiments.sweep.plan import Run
 from mgc_jax.system import atomic_file
@@ -90,7 +90,7 @@ def compare(
         'seeds': list(by_seed),
         'num_tracks': sorted({r['num_tracks'] for r in by_seed.values()}),
         'track_accuracies': accuracies,
-        **mean_ci95(accuracies),
+        **mean_ci95(accuracies, 0.0, 1.0),
       }
     )
     if by_seed is not first:
@@ -98,13 +98,15 @@ def compare(
         [
           result['track_accuracy'] - first[seed]['track_accuracy']
           for seed, result in by_seed.items()
-        ]
+        ],
+        -1.0,
+        1.0,
       )
   return rows
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-  """Returns a Markdown table of track accuracies.
+  """Returns a Markdown table of track accuracies, and a note if seeds are few.
 
   Its intervals are over seeds: they show how much the randomness of training
   changes the score on the same tracks.
@@ -126,7 +128,10 @@ def markdown(rows: list[dict[str, Any]]) -> str:
       line.append(_difference(row.get('difference')))
     cells.append(line)
   header = [*_HEADER, *(['paired difference'] if len(rows) > 1 else [])]
-  return markdown_table(header, cells)
+  text = markdown_table(header, cells)
+  if any(len(row['seeds']) < MIN_SEEDS for row in rows):
+    text += f'\n\nAn interval needs at least {MIN_SEEDS} seeds.'
+  return text
 
 
 def _percent(value: float | None) -> str:
