@@ -213,7 +213,7 @@ def test_unreadable_folder_is_reported(model, tmp_path):
       indexing, ('mgc_jax.predict', music, f'--model={model}')
     )
     assert code == 1 and 'shut: cannot be read' in errors
-    assert '0 removed, 1 failed' in output
+    assert '0 removed, 0 failed, 1 could not be read' in output
     assert predicted[0] == 1 and 'shut' in predicted[2]
   finally:
     (music / 'shut').chmod(0o755)

@@ -39,6 +39,10 @@ _PROBE_TIMEOUT_S = 60.0  # ffprobe needs milliseconds
 _STALL_TIMEOUT_S = 60.0  # without a single decoded sample
 
 
+# The reason of an error that installing ffmpeg may remove.
+MISSING = 'not audio that libsndfile can read; for other formats install ffmpeg'
+
+
 def is_installed() -> bool:
   """Returns whether ffmpeg and ffprobe are installed."""
   return bool(shutil.which('ffmpeg') and shutil.which('ffprobe'))
@@ -54,9 +58,7 @@ def probe(path: str | os.PathLike) -> AudioInfo:
     DataError: ffmpeg is not installed, or cannot read the file.
   """
   if not is_installed():
-    raise DataError(
-      'not audio that libsndfile can read; for other formats install ffmpeg'
-    )
+    raise DataError(MISSING)
   command = ['ffprobe', '-v', 'error', *_restrictions()]
   command += ['-select_streams', 'a:0', '-of', 'json', '-show_entries']
   command += [

@@ -17,6 +17,7 @@ _SAMPLE_RATES_HZ = (1000, 1_000_000)
 # Placeholders for a size that the program could not know (a pipe, a recorder
 # that lost power): 0, 0xFFFFFFFF, and values near 2 or 4 GiB.
 _STREAMED_BYTES = 0x7FFF0000
+CANNOT_OPEN = 'cannot be opened'  # how the reason of such an error begins
 _SIZE_IN_LOG = re.compile(
   r'^\s*(?:data|Data Size|SSND|riff)\s*:\s*(\d+) \(should be (\d+)\)',
   re.MULTILINE,
@@ -66,7 +67,7 @@ def _check_is_file(path: pathlib.Path) -> None:
     with path.open('rb') as file:
       file.read(1)
   except OSError as error:
-    raise DataError(f'cannot be opened: {error.strerror}') from error
+    raise DataError(f'{CANNOT_OPEN}: {error.strerror}') from error
 
 
 def _checked(info: AudioInfo) -> AudioInfo:

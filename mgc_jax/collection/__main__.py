@@ -2,7 +2,9 @@ r"""Keeps an index of a collection of music, sorts it, and finds similar songs.
 
 Commands that change files only print the changes unless --apply is given. The
 index is one file; interrupted commands continue. Exit code 0: success; 1: some
-files failed and are reported; 2: wrong usage.
+files failed and are reported; 2: wrong usage. For index, audio that cannot be
+decoded is no failure of the command, unless --strict is given: it is reported,
+remembered, and not read again until the file changes.
 
 If a folder is missing or empty, as when a disk is not mounted, index keeps its
 tracks and reports it. If the folder was renamed, index --moved OLD=NEW gives
@@ -33,10 +35,10 @@ from mgc_jax.system.arguments import Command, Parser, real_number, whole_number
 
 def _add_index(parser: Parser) -> None:
   parser.add_argument(
-    'folder',
-    nargs='?',
+    'folders',
+    nargs='*',
     metavar='DIR',
-    help='The folder to index; with --moved, an additional one.',
+    help='The folders to index; with --moved, additional ones.',
   )
   parser.add_argument(
     '--model',
@@ -53,7 +55,13 @@ def _add_index(parser: Parser) -> None:
   parser.add_argument(
     '--strict',
     action='store_true',
-    help='A truncated or damaged file is a failure, not a warning.',
+    help='A truncated or damaged file is a failure, not a warning; and if any '
+    'file failed, the exit code is 1.',
+  )
+  parser.add_argument(
+    '--retry',
+    action='store_true',
+    help='Also read files again that failed before and have not changed.',
   )
 
 
@@ -162,7 +170,7 @@ def _add_apply(parser: Parser) -> None:
 _COMMANDS = {
   'index': (
     _add_index,
-    'classifies new and changed files in a folder',
+    'classifies new and changed files in folders',
     'index ~/Music',
   ),
   'report': (

@@ -3,7 +3,8 @@
 Each takes the path of the index and the flags and words of the command. It
 raises `ConfigError` for wrong usage and `DataError` for an index or a file that
 cannot be used. If some files failed, each is reported and the process exits
-with 1.
+with 1; `index` does so only with --strict, as in most collections some files
+are broken.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from mgc_jax.collection import organise, report, roots, similar, tagging
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import METHODS, Journal, TagJournal
-from mgc_jax.collection.scan import scan
+from mgc_jax.collection.scan import Counts, scan
 from mgc_jax.system import figure_file
 from mgc_jax.system.arguments import file_path
 from mgc_jax.system.errors import ConfigError, DataError
@@ -50,21 +51,32 @@ def _for_change(path: pathlib.Path, create: bool = False) -> Iterator[Index]:
 
 
 def _index(path: pathlib.Path, args: argparse.Namespace) -> None:
-  if not (args.folder or args.moved):
+  if not (args.folders or args.moved):
     raise ConfigError('index: specify a folder')
-  num_failed = 0
+  has_failed = False
   with _for_change(path, create=not args.moved) as index:
-    folders = [args.folder] if args.folder else []
+    folders = list(args.folders)
     if args.moved:
       folders.insert(0, _renamed(index, path, args.moved))
     for folder in {os.path.realpath(x): x for x in folders}.values():
-      counts = scan(index, folder, args.model, args.strict)
+      counts = scan(index, folder, args.model, args.strict, args.retry)
       print(
         f'{path}: {counts.classified} indexed, {counts.unchanged} unchanged, '
         f'{counts.forgotten} removed, {counts.failed} failed'
+        + _about_failures(counts)
       )
-      num_failed += counts.failed
-  _exit(num_failed)
+      has_failed |= bool(counts.missed or (args.strict and counts.failed))
+  _exit(has_failed)
+
+
+def _about_failures(counts: Counts) -> str:
+  """Returns what the line of counts adds about failures."""
+  text = ''
+  if counts.failed_before:
+    text = f' ({counts.failed_before} of them before; --retry reads them again)'
+  return text + (
+    f', {counts.missed} could not be read' if counts.missed else ''
+  )
 
 
 def _renamed(index: Index, path: pathlib.Path, moved: str) -> str:

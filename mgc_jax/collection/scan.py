@@ -1,7 +1,8 @@
 """Brings an index up to date with a folder.
 
-New and changed files are classified, and also those that failed before, because
-a permission may have been granted or ffmpeg installed since.
+New and changed files are classified. A file that failed is not read again
+unless it has changed, or the reason may no longer exist: for example ffmpeg has
+been installed since.
 """
 
 import dataclasses
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from mgc_jax.audio import tags
+from mgc_jax.audio import ffmpeg, tags
 from mgc_jax.audio.files import Skipped, audio_files, is_inside, no_audio
+from mgc_jax.audio.probe import CANNOT_OPEN
 from mgc_jax.collection import roots
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
@@ -24,21 +26,39 @@ from mgc_jax.system.printable_text import printable
 if TYPE_CHECKING:  # avoids importing JAX for --help
   from mgc_jax.inference.classifier import Classifier, Prediction
 
+# Ends the reason of a failure that is only a warning without --strict.
+_STRICT = ' (--strict)'
 _COMMIT_EVERY_S = 1.0  # how much work a killed process may lose
 
 
 @dataclasses.dataclass
 class Counts:
-  """How many tracks of a folder were classified, unchanged, failed, removed."""
+  """How many tracks of a folder were classified, unchanged, failed, removed.
+
+  Attributes:
+    classified: they have a new prediction.
+    unchanged: they kept their prediction.
+    failed: they have no prediction.
+    failed_before: so many of those were not read again.
+    forgotten: they were removed from the index.
+    missed: files and folders that could not be looked at; they are not in the
+      index, or as they were before.
+  """
 
   classified: int = 0
   unchanged: int = 0
   failed: int = 0
+  failed_before: int = 0
   forgotten: int = 0
+  missed: int = 0
 
 
 def scan(
-  index: Index, folder: str, model_name: str | None, strict: bool = False
+  index: Index,
+  folder: str,
+  model_name: str | None,
+  strict: bool = False,
+  retry: bool = False,
 ) -> Counts:
   """Indexes a folder and its subfolders.
 
@@ -53,6 +73,7 @@ def scan(
       or for `pretrained.BEST` if the index is new.
     strict: whether a truncated or damaged file is a failure. Otherwise it is
       classified with a warning.
+    retry: whether to read all files again that failed before.
 
   Raises:
     ConfigError: the folder does not exist, or the index was made with another
@@ -67,7 +88,7 @@ def scan(
     # An index can be updated from any working directory.
     model_name = os.path.realpath(model_name)
   _check_model(index, model_name)
-  one = _Scan(index, os.path.realpath(folder), strict)
+  one = _Scan(index, os.path.realpath(folder), strict, retry)
   changed = one.find_changed()
   if not one.found:
     raise DataError(
@@ -117,8 +138,9 @@ def _load_model(index: Index, name: str | None) -> 'Classifier':
 class _Scan:
   """Indexes one folder."""
 
-  def __init__(self, index: Index, root: str, strict: bool):
-    self._index, self._root, self._strict = index, root, strict
+  def __init__(self, index: Index, root: str, strict: bool, retry: bool):
+    self._index, self._root = index, root
+    self._strict, self._retry = strict, retry
     self._unreadable: list[str] = []  # folders
     self.counts = Counts()
     self.found: set[str] = set()
@@ -132,21 +154,35 @@ class _Scan:
       try:
         stat = os.stat(path)
       except OSError as error:
-        self._fail(path, f'cannot be opened: {error.strerror}')
+        self._miss(path, f'{CANNOT_OPEN}: {error.strerror}')
         continue
       entry = self._index.find(path)
-      if entry and not entry.failure and entry.is_unchanged(stat):
-        self.counts.unchanged += 1
-      else:
+      if not entry or not entry.is_unchanged(stat):
         changed.append((path, stat))
+      elif not entry.failure:
+        self.counts.unchanged += 1
+      elif self._may_work_now(entry.failure):
+        changed.append((path, stat))
+      else:
+        self.counts.failed += 1
+        self.counts.failed_before += 1
     return changed
+
+  def _may_work_now(self, failure: str) -> bool:
+    """Returns whether a file that failed and has not changed is read again."""
+    return (
+      self._retry
+      or failure.startswith(CANNOT_OPEN)  # trying takes no time
+      or (failure == ffmpeg.MISSING and ffmpeg.is_installed())
+      or (failure.endswith(_STRICT) and not self._strict)
+    )
 
   def _fail_to_read(self, error: OSError) -> None:
     self._unreadable.append(error.filename)
-    self._fail(error.filename, f'cannot be read: {error.strerror}')
+    self._miss(error.filename, f'cannot be read: {error.strerror}')
 
-  def _fail(self, path: str, reason: str) -> None:
-    self.counts.failed += 1
+  def _miss(self, path: str, reason: str) -> None:
+    self.counts.missed += 1
     tqdm.write(f'{printable(path)}: {reason}', file=sys.stderr)
 
   def classify(
@@ -162,7 +198,7 @@ class _Scan:
       with bar, prefetch.ahead(model, paths) as predictions:
         for (path, before), (_, result) in zip(bar, predictions, strict=True):
           if _has_changed(path, before):
-            self._fail(path, 'changed while it was read; index it again')
+            self._miss(path, 'changed while it was read; index it again')
           else:
             self._store(path, before, result)
           if time.monotonic() - last_s > _COMMIT_EVERY_S:
@@ -179,7 +215,9 @@ class _Scan:
     is_failure = isinstance(result, DataError)
     problem = str(result) if is_failure else result.warning
     if is_failure or (problem and self._strict):
-      self._fail(path, problem)
+      self.counts.failed += 1
+      tqdm.write(f'{printable(path)}: {problem}', file=sys.stderr)
+      problem += '' if is_failure else _STRICT
       self._index.put(Entry(*facts, '', '', failure=problem))
       return
     if problem:
