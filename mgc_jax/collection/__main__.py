@@ -17,7 +17,7 @@ Examples:
   mgc collection index ~/Music
   mgc collection report --plot=music.png
   mgc collection organise --to=/sorted --copy --apply
-  mgc collection playlist jazz > jazz.m3u8
+  mgc collection playlist jazz --to=jazz.m3u8
   mgc collection similar song.mp3 -k 5 --diverse
   mgc collection index --moved /mnt/old=/mnt/new
 """
@@ -105,8 +105,28 @@ def _add_organise(parser: Parser) -> None:
 
 
 def _add_playlist(parser: Parser) -> None:
-  parser.add_argument('genre', metavar='GENRE', help='The genre of the tracks.')
-  _add_min_probability(parser, 'Tracks below it are skipped.')
+  parser.add_argument(
+    'genres', nargs='*', metavar='GENRE', help='The genres of the tracks.'
+  )
+  parser.add_argument(
+    '--like',
+    nargs='+',
+    default=[],
+    metavar='SONG',
+    help='The tracks most similar to one or more songs, of the genres if there '
+    'are any, in place of all tracks of the genres.',
+  )
+  _add_k(parser, 'How many similar tracks to find.')
+  parser.add_argument(
+    '--to',
+    metavar='FILE',
+    help='The playlist to write. Paths are relative to its folder, if that is '
+    'in or above the music. Default: standard output, with absolute paths.',
+  )
+  parser.add_argument(
+    '--absolute', action='store_true', help='Write absolute paths.'
+  )
+  _add_min_probability(parser, 'Tracks of the genres below it are skipped.')
 
 
 def _add_tag(parser: Parser) -> None:
@@ -133,14 +153,7 @@ def _add_similar(parser: Parser) -> None:
   parser.add_argument(
     'songs', nargs='+', metavar='SONG', help='One song, or several.'
   )
-  parser.add_argument(
-    '-k',
-    '--k',
-    type=whole_number(1),
-    default=10,
-    metavar='N',
-    help='How many tracks to list.',
-  )
+  _add_k(parser, 'How many tracks to list.')
   parser.add_argument(
     '--diverse', action='store_true', help='At most one track per artist.'
   )
@@ -149,6 +162,12 @@ def _add_similar(parser: Parser) -> None:
 def _add_forget(parser: Parser) -> None:
   parser.add_argument(
     'folder', metavar='DIR', help='The folder whose tracks are removed.'
+  )
+
+
+def _add_k(parser: Parser, text: str) -> None:
+  parser.add_argument(
+    '-k', '--k', type=whole_number(1), default=10, metavar='N', help=text
   )
 
 
@@ -185,8 +204,8 @@ _COMMANDS = {
   ),
   'playlist': (
     _add_playlist,
-    'writes an M3U8 playlist to standard output',
-    'playlist jazz > jazz.m3u8',
+    'writes an M3U8 playlist of genres, or of songs like others',
+    'playlist jazz blues --to=jazz.m3u8',
   ),
   'tag': (
     _add_tag,

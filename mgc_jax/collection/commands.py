@@ -14,11 +14,19 @@ import pathlib
 import sys
 from collections.abc import Iterator
 
-from mgc_jax.collection import organise, report, roots, similar, tagging
+from mgc_jax.collection import (
+  organise,
+  playlist,
+  report,
+  roots,
+  similar,
+  tagging,
+)
+from mgc_jax.collection.entry import ClassifiedEntry
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import METHODS, Journal, TagJournal
 from mgc_jax.collection.scan import Counts, scan
-from mgc_jax.system import figure_file
+from mgc_jax.system import atomic_file, figure_file
 from mgc_jax.system.arguments import file_path
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.lock import exclusive
@@ -203,19 +211,43 @@ def _undo_organise(path: pathlib.Path, args: argparse.Namespace) -> None:
 
 
 def _playlist(path: pathlib.Path, args: argparse.Namespace) -> None:
+  if not (args.genres or args.like):
+    raise ConfigError('playlist: specify a genre, or --like and a song')
+  to = file_path('to', args.to)
   with Index(path) as index:
-    num_failed = 0
-    for line in report.playlist(index, args.genre, args.min_probability):
-      if isinstance(line, bytes):
-        sys.stdout.buffer.write(line)
-      else:
-        num_failed += 1
-        print(
-          f'{printable(line.path)}: skipped, contains a line break',
-          file=sys.stderr,
-        )
-  sys.stdout.buffer.flush()
+    entries = _entries_of_playlist(index, args)
+  is_relative = to and not args.absolute
+  folder = os.path.realpath(to.parent) if to and is_relative else None
+  content, num_failed = playlist.HEADER, 0
+  for entry, lines in playlist.lines(entries, folder):
+    content += lines
+    if not lines:
+      num_failed += 1
+      print(
+        f'{printable(entry.path)}: skipped, contains a line break',
+        file=sys.stderr,
+      )
+  if to:
+    try:
+      atomic_file.write_bytes(to, content)
+    except OSError as error:
+      raise DataError(f'--to={to}: cannot be written: {error}') from error
+    print(f'{to}: {roots.tracks(len(entries) - num_failed)}')
+  else:
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
   _exit(num_failed)
+
+
+def _entries_of_playlist(
+  index: Index, args: argparse.Namespace
+) -> list[ClassifiedEntry]:
+  """Returns the tracks of genres, or those that are similar to songs."""
+  genres = playlist.known_genres(index, args.genres)
+  if not args.like:
+    return playlist.tracks_of_genres(index, genres, args.min_probability)
+  found = similar.find_similar(index, args.like, args.k, diverse=False)
+  return [one.entry for one in found if not genres or one.entry.genre in genres]
 
 
 def _tag(path: pathlib.Path, args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Describes a collection: as a table, a bar chart, or playlists."""
+"""Describes a collection: as a table, or a bar chart."""
 
 import collections
 import dataclasses
@@ -11,7 +11,6 @@ from mgc_jax.collection.entry import ClassifiedEntry, Entry
 from mgc_jax.collection.index import Index
 from mgc_jax.evaluation.metrics import UNCERTAIN_UNDER
 from mgc_jax.system import figure_file
-from mgc_jax.system.errors import ConfigError
 from mgc_jax.system.printable_text import printable
 from mgc_jax.system.tables import table
 
@@ -121,42 +120,3 @@ def plot(summary: Summary, path: pathlib.Path) -> None:
   axis.margins(x=0.1)
   axis.legend()
   figure_file.save(figure, path)
-
-
-def playlist(
-  index: Index, genre: str, min_probability: float
-) -> Iterator[bytes | Entry]:
-  """Yields the lines of an M3U8 playlist, the most probable tracks first.
-
-  Paths have the same bytes as on the disk. A track whose path has a line break
-  cannot be in a playlist; its entry is yielded instead of a line.
-
-  Args:
-    index: the index of the collection.
-    genre: one of the model's genres.
-    min_probability: tracks below this probability are skipped.
-
-  Raises:
-    ConfigError: the model does not know the genre.
-  """
-  model = index.model()
-  genres = model[2] if model else ()
-  if genre not in genres:
-    raise ConfigError(
-      f'{genre}: not a genre of this index, which has {", ".join(genres)}'
-    )
-  wanted = [
-    entry
-    for entry in index.entries(genre)
-    if entry.probability >= min_probability
-  ]
-  yield b'#EXTM3U\n'
-  for entry in sorted(wanted, key=lambda entry: -entry.probability):
-    if '\n' in entry.path or '\r' in entry.path:
-      yield entry
-      continue
-    name = pathlib.PurePath(entry.path).stem
-    title = ' - '.join(filter(None, [entry.artist, entry.title])) or name
-    info = f'#EXTINF:{round(entry.duration_s)},{printable(title)}\n'
-    line = f'{entry.path}\n'
-    yield info.encode() + line.encode('utf-8', 'surrogateescape')
