@@ -13,7 +13,8 @@ from mgc_jax.audio import tags as audio_tags
 from mgc_jax.collection import tagging, tags
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import Journal, TagJournal
-from mgc_jax.system.errors import DataError
+from mgc_jax.collection.spelling import genre_key
+from mgc_jax.system.errors import ConfigError, DataError
 from tests.commands import run_command
 from tests.conftest import write_tone
 from tests.indexed_music import put, sort, unsort
@@ -46,10 +47,10 @@ def _set_genres(tmp_path, path, *genres):
     index.touch(str(path), os.stat(path))
 
 
-def _tag(tmp_path, replace=False, apply=True):
+def _tag(tmp_path, replace=False, apply=True, given=()):
   with Index(tmp_path / 'index') as index:
     journal = TagJournal(index.path)
-    return tagging.tag(index, journal, 0.5, replace, apply)
+    return tagging.tag(index, journal, 0.5, replace, apply, given)
 
 
 def _undo(tmp_path, apply=True):
@@ -89,6 +90,68 @@ def test_a_genre_that_differs_only_in_case_is_kept(music, tmp_path):
   counts = _tag(tmp_path, replace=True)
   assert (counts.tagged, counts.kept) == (2, 1)
   assert _genres(music)['a.flac'] == ['JAZZ']
+
+
+def test_a_genre_is_spelled_as_in_most_tags_of_the_collection(music, tmp_path):
+  spellings = ['Trad-Jazz', 'JAZZ', 'Jazz', 'Jazz', 'ja-zz']
+  for i, name in enumerate(spellings):
+    path = write_tone(music / f'{i}.flac', rate_hz=24000)
+    with Index(tmp_path / 'index') as index:
+      put(index, path, music, genre='rock', probability=0.1)
+    _set_genres(tmp_path, path, name)
+  assert _tag(tmp_path).tagged == 3
+  found = _genres(music)
+  assert found['a.flac'] == found['b.mp3'] == ['Jazz']
+  assert found['c.ogg'] == ['rock']  # no tag has it in any spelling
+  # A second spelling of the same genre is not written next to the first.
+  assert _tag(tmp_path, replace=True).tagged == 0
+  assert _undo(tmp_path).restored == 3
+  assert _genres(music)['b.mp3'] == []
+
+
+def test_names_can_be_given(music, tmp_path):
+  _set_genres(tmp_path, music / 'a.flac', 'Jazz')
+  lines = tmp_path / 'names.txt'
+  lines.write_text('# names\n\nrock = Rock & Roll\njazz=no\n')
+  assert (
+    _tag(tmp_path, replace=True, given=[str(lines), 'Jazz=Swing']).tagged == 3
+  )
+  assert _genres(music) == {
+    'a.flac': ['Swing'],
+    'b.mp3': ['Swing'],
+    'c.ogg': ['Rock & Roll'],
+  }
+  assert _undo(tmp_path).restored == 3
+  assert _genres(music)['a.flac'] == ['Jazz']
+
+
+@pytest.mark.parametrize(
+  ('word', 'message'),
+  [
+    ('polka=Polka', 'polka is not a genre of this index, which has jazz, rock'),
+    ('jazz=', '--map=jazz=: must be like jazz=Name'),
+    ('jazz=a\tb', 'must be like jazz=Name'),
+    ('missing.txt', 'neither GENRE=NAME nor a text file .No such file'),
+  ],
+)
+def test_names_that_cannot_be_used_are_reported(word, message, music, tmp_path):
+  with pytest.raises(ConfigError, match=message):
+    _tag(tmp_path, given=[word])
+  assert not any(_genres(music).values())
+
+
+@pytest.mark.parametrize(
+  ('one', 'other', 'same'),
+  [
+    ('hiphop', 'Hip-Hop', True),
+    ('Hip Hop', 'HIPHOP', True),
+    ('R&B', 'r b', True),
+    ('rock', 'Folk Rock', False),
+    ('+', '++', False),
+  ],
+)
+def test_spellings_of_one_genre_have_one_key(one, other, same):
+  assert (genre_key(one) == genre_key(other)) is same
 
 
 def test_undo_restores_old_tags_and_removes_new_ones(music, tmp_path, capsys):

@@ -27,7 +27,7 @@ from collections.abc import Callable
 
 from mgc_jax.collection.journal import METHODS
 from mgc_jax.collection.placing import LEVELS
-from mgc_jax.evaluation.metrics import UNCERTAIN_UNDER
+from mgc_jax.evaluation.metrics import RELIABLE_FROM, UNCERTAIN_UNDER
 from mgc_jax.inference.pretrained import BEST
 from mgc_jax.system import command_line
 from mgc_jax.system.arguments import Command, Parser, real_number, whole_number
@@ -135,7 +135,22 @@ def _add_tag(parser: Parser) -> None:
     action='store_true',
     help='Also replace existing genre tags; undo restores them.',
   )
-  _add_min_probability(parser, 'Tracks below it are skipped.')
+  parser.add_argument(
+    '--map',
+    action='append',
+    default=[],
+    metavar='GENRE=NAME',
+    help='How a genre is written, such as hiphop=Hip-Hop; or a text file of '
+    'such lines. May be repeated. Default: the spelling that most tags of the '
+    'collection have.',
+  )
+  _add_min_probability(
+    parser,
+    'Tracks below it are skipped. On a collection that was not in the training '
+    'of the model tags, nine in ten predictions of at least '
+    f'{RELIABLE_FROM} are right.',
+    RELIABLE_FROM,
+  )
   _add_apply(parser)
 
 
@@ -171,11 +186,13 @@ def _add_k(parser: Parser, text: str) -> None:
   )
 
 
-def _add_min_probability(parser: Parser, text: str) -> None:
+def _add_min_probability(
+  parser: Parser, text: str, default: float = UNCERTAIN_UNDER
+) -> None:
   parser.add_argument(
     '--min_probability',
     type=real_number(0, 1),
-    default=UNCERTAIN_UNDER,
+    default=default,
     metavar='P',
     help=text,
   )

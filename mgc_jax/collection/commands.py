@@ -258,6 +258,7 @@ def _tag(path: pathlib.Path, args: argparse.Namespace) -> None:
       args.min_probability,
       args.replace,
       args.apply,
+      args.map,
     )
   done = 'tagged' if args.apply else 'to be tagged: use --apply'
   print(

@@ -4,17 +4,17 @@ import contextlib
 import dataclasses
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tqdm import tqdm
 
 from mgc_jax.audio import tags as audio_tags
-from mgc_jax.audio.names import comparable
-from mgc_jax.collection import tags
+from mgc_jax.collection import spelling, tags
 from mgc_jax.collection.entry import ClassifiedEntry
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import Journal, TagJournal, TagRecord
 from mgc_jax.collection.placing import FATAL_ERRORS
+from mgc_jax.collection.spelling import genre_key
 from mgc_jax.collection.tags import GenreTag
 from mgc_jax.system.errors import DataError
 from mgc_jax.system.printable_text import printable
@@ -44,6 +44,7 @@ def tag(
   min_probability: float,
   replace: bool,
   apply: bool,
+  given: Sequence[str] = (),
 ) -> Counts:
   """Tags files and prints a line for each.
 
@@ -53,17 +54,25 @@ def tag(
     min_probability: tracks below this probability are skipped.
     replace: whether to replace genres that a file already has.
     apply: whether to write the files; otherwise only prints.
+    given: the names of genres in tags, as for `spelling.given_names`. Another
+      genre has the spelling that the collection uses most, or else the model's.
 
   Raises:
+    ConfigError: see `spelling.given_names`.
     DataError: the disk is full.
   """
   counts = Counts()
+  model = index.model()
+  genres = model[2] if model else ()
+  own = spelling.given_names(given, genres)
+  names = {**spelling.most_used(index.entries(), genres), **own}
   for entry in tqdm(list(index.entries()), 'tag', unit='file', disable=None):
     if entry.probability < min_probability:
       counts.uncertain += 1
       continue
     with _reported_failures(entry.path, counts):
-      if _tag(index, journal, entry, replace, apply):
+      name = names.get(entry.genre, entry.genre)
+      if _tag(index, journal, entry, name, replace, apply):
         counts.tagged += 1
       else:
         counts.kept += 1
@@ -92,6 +101,7 @@ def _tag(
   index: Index,
   journal: TagJournal,
   entry: ClassifiedEntry,
+  name: str,
   replace: bool,
   apply: bool,
 ) -> bool:
@@ -100,13 +110,13 @@ def _tag(
   if not entry.is_unchanged(before):
     raise DataError('changed since it was indexed; index its folder again')
   present = audio_tags.genres(entry.path)
-  is_same = list(map(comparable, present)) == [comparable(entry.genre)]
+  is_same = list(map(genre_key, present)) == [genre_key(name)]
   if is_same or (present and not replace):
     return False
   if apply:
-    _write(index, journal, entry, before)
+    _write(index, journal, entry, name, before)
   was = f' (was {_joined(present)})' if present else ''
-  tqdm.write(f'{printable(entry.path)}: {entry.genre}{was}')
+  tqdm.write(f'{printable(entry.path)}: {printable(name)}{was}')
   return True
 
 
@@ -114,15 +124,16 @@ def _write(
   index: Index,
   journal: TagJournal,
   entry: ClassifiedEntry,
+  name: str,
   before: os.stat_result,
 ) -> None:
   old = tags.read(entry.path)
   record = TagRecord(
-    entry.path, index.token(), entry.id, entry.genre, old.values, old.id3v1
+    entry.path, index.token(), entry.id, name, old.values, old.id3v1
   )
   journal.write(record, 'started')
   try:
-    tags.write_genre(entry.path, entry.genre, before)
+    tags.write_genre(entry.path, name, before)
   except (DataError, OSError):
     journal.write(record, 'undone')
     raise
