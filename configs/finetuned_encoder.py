@@ -1,5 +1,8 @@
 """musicnn, a pretrained encoder, trained further with a head for genres.
 
+Track accuracy on the four genres of Emotify, in five folds over artists:
+70.0 %, no better than an LSTM on the encoder as it is (docs/RESULTS.md).
+
 python -m mgc_jax.main --config=configs/finetuned_encoder.py
 """
 

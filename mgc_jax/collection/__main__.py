@@ -74,6 +74,11 @@ def _add_report(parser: Parser) -> None:
     metavar='N',
     help='How many uncertain tracks to list.',
   )
+  _add_format(
+    parser,
+    'json: one object; csv: a row per genre; m3u8: a playlist of the uncertain '
+    'tracks.',
+  )
 
 
 def _add_organise(parser: Parser) -> None:
@@ -172,11 +177,23 @@ def _add_similar(parser: Parser) -> None:
   parser.add_argument(
     '--diverse', action='store_true', help='At most one track per artist.'
   )
+  _add_format(
+    parser, 'json: an object per line; csv: a row per track; m3u8: a playlist.'
+  )
 
 
 def _add_forget(parser: Parser) -> None:
   parser.add_argument(
     'folder', metavar='DIR', help='The folder whose tracks are removed.'
+  )
+
+
+def _add_format(parser: Parser, text: str) -> None:
+  parser.add_argument(
+    '--format',
+    choices=['text', 'json', 'csv', 'm3u8'],
+    default='text',
+    help=f'text: readable; {text}',
   )
 
 

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 
 from mgc_jax.collection import (
+  formats,
   organise,
   playlist,
   report,
@@ -115,7 +116,10 @@ def _report(path: pathlib.Path, args: argparse.Namespace) -> None:
   plot = file_path('plot', args.plot)
   with Index(path) as index:
     summary = report.summarise(index, args.least)
-  print(report.text_of(summary))
+  if args.format == 'text':
+    print(report.text_of(summary))
+  else:
+    _write(formats.report_as(summary, args.format))
   if plot:
     _write_plot(summary, plot)
 
@@ -234,8 +238,7 @@ def _playlist(path: pathlib.Path, args: argparse.Namespace) -> None:
       raise DataError(f'--to={to}: cannot be written: {error}') from error
     print(f'{to}: {roots.tracks(len(entries) - num_failed)}')
   else:
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()
+    _write(content)
   _exit(num_failed)
 
 
@@ -271,8 +274,16 @@ def _tag(path: pathlib.Path, args: argparse.Namespace) -> None:
 def _similar(path: pathlib.Path, args: argparse.Namespace) -> None:
   with Index(path) as index:
     found = similar.find_similar(index, args.songs, args.k, args.diverse)
+  if args.format != 'text':
+    _write(formats.similar_as(found, args.format))
+    return
   for one in found:
     print(f'{one.cosine:.3f} {one.entry.genre}  {printable(one.entry.path)}')
+
+
+def _write(content: bytes) -> None:
+  sys.stdout.buffer.write(content)
+  sys.stdout.buffer.flush()
 
 
 _COMMANDS = {
