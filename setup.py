@@ -9,6 +9,17 @@ _HERE = pathlib.Path(__file__).parent
 # is the CPU build.
 _X86_LINUX = 'platform_machine == "x86_64" and sys_platform == "linux"'
 _ELSEWHERE = 'platform_machine != "x86_64" or sys_platform != "linux"'
+# What training and evaluation need besides; they are most of the size.
+_TRAIN = [
+  'etils[epath]>=1.9',
+  'importlib_resources>=6.0',  # tfds imports it and does not declare it
+  'optax>=0.2.5',
+  'orbax-checkpoint>=0.12',
+  'scikit-learn>=1.5',
+  f'tensorflow-cpu>=2.20; {_X86_LINUX}',
+  f'tensorflow>=2.20; {_ELSEWHERE}',
+  'tensorflow-datasets>=4.9.9',
+]
 # Folders beside the package that a wheel has inside it;
 # mgc_jax/config/installed.py finds them in both places.
 _TOP_LEVEL = {
@@ -40,34 +51,28 @@ setuptools.setup(
   python_requires='>=3.11',
   install_requires=[
     'absl-py>=2.1',
-    'etils[epath]>=1.9',
     'filelock>=3.12',  # JAX's cache of compiled code, kept under a size
     'flax>=0.12',
     'fsspec>=2024.6',
-    'importlib_resources>=6.0',  # tfds imports it and does not declare it
     'jax>=0.10',
     'matplotlib>=3.9',
     'ml-collections>=1.0',
     'mutagen>=1.47',
     'numpy>=2.0',
-    'optax>=0.2.5',
-    'orbax-checkpoint>=0.12',
     'requests>=2.32',
     'safetensors>=0.5',
-    'scikit-learn>=1.5',
     'scipy>=1.13',
     'soundfile>=0.13',
     'soxr>=0.5',
-    f'tensorflow-cpu>=2.20; {_X86_LINUX}',
-    f'tensorflow>=2.20; {_ELSEWHERE}',
-    'tensorflow-datasets>=4.9.9',
     'tqdm>=4.66',
   ],
   extras_require={
-    'beam': ['apache-beam>=2.77'],
+    'train': _TRAIN,
+    'beam': ['apache-beam>=2.77', *_TRAIN],
     # Keras comes with tensorflow. On CPU install torch==2.13.0 before.
-    'bench': ['librosa>=0.11', 'torch>=2.6', 'usearch>=2.17'],
+    'bench': ['librosa>=0.11', 'torch>=2.6', 'usearch>=2.17', *_TRAIN],
     'test': [
+      *_TRAIN,
       'argcomplete>=3.3',
       'hypothesis>=6.100',
       'jsonschema>=4.20',
@@ -92,7 +97,7 @@ setuptools.setup(
     'onnx': ['jax2onnx>=0.13', 'onnxruntime>=1.20'],
     's3': ['s3fs>=2024.6'],  # and at s3://
     'tensorboard': ['tensorboardX>=2.6'],  # config.train.tensorboard
-    'cuda': ['jax[cuda12]>=0.10'],
-    'tpu': ['jax[tpu]>=0.10'],
+    'cuda': ['jax[cuda12]>=0.10', *_TRAIN],
+    'tpu': ['jax[tpu]>=0.10', *_TRAIN],
   },
 )

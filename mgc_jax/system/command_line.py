@@ -19,6 +19,17 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _SIGPIPE_CODE = 141  # as the shell names the end of a program without a reader
 
 
+# Packages that only one extra of this package installs.
+_EXTRAS = {
+  'etils': 'train',
+  'optax': 'train',
+  'orbax': 'train',
+  'sklearn': 'train',
+  'tensorflow': 'train',
+  'tensorflow_datasets': 'train',
+}
+
+
 def run(command: Command, prog: str) -> None:
   """Runs a command, and exits: 0 when done, 1 for bad data, 2 for bad usage.
 
@@ -102,7 +113,12 @@ def _exit_code(make_parser: Callable[[], Parser]) -> int:
   try:
     args = make_parser().parse_args()
     args.run(args)
-  except (ConfigError, DataError, KeyboardInterrupt) as error:
+  except (
+    ConfigError,
+    DataError,
+    KeyboardInterrupt,
+    ModuleNotFoundError,
+  ) as error:
     return explain(error)
   return 0
 
@@ -116,9 +132,15 @@ def explain(error: BaseException) -> int:
   """Prints the error, and returns the exit code for it.
 
   Args:
-    error: anything but `ConfigError`, `DataError` and an interrupt shows its
-      traceback.
+    error: anything but `ConfigError`, `DataError`, an interrupt and a missing
+      extra shows its traceback.
   """
+  if isinstance(error, ModuleNotFoundError):
+    name = (error.name or '').partition('.')[0]
+    if name in _EXTRAS:
+      error = ConfigError(
+        f"this command needs {name}: pip install 'mgc_jax[{_EXTRAS[name]}]'"
+      )
   if isinstance(error, KeyboardInterrupt):
     print('interrupted; run the same command to continue', file=sys.stderr)
     return 130

@@ -16,6 +16,11 @@ from mgc_jax.system.errors import ConfigError
 from mgc_jax.training.step import TrainState
 
 _logger = logging.getLogger(__name__)
+_UNUSED_SECTIONS = {
+  'cnn': ('lstm',),
+  'lstm': ('cnn',),
+  'musicnn': ('cnn', 'lstm'),
+}
 
 
 def start_from_encoder(state: TrainState, config: Config) -> TrainState:
@@ -137,7 +142,7 @@ def _check_settings(bundle: Bundle, config: Config, path: str) -> None:
       for c in (config, bundle.config)
     )
     for name, value in found.items():
-      if section == 'model' and _may_differ(name):
+      if section == 'model' and _may_differ(name, config.model.name):
         continue
       if section == 'windows' and name != 'standardise':
         continue
@@ -148,10 +153,19 @@ def _check_settings(bundle: Bundle, config: Config, path: str) -> None:
         )
 
 
-def _may_differ(name: str) -> bool:
-  """Returns whether weights remain valid if this field of the model changes."""
-  return name in ('dtype', 'num_genres') or (
-    name.startswith('dense.') or name.endswith('dropout')
+def _may_differ(name: str, network: str) -> bool:
+  """Returns whether weights of a network remain valid if a field changes.
+
+  Args:
+    name: the field, within `config.model`.
+    network: `config.model.name`; it has no use for the fields of some others.
+  """
+  section = name.partition('.')[0]
+  return (
+    name in ('dtype', 'num_genres')
+    or section == 'dense'
+    or section in _UNUSED_SECTIONS.get(network, ())
+    or name.endswith('dropout')
   )
 
 
