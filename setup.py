@@ -52,6 +52,7 @@ setuptools.setup(
   install_requires=[
     'absl-py>=2.1',
     'filelock>=3.12',  # JAX's cache of compiled code, kept under a size
+    'flatbuffers>=24.3',  # JAX exports programs with it and does not declare it
     'flax>=0.12',
     'fsspec>=2024.6',
     'jax>=0.10',
