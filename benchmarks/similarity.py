@@ -92,7 +92,7 @@ def main() -> None:
       results[name] = {}
       for who in ('all others', 'other artists'):
         hits, chance = precision(x, genre, artist, who == 'other artists')
-        low, high = mean_ci95(hits)['ci95']
+        low, high = mean_ci95(hits, 0.0, 1.0)['ci95']
         results[name][who] = {
           'precision_at_10': hits.mean(),
           'ci95': [low, high],
