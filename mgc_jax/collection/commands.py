@@ -3,8 +3,8 @@
 Each takes the path of the index and the flags and words of the command. It
 raises `ConfigError` for wrong usage and `DataError` for an index or a file that
 cannot be used. If some files failed, each is reported and the process exits
-with 1; `index` does so only with --strict, as in most collections some files
-are broken.
+with 1. As in most collections some files are broken, `index` does so only with
+--strict, or if a file or folder could not be looked at.
 """
 
 import argparse
@@ -222,9 +222,9 @@ def _playlist(path: pathlib.Path, args: argparse.Namespace) -> None:
     entries = _entries_of_playlist(index, args)
   is_relative = to and not args.absolute
   folder = os.path.realpath(to.parent) if to and is_relative else None
-  content, num_failed = playlist.HEADER, 0
+  content, num_failed = [playlist.HEADER], 0
   for entry, lines in playlist.lines(entries, folder):
-    content += lines
+    content.append(lines)
     if not lines:
       num_failed += 1
       print(
@@ -233,12 +233,12 @@ def _playlist(path: pathlib.Path, args: argparse.Namespace) -> None:
       )
   if to:
     try:
-      atomic_file.write_bytes(to, content)
+      atomic_file.write_bytes(to, b''.join(content))
     except OSError as error:
       raise DataError(f'--to={to}: cannot be written: {error}') from error
     print(f'{to}: {roots.tracks(len(entries) - num_failed)}')
   else:
-    _write(content)
+    _write(b''.join(content))
   _exit(num_failed)
 
 
