@@ -7,21 +7,16 @@ python -m mgc_jax.main --config=configs/finetuned_encoder.py
 """
 
 from mgc_jax.config import ConfigDict, base_config
+from mgc_jax.config.schema import MUSICNN_INPUT
 
 
 def get_config() -> ConfigDict:
   """Returns the configuration."""
   config = base_config()
-  config.features.sample_rate_hz = 16000
-  config.features.fft_samples = 512
-  config.features.hop_samples = 256
-  config.features.num_bands = 96
-  config.features.max_frequency_hz = 8000.0
-  config.features.scaling = 'compressed'
+  config.update_from_flattened_dict(MUSICNN_INPUT)
   config.windows.num_frames = 187  # 3 s
   config.windows.hop_frames = 187
   config.windows.num_windows = 2
-  config.windows.standardise = 'none'
   config.augment.crop = 'scattered'
   config.augment.gain_db = 0.0
   config.augment.mixup_alpha = 0.0

@@ -220,8 +220,7 @@ def _playlist(path: pathlib.Path, args: argparse.Namespace) -> None:
   to = file_path('to', args.to)
   with Index(path) as index:
     entries = _entries_of_playlist(index, args)
-  is_relative = to and not args.absolute
-  folder = os.path.realpath(to.parent) if to and is_relative else None
+  folder = os.path.realpath(to.parent) if to and not args.absolute else None
   content, num_failed = [playlist.HEADER], 0
   for entry, lines in playlist.lines(entries, folder):
     content.append(lines)

@@ -36,7 +36,8 @@ def report_as(summary: Summary, form: str) -> bytes:
 
   Args:
     summary: what is reported.
-    form: json, csv or m3u8; the playlist has the least certain tracks.
+    form: json, csv or m3u8; the playlist has the least certain tracks. Like
+      the text, JSON names only the first failures, and gives their number.
   """
   if form == 'm3u8':
     return _playlist(summary.least_certain)

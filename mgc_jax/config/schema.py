@@ -46,7 +46,7 @@ ENCODERS = {
   'musicnn_tags': {**_MUSICNN, 'num_bands': 50},
 }
 # What the network musicnn itself needs, if it is trained further.
-_MUSICNN_INPUT = {
+MUSICNN_INPUT = {
   'features.extractor': 'log_mel',
   'features.sample_rate_hz': 16000,
   'features.fft_samples': 512,
@@ -607,7 +607,8 @@ class TrainConfig(Section):
   precise_batch_norm: bool = setting(
     True,
     'Recompute the batch-norm statistics before each evaluation, from training '
-    'windows without augmentation and dropout. musicnn keeps its averages.',
+    'windows without augmentation and dropout. Not for musicnn, which keeps '
+    'its running averages.',
   )
   label_smoothing: float = setting(
     0.1, 'Share of the target spread over all genres.', rule=RATE
@@ -855,7 +856,7 @@ def _check_model(model: ModelConfig, windows: WindowsConfig) -> None:
 
 
 def _check_musicnn(config: Config) -> None:
-  for path, needed in _MUSICNN_INPUT.items():
+  for path, needed in MUSICNN_INPUT.items():
     value = value_at(config, path)
     if value != needed:
       raise ConfigError(

@@ -12,8 +12,9 @@ import numpy as np
 
 # A track's prediction is uncertain if its probability is lower than this.
 UNCERTAIN_UNDER = 0.5
-# From here on, the model `tags` is right for nine in ten tracks of a collection
-# that was not in its training (docs/RESULTS.md, "The default model").
+# From here on, the model `tags` was right for nine in ten tracks of a
+# collection that was left out of its training (docs/RESULTS.md, "The default
+# model").
 RELIABLE_FROM = 0.75
 MIN_SEEDS = 3  # for an interval over seeds
 _NUM_CALIBRATION_BINS = 15

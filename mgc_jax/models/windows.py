@@ -198,9 +198,30 @@ def window_stats(
   return mean.reshape(shape), std.reshape(shape)
 
 
-def unchanged(num_bands: int) -> tuple[jax.Array, jax.Array]:
-  """Returns the f32[F] mean and deviation with which values stay the same."""
-  return jnp.zeros(num_bands), jnp.ones(num_bands)
+def frame_stats(
+  how: str,
+  frames: jax.Array,
+  num_frames: jax.Array,
+  band_mean: jax.Array | np.ndarray,
+  band_std: jax.Array | np.ndarray,
+) -> tuple[jax.Array | np.ndarray, jax.Array | np.ndarray]:
+  """Returns mean and standard deviation, as `standardise` needs them.
+
+  Args:
+    how: `config.windows.standardise`. The statistics of windows are known only
+      after they are cut: for `window`, call `window_stats` then.
+    frames: f[B, N, F].
+    num_frames: i32[B], real frames of each excerpt.
+    band_mean: f32[F], mean over the training split.
+    band_std: f32[F], standard deviation over the training split.
+  """
+  if how == 'excerpt':
+    return excerpt_stats(frames, num_frames)
+  if how == 'excerpt_bands':
+    return excerpt_band_stats(frames, num_frames)
+  if how == 'none':
+    return jnp.zeros(frames.shape[-1]), jnp.ones(frames.shape[-1])
+  return band_mean, band_std
 
 
 def standardise(
@@ -216,8 +237,7 @@ def standardise(
     windows: f32[B, W, T, F] in dB.
     starts: i32[B, W], first frame of each window.
     num_frames: i32[B], real frames of each excerpt.
-    mean: f32[F] over the training split, or the result of `excerpt_stats` or
-      `window_stats`.
+    mean: f32[F], or the result of `frame_stats` or `window_stats`.
     std: Standard deviation, in the same form.
 
   Returns:
@@ -255,14 +275,9 @@ def grid_windows(
   length, hop = settings.num_frames, settings.hop_frames
   num_windows = grid_size(frames.shape[1], length, hop)
   starts, mask = grid_starts(num_frames, num_windows, length, hop)
-  stats = band_mean, band_std
+  how = settings.standardise
+  stats = frame_stats(how, frames, num_frames, band_mean, band_std)
   cuts = cut(frames, starts, length)
-  if settings.standardise == 'excerpt':
-    stats = excerpt_stats(frames, num_frames)
-  elif settings.standardise == 'excerpt_bands':
-    stats = excerpt_band_stats(frames, num_frames)
-  elif settings.standardise == 'window':
+  if how == 'window':
     stats = window_stats(cuts, starts, num_frames)
-  elif settings.standardise == 'none':
-    stats = unchanged(frames.shape[-1])
   return standardise(cuts, starts, num_frames, *stats), mask

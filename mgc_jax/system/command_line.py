@@ -19,15 +19,15 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _SIGPIPE_CODE = 141  # as the shell names the end of a program without a reader
 
 
-# Packages that only one extra of this package installs.
-_EXTRAS = {
-  'etils': 'train',
-  'optax': 'train',
-  'orbax': 'train',
-  'sklearn': 'train',
-  'tensorflow': 'train',
-  'tensorflow_datasets': 'train',
-}
+# What only the extra `train` of this package installs.
+_FOR_TRAINING = (
+  'etils',
+  'optax',
+  'orbax',
+  'sklearn',
+  'tensorflow',
+  'tensorflow_datasets',
+)
 
 
 def run(command: Command, prog: str) -> None:
@@ -137,9 +137,9 @@ def explain(error: BaseException) -> int:
   """
   if isinstance(error, ModuleNotFoundError):
     name = (error.name or '').partition('.')[0]
-    if name in _EXTRAS:
+    if name in _FOR_TRAINING:
       error = ConfigError(
-        f"this command needs {name}: pip install 'mgc_jax[{_EXTRAS[name]}]'"
+        f"this command needs {name}: pip install 'mgc_jax[train]'"
       )
   if isinstance(error, KeyboardInterrupt):
     print('interrupted; run the same command to continue', file=sys.stderr)

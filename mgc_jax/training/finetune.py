@@ -15,6 +15,8 @@ from mgc_jax.models.bundle import Bundle
 from mgc_jax.system.errors import ConfigError
 from mgc_jax.training.step import TrainState
 
+PyTree = Any
+
 _logger = logging.getLogger(__name__)
 _UNUSED_SECTIONS = {
   'cnn': ('lstm',),
@@ -40,13 +42,22 @@ def start_from_encoder(state: TrainState, config: Config) -> TrainState:
 
   found = musicnn_encoder.load().variables
   params = {
-    name: jax.tree.map(jnp.asarray, found['params'].get(name, value))
+    name: found['params'].get(name, value)
     for name, value in state.params.items()
   }
+  return _with_weights(state, params, found['batch_stats'])
+
+
+def _with_weights(
+  state: TrainState, params: PyTree, batch_stats: PyTree
+) -> TrainState:
+  """Returns a state with other weights, which are also the average so far."""
+  params = jax.tree.map(jnp.asarray, params)
   return dataclasses.replace(
     state,
     params=params,
-    batch_stats=jax.tree.map(jnp.asarray, found['batch_stats']),
+    batch_stats=jax.tree.map(jnp.asarray, batch_stats),
+    # A copy, because both are donated, and a buffer can be donated only once.
     ema_params=None
     if state.ema_params is None
     else jax.tree.map(jnp.copy, params),
@@ -93,15 +104,9 @@ def start_from_bundle(
     where,
     f', with a new head: {reason}' if reason else '',
   )
-  params = jax.tree.map(jnp.asarray, params)
+  state = _with_weights(state, params, bundle.variables['batch_stats'])
   return dataclasses.replace(
     state,
-    params=params,
-    batch_stats=jax.tree.map(jnp.asarray, bundle.variables['batch_stats']),
-    # A copy, because both are donated, and a buffer can be donated only once.
-    ema_params=None
-    if state.ema_params is None
-    else jax.tree.map(jnp.copy, params),
     band_mean=jnp.asarray(bundle.band_mean),
     band_std=jnp.asarray(bundle.band_std),
   )

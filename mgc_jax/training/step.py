@@ -13,13 +13,11 @@ import optax
 from mgc_jax.config.schema import Config, WindowsConfig
 from mgc_jax.models.windows import (
   cut,
-  excerpt_band_stats,
-  excerpt_stats,
+  frame_stats,
   random_starts,
   scattered_starts,
   standardise,
   stretched,
-  unchanged,
   window_stats,
 )
 from mgc_jax.training.augment import (
@@ -280,13 +278,8 @@ def training_windows(
       augment.low_pass_bands,
       augment.floor_db,
     )[:, 0]
-  stats = state.band_mean, state.band_std
-  if settings.standardise == 'excerpt':
-    stats = excerpt_stats(frames, num_frames)
-  elif settings.standardise == 'excerpt_bands':
-    stats = excerpt_band_stats(frames, num_frames)
-  elif settings.standardise == 'none':
-    stats = unchanged(frames.shape[-1])
+  how = settings.standardise
+  stats = frame_stats(how, frames, num_frames, state.band_mean, state.band_std)
   speed = random_speed(speed_key, len(frames), augment.max_speed)
   if speed is not None:
     num_frames = stretched(num_frames, speed)
@@ -304,7 +297,7 @@ def training_windows(
       shift=augment.crop == 'shifted',
     )
   windows = cut(frames, starts, settings.num_frames, speed)
-  if settings.standardise == 'window':
+  if how == 'window':
     stats = window_stats(windows, starts, num_frames)
   windows = random_shift(shift_key, windows, augment.max_shift_bands)
   windows = gain(gain_key, windows, augment.gain_db)
@@ -312,14 +305,29 @@ def training_windows(
   windows = standardise(windows, starts, num_frames, *stats)
   targets = jax.nn.one_hot(batch['label'], config.model.num_genres)
   windows, targets = augment_windows(augment_key, windows, targets, augment)
-  smoothing = config.train.label_smoothing
-  if 'own_genres' in batch:
-    own = batch['own_genres']
-    spread = own / own.sum(axis=-1, keepdims=True)
-    targets = (1.0 - smoothing) * targets + smoothing * spread
-  else:
-    targets = optax.smooth_labels(targets, smoothing)
+  targets = _smoothed(
+    targets, config.train.label_smoothing, batch.get('own_genres')
+  )
   return windows, mask, targets
+
+
+def _smoothed(
+  targets: jax.Array, share: float, own_genres: jax.Array | None
+) -> jax.Array:
+  """Spreads a share of each target over the genres that its loss compares.
+
+  Args:
+    targets: f32[B, C], probabilities of the genres.
+    share: how much is spread, from 0 to 1.
+    own_genres: bool[B, C], the genres that are compared; None: all.
+
+  Returns:
+    f32[B, C].
+  """
+  if own_genres is None:
+    return optax.smooth_labels(targets, share)
+  spread = own_genres / own_genres.sum(axis=-1, keepdims=True)
+  return (1.0 - share) * targets + share * spread
 
 
 def _num_windows(num_frames: int, settings: WindowsConfig) -> int:
