@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mgc_jax.system import command_line
-from mgc_jax.system.arguments import Command, Parser, whole_number
+from mgc_jax.system.arguments import CONTINUES, Command, Parser, whole_number
 
 if TYPE_CHECKING:
   from ml_collections import ConfigDict
@@ -112,8 +112,10 @@ def _in_mode(mode: str) -> Callable[[argparse.Namespace], None]:
   return lambda args: _run(argparse.Namespace(**vars(args), mode=mode))
 
 
-TRAIN = Command(__doc__, _add_arguments, _in_mode('train'))
+TRAIN = Command(__doc__, _add_arguments, _in_mode('train'), CONTINUES)
 EVALUATE = Command(_EVALUATE, _add_arguments, _in_mode('evaluate'))
 
 if __name__ == '__main__':
-  command_line.run(Command(__doc__, _add_mode, _run), 'python -m mgc_jax.main')
+  command_line.run(
+    Command(__doc__, _add_mode, _run, CONTINUES), 'python -m mgc_jax.main'
+  )

@@ -38,13 +38,13 @@ def put(index, path, root, **values):
   )
 
 
-def sort(tmp_path, method='move', levels=('genre',), to=None):
+def sort(tmp_path, method='move', levels=('genre',), to=None, kinds=()):
   """Organises the indexed files; returns how many failed."""
   target = os.path.realpath(to or tmp_path / 'sorted')
   with Index(tmp_path / 'index') as index:
     journal = Journal(index.path)
-    plan = organise.plan(index, journal, target, method, levels, 0.5)
-    return organise.apply(index, journal, plan.records)
+    plan = organise.plan(index, journal, target, method, levels, 0.5, kinds)
+    return organise.apply(index, journal, plan)
 
 
 def unsort(tmp_path):

@@ -226,3 +226,88 @@ def test_a_failed_link_is_not_recorded_as_done(music, tmp_path):
   blocked.unlink()
   assert unsort(tmp_path) == 0
   assert sort(tmp_path, 'copy') == 0
+
+
+ALL_KINDS = ('cover', 'cue', 'lrc', 'm3u')
+
+
+def _with_companions(music):
+  """Adds files to two albums: one of both genres, and one of jazz alone."""
+  with Index(music.parent / 'index') as index:
+    for i in range(2):
+      path = music / 'all jazz' / f'{i}.mp3'
+      path.parent.mkdir(exist_ok=True)
+      path.write_text(f'all jazz {i}')
+      put(index, path, music, genre='jazz')
+  for album in ('album 0', 'all jazz'):
+    for name in ('Folder.JPG', '0.lrc', 'x.cue', 'all.m3u8', 'notes.txt'):
+      (music / album / name).write_text(f'{album} {name}')
+    (music / album / '.hidden.jpg').write_text(album)
+
+
+@pytest.mark.parametrize('method', ['link', 'copy', 'move'])
+def test_companions_go_with_an_album_that_stays_together(
+  method, music, tmp_path
+):
+  _with_companions(music)
+  before, names = contents(music), names_in(music)
+  assert sort(tmp_path, method, kinds=ALL_KINDS) == 0
+  there = tmp_path / 'sorted' / 'jazz' / 'all jazz'
+  wanted = ['0.lrc', '0.mp3', '1.mp3', 'Folder.JPG', 'all.m3u8', 'x.cue']
+  assert names_in(there) == wanted
+  assert (there / 'x.cue').read_text() == 'all jazz x.cue'
+  # The tracks of the other album are in two folders now.
+  assert len(names_in(tmp_path / 'sorted')) == 6 + len(wanted)
+  assert (music / 'album 0' / 'x.cue').exists()
+  if method == 'move':
+    assert names_in(music / 'all jazz') == ['.hidden.jpg', 'notes.txt']
+  assert sort(tmp_path, method, kinds=ALL_KINDS) == 0
+  assert names_in(there) == wanted
+  assert unsort(tmp_path) == 0
+  assert (contents(music), names_in(music)) == (before, names)
+  assert names_in(tmp_path / 'sorted') == []
+
+
+def test_only_the_companions_asked_for_are_moved(music, tmp_path):
+  _with_companions(music)
+  assert sort(tmp_path, kinds=['cover']) == 0
+  there = tmp_path / 'sorted' / 'jazz' / 'all jazz'
+  assert names_in(there) == ['0.mp3', '1.mp3', 'Folder.JPG']
+
+
+def test_companions_stay_with_a_track_that_is_not_moved(
+  music, tmp_path, capsys
+):
+  _with_companions(music)
+  (music / 'all jazz' / 'not indexed.mp3').write_text('new')
+  sort(tmp_path, kinds=ALL_KINDS)
+  there = tmp_path / 'sorted' / 'jazz' / 'all jazz'
+  assert names_in(there) == ['0.mp3', '1.mp3']
+  unsort(tmp_path)
+  (music / 'all jazz' / 'not indexed.mp3').unlink()
+  (music / 'all jazz' / '1.mp3').write_text('changed since')
+  assert sort(tmp_path, kinds=ALL_KINDS) == 5
+  assert names_in(there) == ['0.mp3']
+  assert 'x.cue: a track stays in its folder' in capsys.readouterr().err
+
+
+def test_companions_follow_after_an_interrupted_move(music, tmp_path):
+  _with_companions(music)
+  sort(tmp_path)  # as if the process had been killed after the tracks
+  assert sort(tmp_path, kinds=ALL_KINDS) == 0
+  there = tmp_path / 'sorted' / 'jazz' / 'all jazz'
+  assert (there / 'Folder.JPG').read_text() == 'all jazz Folder.JPG'
+
+
+def test_levels_and_companions_of_the_command(music, tmp_path):
+  _with_companions(music)
+  index, to = f'--index={tmp_path / "index"}', tmp_path / 'sorted'
+  command = ['organise', index, f'--to={to}', '--by=genre,artist']
+  done = run_command(
+    'mgc_jax.collection', *command, '--with=cover,cue', '--copy'
+  )
+  assert f'{to}/jazz/Ann/all jazz/x.cue\n' in done.stdout
+  assert '10 files; nothing was changed' in done.stdout
+  done = run_command('mgc_jax.collection', *command, '--with=cover,scans')
+  assert done.returncode == 2
+  assert 'scans: must be one or several of cover,cue,lrc,m3u' in done.stderr

@@ -47,10 +47,10 @@ def _set_genres(tmp_path, path, *genres):
     index.touch(str(path), os.stat(path))
 
 
-def _tag(tmp_path, replace=False, apply=True, given=()):
+def _tag(tmp_path, apply=True, **options):
   with Index(tmp_path / 'index') as index:
-    journal = TagJournal(index.path)
-    return tagging.tag(index, journal, 0.5, replace, apply, given)
+    chosen = tagging.Options(0.5, apply=apply, **options)
+    return tagging.tag(index, TagJournal(index.path), chosen)
 
 
 def _undo(tmp_path, apply=True):
@@ -221,7 +221,7 @@ def test_undo_finds_a_file_that_was_moved_since(index_is_new, music, tmp_path):
       # The first id in the new index is also in the journal.
       other = write_tone(tmp_path / 'other' / 'x.flac')
       put(index, other, other.parent)
-      tags.write_genre(str(other), 'jazz')
+      tags.write(str(other), tags.Field(('jazz',)))
   assert _undo(tmp_path) == tagging.UndoCounts(3, 0)
   assert set(map(tuple, _genres(tmp_path / 'sorted').values())) == {()}
   if index_is_new:
@@ -261,7 +261,7 @@ def test_the_old_tag_is_in_the_journal_before_the_file_is_changed(
     seen.append((line['state'], line['path'] == path, line['old']))
     raise DataError('refused')
 
-  monkeypatch.setattr(tags, 'write_genre', write)
+  monkeypatch.setattr(tags, 'write', write)
   _set_genres(tmp_path, music / 'a.flac', 'Polka', 'Folk')
   assert _tag(tmp_path, replace=True).failed == 3
   assert seen[0] == ('started', True, ['Polka', 'Folk'])
@@ -290,6 +290,7 @@ def test_files_are_not_changed_if_the_journal_cannot_be_written(
     {'old_id3v1': 256},
     {'id': '1'},
     {'genre': 7},
+    {'field': 'title'},
     {'more': 1},
   ],
   ids=str,
@@ -398,3 +399,38 @@ def test_killed_tag_and_undo_commands_lose_nothing(tmp_path):
   assert {p: mutagen.File(p).info.md5_signature for p in sound} == sound
   assert len(list(folder.iterdir())) == 150  # no copy is left
   assert not _changed(tmp_path)
+
+
+def test_grouping_and_genre_of_a_file_are_written_and_undone_apart(
+  music, tmp_path
+):
+  path = str(music / 'b.mp3')
+  tags.write(path, tags.Field(('loud',)), 'grouping')
+  with Index(tmp_path / 'index') as index:
+    index.touch(path, os.stat(path))
+  assert _tag(tmp_path, field='grouping').tagged == 2
+  assert _tag(tmp_path, field='grouping', replace=True).tagged == 1
+  assert not any(_genres(music).values())
+  assert _tag(tmp_path).tagged == 3
+  assert tags.read(path, 'grouping').values == ('jazz',)
+  tags.write(path, tags.Field(('mine',)), 'grouping')
+  counts = _undo(tmp_path)
+  assert (counts.restored, counts.failed) == (5, 1)
+  assert tags.read(path, 'grouping').values == ('mine',)
+  assert not any(_genres(music).values())
+
+
+def test_a_journal_of_an_older_version_is_undone(music, tmp_path):
+  _tag(tmp_path)
+  journal = TagJournal(tmp_path / 'index').path
+  lines = [json.loads(line) for line in journal.read_text().splitlines()]
+  for line in lines:
+    del line['field']
+  journal.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+  assert _undo(tmp_path).restored == 3
+
+
+def test_the_command_writes_the_field_that_is_given(music, tmp_path):
+  output = _run(tmp_path, 'tag', '--field=comment', '--apply')
+  assert '0 have a comment' in output
+  assert tags.read(str(music / 'a.flac'), 'comment').values == ('jazz',)

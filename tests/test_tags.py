@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import struct
 import subprocess
 
@@ -32,7 +33,7 @@ def test_mp3_keeps_the_version_and_frames_of_its_tag(tmp_path, version):
       else id3.TXXX(encoding=0, desc='x', text=['y'])
     )
   old.save(path, v2_version=version)
-  tags.write_genre(str(path), 'rock')
+  tags.write(str(path), tags.Field(('rock',)))
   found = id3.ID3(path, translate=False)
   assert found.version[:2] == (2, version)
   assert set(found) == {*old, 'TCON'} and str(found['TCON']) == 'rock'
@@ -44,7 +45,7 @@ def test_format_without_tags_raises(tmp_path):
   path = write_tone(tmp_path / 'a.au')
   before = path.read_bytes()
   with pytest.raises(DataError, match='tags cannot be'):
-    tags.write_genre(str(path), 'rock')
+    tags.write(str(path), tags.Field(('rock',)))
   assert path.read_bytes() == before
   assert [x.name for x in tmp_path.iterdir()] == ['a.au']
   assert audio_tags.read(str(path)) == ('', '')
@@ -53,7 +54,7 @@ def test_format_without_tags_raises(tmp_path):
 def test_writing_through_a_link_tags_its_target(tmp_path):
   path = write_tone(tmp_path / 'a.flac')
   (tmp_path / 'link.flac').symlink_to(path)
-  tags.write_genre(str(tmp_path / 'link.flac'), 'jazz')
+  tags.write(str(tmp_path / 'link.flac'), tags.Field(('jazz',)))
   assert (tmp_path / 'link.flac').is_symlink()
   assert mutagen.File(path)['genre'] == ['jazz']
 
@@ -161,10 +162,10 @@ def test_id3_takes_precedence_over_apev2_per_field(tmp_path):
 
 def test_written_genre_takes_precedence_over_apev2(tmp_path):
   path = _mp3_with_ape(tmp_path / 'a.mp3', Genre='Polka', Album='Best')
-  tags.write_genre(str(path), 'rock')
+  tags.write(str(path), tags.Field(('rock',)))
   assert audio_tags.genres(str(path)) == ['rock']
   assert apev2.APEv2(path)['Album'] == 'Best'
-  tags.write(str(path), tags.GenreTag(()))
+  tags.write(str(path), tags.Field(()))
   assert audio_tags.genres(str(path)) == ['Polka']
 
 
@@ -181,18 +182,19 @@ def _written(folder, ending):
   return path
 
 
-@pytest.mark.parametrize(
-  'ending', ['mp3', 'flac', 'ogg', 'opus', 'wav', 'aiff', 'm4a', 'wma', 'wv']
-)
+FORMATS = ('mp3', 'flac', 'ogg', 'opus', 'wav', 'aiff', 'm4a', 'wma', 'wv')
+
+
+@pytest.mark.parametrize('ending', FORMATS)
 def test_the_old_genre_tag_is_restored_exactly(ending, tmp_path):
   path = str(_written(tmp_path, ending))
   none = tags.read(path)
   assert none.values == () and audio_tags.genres(path) == []
-  several = tags.GenreTag(('Rock', 'Rhythm & Blues/Soul', 'Añoranza'))
+  several = tags.Field(('Rock', 'Rhythm & Blues/Soul', 'Añoranza'))
   tags.write(path, several)
   assert tags.read(path) == several
   assert audio_tags.genres(path) == list(several.values)
-  tags.write_genre(path, 'jazz')
+  tags.write(path, tags.Field(('jazz',)))
   assert audio_tags.genres(path) == ['jazz']
   tags.write(path, several)
   assert tags.read(path) == several
@@ -200,13 +202,71 @@ def test_the_old_genre_tag_is_restored_exactly(ending, tmp_path):
   assert tags.read(path) == none and audio_tags.genres(path) == []
 
 
+@pytest.mark.parametrize('name', ['grouping', 'comment'])
+@pytest.mark.parametrize('ending', FORMATS)
+def test_other_fields_are_written_and_restored_exactly(ending, name, tmp_path):
+  path = str(_written(tmp_path, ending))
+  tags.write(path, tags.Field(('Folk',)))
+  none = tags.read(path, name)
+  old = tags.Field(('Añoranza',))
+  tags.write(path, old, name)
+  assert tags.read(path, name) == old
+  shown = subprocess.run(
+    [*'ffprobe -v error -show_entries format_tags:stream_tags'.split(), path],
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  # ffmpeg calls the grouping in ID3 by the name of its frame.
+  assert re.search(
+    f'TAG:({name}|TIT1|WM/ContentGroupDescription)=Añoranza',
+    shown.stdout,
+    re.IGNORECASE,
+  )
+  tags.write(path, tags.Field(('jazz',)), name)
+  assert tags.read(path, name).values == ('jazz',)
+  assert audio_tags.genres(path) == ['Folk']
+  tags.write(path, none, name)
+  assert tags.read(path, name) == none
+  assert audio_tags.genres(path) == ['Folk']
+
+
+def test_comments_with_a_description_are_kept(tmp_path):
+  path = write_tone(tmp_path / 'a.mp3', rate_hz=22050)
+  old = id3.ID3()
+  for language, description, text in [
+    ('deu', '', 'gut'),
+    ('eng', 'iTunNORM', '00'),
+    ('fra', '', 'bon'),
+  ]:
+    old.add(id3.COMM(1, lang=language, desc=description, text=[text]))
+  old.save(path)
+  with path.open('ab') as file:
+    file.write(_id3v1(17, comment=b'another comment'))
+  before = tags.read(str(path), 'comment')
+  assert before.values == ('gut',)
+  tags.write(str(path), tags.Field(('jazz',)), 'comment')
+  found = id3.ID3(path, load_v1=False)
+  assert [
+    str(found[f'COMM:{x}']) for x in (':deu', 'iTunNORM:eng', ':fra')
+  ] == [
+    'jazz',
+    '00',
+    'bon',
+  ]
+  tags.write(str(path), before, 'comment')
+  assert str(id3.ID3(path)['COMM::deu']) == 'gut'
+  # Players that read no other tag still find what was there.
+  assert path.read_bytes()[-128:] == _id3v1(17, comment=b'another comment')
+
+
 @pytest.mark.parametrize('ending', ['wav', 'mp3'])
 def test_file_without_tags_is_restored_exactly(ending, tmp_path):
   path = write_tone(tmp_path / f'a.{ending}', rate_hz=24000)
   before = path.read_bytes()
-  tags.write_genre(str(path), 'jazz')
+  tags.write(str(path), tags.Field(('jazz',)))
   assert path.read_bytes() != before
-  tags.write(str(path), tags.GenreTag(()))
+  tags.write(str(path), tags.Field(()))
   assert path.read_bytes() == before
 
 
@@ -219,15 +279,15 @@ def test_multiple_values_of_version_2_3_are_kept(tmp_path):
   before = tags.read(str(path))
   assert before.values == ('(17)', 'Añoranza')
   assert audio_tags.genres(str(path)) == ['Rock', 'Añoranza']
-  tags.write_genre(str(path), 'jazz')
+  tags.write(str(path), tags.Field(('jazz',)))
   tags.write(str(path), before)
   assert tags.read(str(path)) == before
   found = id3.ID3(path, translate=False)
   assert found['TPE1'].text == ['Ann', 'Bob/Cid']
 
 
-def _id3v1(genre):
-  texts = [(b'Song', 30), (b'Ann', 30), (b'', 30), (b'1999', 4), (b'', 30)]
+def _id3v1(genre, comment=b''):
+  texts = [(b'Song', 30), (b'Ann', 30), (b'', 30), (b'1999', 4), (comment, 30)]
   fields = b''.join(text.ljust(size, b'\0') for text, size in texts)
   return b'TAG' + fields + bytes([genre])
 
@@ -237,9 +297,9 @@ def test_genre_number_of_an_id3v1_tag_is_restored(tmp_path):
   with path.open('ab') as file:
     file.write(_id3v1(80))
   old = tags.read(str(path))
-  assert old == tags.GenreTag((), 80)
+  assert old == tags.Field((), 80)
   assert audio_tags.genres(str(path)) == ['Folk']
-  tags.write_genre(str(path), 'jazz')
+  tags.write(str(path), tags.Field(('jazz',)))
   assert audio_tags.genres(str(path)) == ['jazz']
   assert path.read_bytes()[-128:] == _id3v1(255)  # no genre
   tags.write(str(path), old)
@@ -274,7 +334,7 @@ def _with_attributes(path):
 def test_tagged_file_keeps_its_attributes(ending, tmp_path):
   path = write_tone(tmp_path / f'a.{ending}', rate_hz=22050)
   before, found = _with_attributes(path), path.stat()
-  tags.write_genre(str(path), 'rock', found)
+  tags.write(str(path), tags.Field(('rock',)), before=found)
   assert audio_tags.genre(str(path)) == 'rock'  # read after the attributes
   os.utime(path, ns=(found.st_atime_ns, path.stat().st_mtime_ns))
   assert _attributes(path) == before
@@ -286,7 +346,7 @@ def test_access_time_from_before_reading_is_kept(tmp_path):
   found = path.stat()
   path.read_bytes()
   os.utime(path, ns=(10**18 + 10**15, found.st_mtime_ns))  # like reading
-  tags.write_genre(str(path), 'rock', found)
+  tags.write(str(path), tags.Field(('rock',)), before=found)
   assert path.stat().st_atime_ns == 10**18 + 1
 
 
@@ -306,7 +366,7 @@ def test_attributes_that_cannot_be_set_are_ignored(name, tmp_path, monkeypatch):
     raise PermissionError(1, 'Operation not permitted')
 
   monkeypatch.setattr(os, name, refuse)
-  tags.write_genre(str(path), 'rock')
+  tags.write(str(path), tags.Field(('rock',)))
   placing.copy(str(path), str(tmp_path / 'b.flac'))
   for one in (path, tmp_path / 'b.flac'):
     assert audio_tags.genre(str(one)) == 'rock'

@@ -139,7 +139,8 @@ def _is_skipped(name: str) -> bool:
   return name.startswith('.') or name.casefold() in _TRASH_FOLDERS
 
 
-def _is_audio(name: str) -> bool:
+def is_audio(name: str) -> bool:
+  """Returns whether a file has the extension of an audio file."""
   return name.lower().endswith(EXTENSIONS)
 
 
@@ -165,7 +166,7 @@ def _audio_by_name(
   for name in sorted(names):
     if name.startswith('.'):
       skipped['hidden files'] += 1
-    elif not _is_audio(name):
+    elif not is_audio(name):
       skipped['files that are not audio by name'] += 1
     else:
       yield os.path.join(place, name)
@@ -179,7 +180,7 @@ def _other_files(
   for link in links:
     target = os.path.realpath(link)
     # git-annex links to files in a hidden folder, or named by their digest.
-    is_read = _is_audio(target) and _is_walked(target, followed)
+    is_read = is_audio(target) and _is_walked(target, followed)
     if os.path.exists(link) and (target in seen or is_read):
       skipped['links to files that are read anyway'] += 1
       continue

@@ -33,7 +33,13 @@ ERRORS = (
 _MAX_CHARACTERS = 300  # in an artist, a title or a genre
 _MAX_VALUES = 100  # of one field
 _ID3_NAMES = {'artist': 'TPE1', 'title': 'TIT2', 'genre': 'TCON'}
-_ASF_NAMES = {'artist': 'Author', 'title': 'Title', 'genre': 'WM/Genre'}
+_ASF_NAMES = {
+  'artist': 'Author',
+  'title': 'Title',
+  'genre': 'WM/Genre',
+  'grouping': 'WM/ContentGroupDescription',
+  'comment': 'Description',
+}
 _INFO_NAMES = {'IART': 'artist', 'INAM': 'title', 'IGNR': 'genre'}
 _MAX_INFO_BYTES = 1 << 20
 _MAX_CHUNKS = 1000  # a damaged header could claim millions
@@ -105,7 +111,8 @@ def key_of(tags: _Tags, name: str) -> str:
 
   Args:
     tags: the tags of a file that `opened` returned.
-    name: artist, title or genre.
+    name: artist, title or genre; in tags other than ID3 also grouping or
+      comment.
   """
   if isinstance(tags, id3.ID3):  # WAV and AIFF, which have no easy interface
     return _ID3_NAMES[name]

@@ -25,12 +25,21 @@ Examples:
 import argparse
 from collections.abc import Callable
 
-from mgc_jax.collection.journal import METHODS
+from mgc_jax.collection.companions import KINDS
+from mgc_jax.collection.journal import METHODS, TAG_FIELDS
 from mgc_jax.collection.placing import LEVELS
 from mgc_jax.evaluation.metrics import RELIABLE_FROM, UNCERTAIN_UNDER
 from mgc_jax.inference.pretrained import BEST
 from mgc_jax.system import command_line
-from mgc_jax.system.arguments import Command, Parser, real_number, whole_number
+from mgc_jax.system.arguments import (
+  CONTINUES,
+  STARTS_AGAIN,
+  Command,
+  Parser,
+  comma_list_of,
+  real_number,
+  whole_number,
+)
 
 
 def _add_index(parser: Parser) -> None:
@@ -87,9 +96,22 @@ def _add_organise(parser: Parser) -> None:
   )
   parser.add_argument(
     '--by',
-    action='append',
-    choices=LEVELS,
-    help='Folder level to create; repeat for nested levels. Default: genre.',
+    action='extend',
+    type=comma_list_of(LEVELS),
+    metavar='LEVELS',
+    help='Folder levels to create: genre, artist, or genre,artist for nested '
+    'folders. Default: genre.',
+  )
+  parser.add_argument(
+    '--with',
+    dest='companions',
+    action='extend',
+    default=[],
+    type=comma_list_of(tuple(KINDS)),
+    metavar='KINDS',
+    help='Files in the folder of an album that go with its tracks, if all of '
+    'these go to one folder: cover (images), cue, lrc, m3u, or several, such '
+    'as cover,cue.',
   )
   how = {
     'link': 'Create symbolic links; the default.',
@@ -136,9 +158,15 @@ def _add_playlist(parser: Parser) -> None:
 
 def _add_tag(parser: Parser) -> None:
   parser.add_argument(
+    '--field',
+    choices=TAG_FIELDS,
+    default=TAG_FIELDS[0],
+    help='The tag to write the genre to. Default: genre.',
+  )
+  parser.add_argument(
     '--replace',
     action='store_true',
-    help='Also replace existing genre tags; undo restores them.',
+    help='Also replace what files already have there; undo restores it.',
   )
   parser.add_argument(
     '--map',
@@ -219,6 +247,7 @@ def _add_apply(parser: Parser) -> None:
   parser.add_argument('--apply', action='store_true', help='Make the changes.')
 
 
+_CHANGING = ('index', 'organise', 'tag', 'undo')  # with a journal
 # Each with its flags, what it does, and an example.
 _COMMANDS = {
   'index': (
@@ -243,7 +272,7 @@ _COMMANDS = {
   ),
   'tag': (
     _add_tag,
-    'writes genre tags to files that have none; needs --apply',
+    'writes genres to the tags of files that have none; needs --apply',
     'tag --apply',
   ),
   'undo': (
@@ -279,7 +308,8 @@ def _add_commands(parser: Parser) -> None:
     full = (
       f'{text[0].upper()}{text[1:]}.\n\nExample:\n  mgc collection {example}'
     )
-    Command(full, fill, _run).fill(one)
+    after = CONTINUES if name in _CHANGING else STARTS_AGAIN
+    Command(full, fill, _run, after).fill(one)
 
 
 def _add_index_file(parser: Parser, default: str | None) -> None:

@@ -154,10 +154,11 @@ def _organise(path: pathlib.Path, args: argparse.Namespace) -> None:
       method,
       tuple(args.by or ['genre']),
       args.min_probability,
+      args.companions,
     )
     num_failed = 0
     if args.apply:
-      num_failed = organise.apply(index, journal, plan.records)
+      num_failed = organise.apply(index, journal, plan)
     else:
       for record in plan.records:
         print(f'{method} {printable(record.source)} -> {printable(record.to)}')
@@ -193,7 +194,7 @@ def _undo_tags(path: pathlib.Path, args: argparse.Namespace) -> None:
       )
     counts = tagging.undo(index, journal, Journal(path), args.apply)
   done = 'restored' if args.apply else 'to be restored: use --apply'
-  print(f'genre tags: {counts.restored} {done}, {counts.failed} left unchanged')
+  print(f'tags: {counts.restored} {done}, {counts.failed} left unchanged')
   _exit(counts.failed)
 
 
@@ -254,17 +255,13 @@ def _entries_of_playlist(
 
 def _tag(path: pathlib.Path, args: argparse.Namespace) -> None:
   with _for_change(path) as index:
-    counts = tagging.tag(
-      index,
-      TagJournal(path),
-      args.min_probability,
-      args.replace,
-      args.apply,
-      args.map,
+    options = tagging.Options(
+      args.min_probability, args.field, args.replace, args.apply, args.map
     )
+    counts = tagging.tag(index, TagJournal(path), options)
   done = 'tagged' if args.apply else 'to be tagged: use --apply'
   print(
-    f'{counts.tagged} {done}, {counts.kept} have a genre, '
+    f'{counts.tagged} {done}, {counts.kept} have a {args.field}, '
     f'{counts.uncertain} uncertain, {counts.failed} failed'
   )
   _exit(counts.failed)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from mgc_jax.collection.state_log import StateLog
 
 METHODS = ('link', 'copy', 'move')
+TAG_FIELDS = ('genre', 'grouping', 'comment')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,14 +58,15 @@ def _parse_record(values: dict) -> Record:
 
 @dataclasses.dataclass(frozen=True)
 class TagRecord:
-  """A file whose genre tag `tag` replaced."""
+  """A file of which `tag` replaced a field."""
 
   path: str
   token: str  # identifies the index
   id: int  # the track's id in that index, which a move does not change
   genre: str  # the genre that was written
-  old: tuple[str, ...]  # the tag's values before; empty if there was no tag
+  old: tuple[str, ...]  # the field's values before; empty if there were none
   old_id3v1: int | None  # the genre number in an ID3v1 tag before
+  field: str = 'genre'  # one of TAG_FIELDS; older journals have no other
 
 
 class TagJournal(StateLog[TagRecord]):
@@ -84,7 +86,8 @@ def _parse_tag_record(values: dict) -> TagRecord:
   )
   if not (_are_strings(strings) and is_genre_number and isinstance(old, list)):
     raise ValueError('not a record')
-  if type(values['id']) is not int:
+  field = values.get('field', 'genre')
+  if type(values['id']) is not int or field not in TAG_FIELDS:
     raise ValueError('not a record')
   return TagRecord(**{**values, 'old': tuple(old)})
 

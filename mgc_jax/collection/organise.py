@@ -4,13 +4,13 @@ import dataclasses
 import os
 import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
-from mgc_jax.audio.files import is_inside
+from mgc_jax.audio.files import is_audio, is_inside
 from mgc_jax.audio.names import known_artist
-from mgc_jax.collection import placing
+from mgc_jax.collection import companions, placing
 from mgc_jax.collection.entry import ClassifiedEntry
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import Journal, Record
@@ -29,10 +29,22 @@ _APPLY = {
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """Which files to link, copy or move."""
+  """Which files to link, copy or move.
 
-  records: list[Record]
-  num_in_place: int  # tracks that are already in the target
+  Attributes:
+    tracks: the indexed tracks.
+    companions: the files that go with them, such as covers.
+    num_in_place: how many tracks are already in the target.
+  """
+
+  tracks: list[Record]
+  companions: list[Record]
+  num_in_place: int
+
+  @property
+  def records(self) -> list[Record]:
+    """All files, the tracks first."""
+    return [*self.tracks, *self.companions]
 
 
 def plan(
@@ -42,6 +54,7 @@ def plan(
   method: str,
   levels: tuple[str, ...],
   min_probability: float,
+  kinds: Sequence[str] = (),
 ) -> Plan:
   """Plans where each track goes: `<target>/<genre>/<path in indexed folder>`.
 
@@ -55,6 +68,8 @@ def plan(
     method: `link`, `copy` or `move`.
     levels: what the nested folders are named after, from `placing.LEVELS`.
     min_probability: tracks below this probability go to the folder UNCERTAIN.
+    kinds: which files of an album go with its tracks if these all go to one
+      folder, from `companions.KINDS`.
 
   Raises:
     ConfigError: the target is inside an indexed folder, or another method was
@@ -83,7 +98,20 @@ def plan(
       )
     to = _free_path(_wanted_path(entry, target, levels, min_probability), taken)
     records.append(Record(target, method, entry.path, to, entry.root))
-  return Plan(records, num_in_place)
+  roots = {os.path.dirname(r.source): r.root for r in [*done, *records]}
+  moves = [(r.source, r.to) for r in [*done, *records] if is_audio(r.source)]
+  others = [
+    Record(
+      target,
+      method,
+      path,
+      _free_path(os.path.join(folder, os.path.basename(path)), taken),
+      roots[os.path.dirname(path)],
+    )
+    for path, folder in companions.destinations(moves, kinds)
+    if path not in placed
+  ]
+  return Plan(records, others, num_in_place)
 
 
 def _wanted_path(
@@ -126,13 +154,13 @@ def _normalised(path: str) -> str:
   return unicodedata.normalize('NFC', path).casefold()
 
 
-def apply(index: Index, journal: Journal, records: list[Record]) -> int:
+def apply(index: Index, journal: Journal, to_do: Plan) -> int:
   """Applies a plan; a second call continues an interrupted one.
 
   Args:
     index: its paths of moved tracks are updated.
     journal: the index's journal; each change is recorded before it is made.
-    records: the plan's records.
+    to_do: what `plan` returned.
 
   Returns:
     The number of files that failed; each is reported on standard error.
@@ -140,15 +168,31 @@ def apply(index: Index, journal: Journal, records: list[Record]) -> int:
   Raises:
     DataError: the disk is full.
   """
-  return _for_each(
-    records, 'organise', lambda r: _apply_record(index, journal, r)
-  )
+  tracks = {record.source for record in to_do.tracks}
+
+  def apply_record(record: Record) -> None:
+    """Applies one change and records its states in the journal."""
+    if record.source in tracks:
+      _check_track(index, record)
+    elif record.method == 'move':
+      _check_album(record)
+    _apply_record(index, journal, record)
+
+  return _for_each(to_do.records, 'organise', apply_record)
 
 
-def _apply_record(index: Index, journal: Journal, record: Record) -> None:
+def _check_track(index: Index, record: Record) -> None:
   entry = index.find(record.source)
   if not entry or not entry.is_unchanged(os.stat(record.source)):
     raise LeftInPlace('changed since it was indexed; index its folder again')
+
+
+def _check_album(record: Record) -> None:
+  if companions.has_audio(os.path.dirname(record.source)):
+    raise LeftInPlace('a track stays in its folder, so it stays there too')
+
+
+def _apply_record(index: Index, journal: Journal, record: Record) -> None:
   journal.write(record, 'started')
   try:
     _APPLY[record.method](record.source, record.to)

@@ -15,9 +15,29 @@ from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import Journal, TagJournal, TagRecord
 from mgc_jax.collection.placing import FATAL_ERRORS
 from mgc_jax.collection.spelling import genre_key
-from mgc_jax.collection.tags import GenreTag
+from mgc_jax.collection.tags import Field
 from mgc_jax.system.errors import DataError
 from mgc_jax.system.printable_text import printable
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What `tag` writes.
+
+  Attributes:
+    min_probability: tracks below this probability are skipped.
+    field: where genres are written, one of `journal.TAG_FIELDS`.
+    replace: whether to replace values that a file already has in the field.
+    apply: whether to write the files; otherwise `tag` only prints.
+    given: the names of genres in tags, as for `spelling.given_names`. Another
+      genre has the spelling that the collection uses most, or else the model's.
+  """
+
+  min_probability: float
+  field: str = 'genre'
+  replace: bool = False
+  apply: bool = False
+  given: Sequence[str] = ()
 
 
 @dataclasses.dataclass
@@ -25,7 +45,7 @@ class Counts:
   """How many files were (or would be) tagged, and how many were not."""
 
   tagged: int = 0
-  kept: int = 0  # already have a genre
+  kept: int = 0  # already have a value in the field
   uncertain: int = 0
   failed: int = 0
 
@@ -38,24 +58,13 @@ class UndoCounts:
   failed: int = 0  # left unchanged; each is reported
 
 
-def tag(
-  index: Index,
-  journal: TagJournal,
-  min_probability: float,
-  replace: bool,
-  apply: bool,
-  given: Sequence[str] = (),
-) -> Counts:
+def tag(index: Index, journal: TagJournal, options: Options) -> Counts:
   """Tags files and prints a line for each.
 
   Args:
     index: the index of the tracks; the files' new sizes are recorded in it.
     journal: the index's journal; records the old tags for `undo`.
-    min_probability: tracks below this probability are skipped.
-    replace: whether to replace genres that a file already has.
-    apply: whether to write the files; otherwise only prints.
-    given: the names of genres in tags, as for `spelling.given_names`. Another
-      genre has the spelling that the collection uses most, or else the model's.
+    options: what to write.
 
   Raises:
     ConfigError: see `spelling.given_names`.
@@ -64,15 +73,15 @@ def tag(
   counts = Counts()
   model = index.model()
   genres = model[2] if model else ()
-  own = spelling.given_names(given, genres)
+  own = spelling.given_names(options.given, genres)
   names = {**spelling.most_used(index.entries(), genres), **own}
   for entry in tqdm(list(index.entries()), 'tag', unit='file', disable=None):
-    if entry.probability < min_probability:
+    if entry.probability < options.min_probability:
       counts.uncertain += 1
       continue
     with _reported_failures(entry.path, counts):
       name = names.get(entry.genre, entry.genre)
-      if _tag(index, journal, entry, name, replace, apply):
+      if _tag(index, journal, entry, name, options):
         counts.tagged += 1
       else:
         counts.kept += 1
@@ -102,47 +111,51 @@ def _tag(
   journal: TagJournal,
   entry: ClassifiedEntry,
   name: str,
-  replace: bool,
-  apply: bool,
+  options: Options,
 ) -> bool:
   """Tags a file if it needs it; returns whether it was or would be tagged."""
   before = os.stat(entry.path)
   if not entry.is_unchanged(before):
     raise DataError('changed since it was indexed; index its folder again')
-  present = audio_tags.genres(entry.path)
+  old = tags.read(entry.path, options.field)
+  present = list(old.values)
+  if options.field == 'genre':
+    present = audio_tags.genres(entry.path)  # names in place of ID3's numbers
   is_same = list(map(genre_key, present)) == [genre_key(name)]
-  if is_same or (present and not replace):
+  if is_same or (present and not options.replace):
     return False
-  if apply:
-    _write(index, journal, entry, name, before)
-  was = f' (was {_joined(present)})' if present else ''
+  if options.apply:
+    record = TagRecord(
+      entry.path,
+      index.token(),
+      entry.id,
+      name,
+      old.values,
+      old.id3v1,
+      options.field,
+    )
+    _write(index, journal, record, before)
+  was = f' (was {_joined(present, options.field)})' if present else ''
   tqdm.write(f'{printable(entry.path)}: {printable(name)}{was}')
   return True
 
 
 def _write(
-  index: Index,
-  journal: TagJournal,
-  entry: ClassifiedEntry,
-  name: str,
-  before: os.stat_result,
+  index: Index, journal: TagJournal, record: TagRecord, before: os.stat_result
 ) -> None:
-  old = tags.read(entry.path)
-  record = TagRecord(
-    entry.path, index.token(), entry.id, name, old.values, old.id3v1
-  )
+  """Writes what a record says."""
   journal.write(record, 'started')
   try:
-    tags.write_genre(entry.path, name, before)
+    tags.write(record.path, Field((record.genre,)), record.field, before)
   except (DataError, OSError):
     journal.write(record, 'undone')
     raise
-  index.touch(entry.path, os.stat(entry.path))
+  index.touch(record.path, os.stat(record.path))
   journal.write(record, 'done')
 
 
-def _joined(genres: list[str] | tuple[str, ...]) -> str:
-  return printable(', '.join(genres)) or 'no genre'
+def _joined(values: Sequence[str], field: str) -> str:
+  return printable(', '.join(values)) or f'no {field}'
 
 
 def recover(index: Index, journal: TagJournal) -> None:
@@ -177,9 +190,9 @@ def recover(index: Index, journal: TagJournal) -> None:
 def undo(
   index: Index, journal: TagJournal, organised: Journal, apply: bool
 ) -> UndoCounts:
-  """Restores the genre tags that `tag` replaced and prints a line for each.
+  """Restores the tags that `tag` replaced and prints a line for each.
 
-  A file whose genre tag is no longer what `tag` wrote is left as it is and
+  A file whose tag is no longer what `tag` wrote is left as it is and
   named. A file that was moved since is found through the index or through the
   journal of `organise`.
 
@@ -193,12 +206,13 @@ def undo(
     DataError: the disk is full, or a journal is damaged.
   """
   moves = {r.source: r.to for r in organised.records() if r.method == 'move'}
-  by_path: dict[str, list[TagRecord]] = {}
+  by_field: dict[tuple[str, str], list[TagRecord]] = {}
   for record in journal.active():
-    by_path.setdefault(_current_path(record, index, moves), []).append(record)
+    key = _current_path(record, index, moves), record.field
+    by_field.setdefault(key, []).append(record)
   counts = UndoCounts()
-  bar = tqdm(by_path.items(), 'undo', unit='file', disable=None)
-  for path, records in bar:
+  bar = tqdm(by_field.items(), 'undo', unit='file', disable=None)
+  for (path, _), records in bar:
     with _reported_failures(path, counts):
       _undo_file(index, journal, path, records, counts, apply)
   return counts
@@ -227,51 +241,53 @@ def _undo_file(
   counts: UndoCounts,
   apply: bool,
 ) -> None:
-  """Reverts what `tag` did to a file, the last change first."""
+  """Reverts what `tag` did to a field of a file, the last change first."""
+  name = records[0].field
   if not os.path.isfile(path):
-    old = _joined(records[0].old)
-    raise DataError(f'missing; its old genre tag ({old}) is not restored')
+    old = _joined(records[0].old, name)
+    raise DataError(f'missing; its old {name} tag ({old}) is not restored')
   before = os.stat(path)
-  present = tags.read(path)
+  present = tags.read(path, name)
   undone, old, blocking = _plan_undo(present, records)
   if old.values != present.values:
     if apply:
       _restore(index, journal, path, undone, old, before)
     counts.restored += 1
-    now = _joined(present.values)
-    tqdm.write(f'{printable(path)}: {_joined(old.values)} (now {now})')
+    now, was = _joined(present.values, name), _joined(old.values, name)
+    tqdm.write(f'{printable(path)}: {was} (now {now})')
   elif apply:
     for record in undone:
       journal.write(record, 'undone')
   if blocking:
     raise DataError(
-      f'its genre tag is {_joined(old.values)} and no longer {blocking.genre}, '
-      'which tag wrote; left unchanged'
+      f'its {name} tag is {_joined(old.values, name)} and no longer '
+      f'{blocking.genre}, which tag wrote; left unchanged'
     )
 
 
 def _plan_undo(
-  present: GenreTag, records: list[TagRecord]
-) -> tuple[list[TagRecord], GenreTag, TagRecord | None]:
-  """Finds out which changes to a file can be undone.
+  present: Field, records: list[TagRecord]
+) -> tuple[list[TagRecord], Field, TagRecord | None]:
+  """Finds out which changes to a field of a file can be undone.
 
   Args:
-    present: the file's present tag.
-    records: the file's records in order.
+    present: the field as it is now.
+    records: the records of it in order.
 
   Returns:
-    The records that can be undone, the last first; the tag after that; and the
-    first record that cannot be undone because the tag has been changed since.
+    The records that can be undone, the last first; the field after that; and
+    the first record that cannot be undone because the field has been changed
+    since.
   """
   undone: list[TagRecord] = []
-  tag = present
+  field = present
   for record in reversed(records):
-    if tag.values == (record.genre,):
-      tag = GenreTag(record.old, record.old_id3v1)
-    elif tag.values != record.old:  # else never written, or already restored
-      return undone, tag, record
+    if field.values == (record.genre,):
+      field = Field(record.old, record.old_id3v1)
+    elif field.values != record.old:  # else never written, or already restored
+      return undone, field, record
     undone.append(record)
-  return undone, tag, None
+  return undone, field, None
 
 
 def _restore(
@@ -279,14 +295,14 @@ def _restore(
   journal: TagJournal,
   path: str,
   records: list[TagRecord],
-  old: GenreTag,
+  old: Field,
   before: os.stat_result,
 ) -> None:
   entry = index.find(path)
   for record in records:
     journal.write(record, 'undoing')
   try:
-    tags.write(path, old, before)
+    tags.write(path, old, records[0].field, before)
   except (DataError, OSError):
     for record in records:
       journal.write(record, 'done')

@@ -26,7 +26,7 @@ from mgc_jax.datasets import excerpt_index
 from mgc_jax.datasets.records import Prepared, records_dir, source_fingerprint
 from mgc_jax.datasets.sources import list_tracks, require_two_genres
 from mgc_jax.datasets.track import Track, is_remote
-from mgc_jax.system.arguments import Command, Parser
+from mgc_jax.system.arguments import CONTINUES, Command, Parser
 from mgc_jax.system.errors import ConfigError, DataError, RemoteError
 from mgc_jax.system.lock import exclusive
 
@@ -267,4 +267,4 @@ def _add_arguments(parser: Parser) -> None:
   )
 
 
-COMMAND = Command(__doc__, _add_arguments, _run)
+COMMAND = Command(__doc__, _add_arguments, _run, CONTINUES)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import jax
 
 from mgc_jax.system import command_line, jax_runtime
+from mgc_jax.system.arguments import CONTINUES
 from mgc_jax.system.errors import ConfigError, DataError
 
 # XLA's errors that are this process's own, not due to another that has ended.
@@ -83,7 +84,7 @@ def leaving_at_once() -> Iterator[None]:
         f'another process of this run has ended ({reason}); start all of them '
         'again with the same command to continue'
       )
-    code = command_line.explain(error)
+    code = command_line.explain(error, CONTINUES)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

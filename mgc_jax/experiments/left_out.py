@@ -27,7 +27,7 @@ from mgc_jax.experiments import flags
 from mgc_jax.experiments.sweep.plan import Run
 from mgc_jax.experiments.sweep.runner import check_run, parse_seeds, train
 from mgc_jax.system import atomic_file
-from mgc_jax.system.arguments import Command, Parser
+from mgc_jax.system.arguments import CONTINUES, Command, Parser
 from mgc_jax.system.errors import DataError
 from mgc_jax.system.tables import markdown_table
 
@@ -217,4 +217,4 @@ def _add_arguments(parser: Parser) -> None:
   flags.add_workdir(parser, 'runs/left_out')
 
 
-COMMAND = Command(__doc__, _add_arguments, _run)
+COMMAND = Command(__doc__, _add_arguments, _run, CONTINUES)

@@ -17,6 +17,10 @@ from typing import Any, NoReturn, TypeVar
 
 from mgc_jax.system.errors import ConfigError
 
+# What a command does when it is run again after Ctrl-C.
+STARTS_AGAIN = 'the same command starts from the beginning'
+CONTINUES = 'the same command continues; what is finished is kept'
+
 _Number = TypeVar('_Number', int, float)
 
 
@@ -30,11 +34,13 @@ class Command:
     add_arguments: defines the flags and words that the command takes.
     run: called with the parsed values; raises `ConfigError` or `DataError` for
       what the user can correct. None for a group of other commands.
+    after_interrupt: what the same command does after Ctrl-C.
   """
 
   text: str | None
   add_arguments: Callable[['Parser'], None]
   run: Callable[[argparse.Namespace], None] | None = None
+  after_interrupt: str = STARTS_AGAIN
 
   def parser(self, prog: str) -> 'Parser':
     """Returns the parser of this command.
@@ -51,7 +57,7 @@ class Command:
     parser.description = self.text
     self.add_arguments(parser)
     if self.run:
-      parser.set_defaults(run=self.run)
+      parser.set_defaults(run=self.run, after_interrupt=self.after_interrupt)
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -225,6 +231,21 @@ def _wrong(
 def comma_list(text: str) -> list[str]:
   """Converts `a,b,c`, for `type=`; an empty text gives an empty list."""
   return [part.strip() for part in text.split(',')] if text else []
+
+
+def comma_list_of(known: Sequence[str]) -> Callable[[str], list[str]]:
+  """Returns a converter for `type=`: `a,b`, each of them one of `known`."""
+
+  def convert(text: str) -> list[str]:
+    words = comma_list(text)
+    for word in words or ['']:
+      if word not in known:
+        raise argparse.ArgumentTypeError(
+          f'{word or "nothing"}: must be one or several of {",".join(known)}'
+        )
+    return words
+
+  return convert
 
 
 def file_path(flag: str, text: str | None) -> pathlib.Path | None:

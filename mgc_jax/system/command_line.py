@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from absl import logging as absl_logging
 
-from mgc_jax.system.arguments import Command, Parser
+from mgc_jax.system.arguments import STARTS_AGAIN, Command, Parser
 from mgc_jax.system.errors import ConfigError, DataError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -110,8 +110,10 @@ def _log_to_stderr() -> None:
 
 
 def _exit_code(make_parser: Callable[[], Parser]) -> int:
+  after_interrupt = STARTS_AGAIN
   try:
     args = make_parser().parse_args()
+    after_interrupt = args.after_interrupt
     args.run(args)
   except (
     ConfigError,
@@ -119,7 +121,7 @@ def _exit_code(make_parser: Callable[[], Parser]) -> int:
     KeyboardInterrupt,
     ModuleNotFoundError,
   ) as error:
-    return explain(error)
+    return explain(error, after_interrupt)
   return 0
 
 
@@ -128,12 +130,13 @@ def _let_go_of_stdout() -> None:
   os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def explain(error: BaseException) -> int:
+def explain(error: BaseException, after_interrupt: str) -> int:
   """Prints the error, and returns the exit code for it.
 
   Args:
     error: anything but `ConfigError`, `DataError`, an interrupt and a missing
       extra shows its traceback.
+    after_interrupt: see `Command`.
   """
   if isinstance(error, ModuleNotFoundError):
     name = (error.name or '').partition('.')[0]
@@ -142,7 +145,7 @@ def explain(error: BaseException) -> int:
         f"this command needs {name}: pip install 'mgc_jax[train]'"
       )
   if isinstance(error, KeyboardInterrupt):
-    print('interrupted; run the same command to continue', file=sys.stderr)
+    print(f'interrupted; {after_interrupt}', file=sys.stderr)
     return 130
   if not isinstance(error, ConfigError | DataError):
     traceback.print_exception(error)

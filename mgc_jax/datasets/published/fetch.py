@@ -16,7 +16,7 @@ import pathlib
 from mgc_jax.datasets.published import facts
 from mgc_jax.datasets.published.archives import unpack
 from mgc_jax.datasets.published.download import Archive, download
-from mgc_jax.system.arguments import Command, Parser
+from mgc_jax.system.arguments import CONTINUES, Command, Parser
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.lock import exclusive
 
@@ -122,4 +122,4 @@ def _add_arguments(parser: Parser) -> None:
   )
 
 
-COMMAND = Command(__doc__, _add_arguments, _run)
+COMMAND = Command(__doc__, _add_arguments, _run, CONTINUES)

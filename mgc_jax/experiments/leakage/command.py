@@ -27,7 +27,13 @@ from mgc_jax.experiments.leakage.plan import NETWORKS, plan_runs
 from mgc_jax.experiments.sweep.plan import Run
 from mgc_jax.experiments.sweep.runner import check_run, parse_seeds, train
 from mgc_jax.system import atomic_file, figure_file
-from mgc_jax.system.arguments import Command, Parser, comma_list, real_number
+from mgc_jax.system.arguments import (
+  CONTINUES,
+  Command,
+  Parser,
+  comma_list,
+  real_number,
+)
 from mgc_jax.system.errors import DataError
 
 _logger = logging.getLogger(__name__)
@@ -101,4 +107,4 @@ def _add_arguments(parser: Parser) -> None:
   flags.add_workdir(parser, 'runs/leakage')
 
 
-COMMAND = Command(__doc__, _add_arguments, _run)
+COMMAND = Command(__doc__, _add_arguments, _run, CONTINUES)

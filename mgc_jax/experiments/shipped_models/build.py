@@ -29,6 +29,7 @@ from mgc_jax.experiments.sweep.plan import Run
 from mgc_jax.experiments.sweep.runner import check_run, train
 from mgc_jax.inference import pretrained
 from mgc_jax.system.arguments import (
+  CONTINUES,
   Command,
   Parser,
   comma_list,
@@ -235,4 +236,4 @@ def _add_arguments(parser: Parser) -> None:
   )
 
 
-COMMAND = Command(__doc__, _add_arguments, _run)
+COMMAND = Command(__doc__, _add_arguments, _run, CONTINUES)

@@ -26,7 +26,7 @@ from mgc_jax.config.flags import load_config
 from mgc_jax.experiments import flags
 from mgc_jax.experiments.sweep.plan import check_folds, plan, share
 from mgc_jax.experiments.sweep.runner import check_run, parse_seeds, train
-from mgc_jax.system.arguments import Command, Parser
+from mgc_jax.system.arguments import CONTINUES, Command, Parser
 
 _logger = logging.getLogger(__name__)
 
@@ -71,4 +71,4 @@ def _add_arguments(parser: Parser) -> None:
   )
 
 
-COMMAND = Command(__doc__, _add_arguments, _run)
+COMMAND = Command(__doc__, _add_arguments, _run, CONTINUES)
