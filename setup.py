@@ -38,6 +38,7 @@ setuptools.setup(
   license='Apache-2.0',
   packages=[
     *setuptools.find_packages(include=['mgc_jax', 'mgc_jax.*']),
+    'beetsplug',  # a namespace that belongs to beets
     *_TOP_LEVEL,
   ],
   package_dir=_TOP_LEVEL,
@@ -90,6 +91,7 @@ setuptools.setup(
       'tensorboardX>=2.6',
       'usearch>=2.17',  # as for collections of over 100,000 tracks
     ],
+    'beets': ['beets>=2.14'],  # the plugin mgc
     'completion': ['argcomplete>=3.3'],  # of words, by the shell
     'demo': ['gradio>=6.0'],
     'large': ['usearch>=2.17'],  # similar songs among over 100,000
@@ -98,6 +100,7 @@ setuptools.setup(
     'onnx': ['jax2onnx>=0.13', 'onnxruntime>=1.20'],
     's3': ['s3fs>=2024.6'],  # and at s3://
     'tensorboard': ['tensorboardX>=2.6'],  # config.train.tensorboard
+    'watch': ['watchdog>=6.0'],  # mgc collection index --watch
     'cuda': ['jax[cuda12]>=0.10', *_TRAIN],
     'tpu': ['jax[tpu]>=0.10', *_TRAIN],
   },

@@ -2,7 +2,8 @@ r"""Trains a music genre classifier and evaluates it, from audio to result.
 
 If no data source is given, the embedded synthetic corpus is used. Running the
 same command again continues an interrupted run, or prints the result of a
-finished one.
+finished one. A finished run in --workdir whose learning rate is constant
+(--config.train.schedule=constant) continues if it is given more epochs.
 
 With --distributed the same command is started once per process, on one machine
 or several that share --workdir. On SLURM and TPU VMs the processes are

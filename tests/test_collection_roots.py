@@ -9,7 +9,7 @@ from mgc_jax.collection import roots
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import Journal, TagJournal
 from mgc_jax.collection.scan import scan
-from mgc_jax.collection.tagging import tag, undo
+from mgc_jax.collection.tagging import Options, tag, undo
 from mgc_jax.system.errors import ConfigError, DataError
 from tests.conftest import write_tone
 from tests.indexed_music import names_in, put
@@ -253,7 +253,7 @@ def test_undo_finds_tagged_files_after_their_folder_was_moved(index, tmp_path):
   music = tmp_path / 'music'
   put(index, write_tone(music / '1.flac'), music)
   journal = TagJournal(index.path)
-  assert tag(index, journal, 0.5, False, True).tagged == 1
+  assert tag(index, journal, Options(0.5, apply=True)).tagged == 1
   music.rename(tmp_path / 'audio')
   roots.rename(index, f'{music}={tmp_path}/audio')
   assert undo(index, journal, Journal(index.path), True).restored == 1

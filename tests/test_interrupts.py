@@ -40,6 +40,7 @@ def test_predict_starts_again(songs):
   assert output.count('.wav') < _NUM_SONGS
 
 
+@pytest.mark.slow  # test_collection kills one, and continues it
 def test_index_continues(songs, tmp_path):
   # A second folder is indexed after the first, which is reported.
   write_tone(tmp_path / 'one' / 'a.wav', seconds=4.0)

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from mgc_jax.experiments.shipped_models import not_music
+from mgc_jax.inference.pretrained import NOT_MUSIC
 from mgc_jax.system.errors import DataError
 
 
@@ -41,7 +42,7 @@ def test_the_manifest_lists_all_files_with_their_kinds(few, tmp_path):
   paths = {row['path'] for row in rows}
   assert len(rows) == number == len(paths)
   assert paths == {path.name for path in tmp_path.glob('*.wav')}
-  assert {row['genre'] for row in rows} == {not_music.GENRE}
+  assert {row['genre'] for row in rows} == {NOT_MUSIC}
   kinds = [row['artist'] for row in rows]
   assert {kind: kinds.count(kind) for kind in kinds} == (
     dict.fromkeys([*not_music._KINDS, 'speech'], 2)

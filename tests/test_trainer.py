@@ -155,6 +155,21 @@ def test_run_writes_a_line_an_epoch_and_a_bundle(trained):
   assert len(list((trained / 'checkpoints').glob('[0-9]*'))) in (1, 2)
 
 
+def test_a_run_that_is_given_more_epochs_ends_like_a_longer_one(
+  train, tmp_path
+):
+  fixed = {'train.schedule': 'constant', 'train.select': 'last'}
+  train('long', **{'train.num_epochs': 2}, **fixed)
+  train('short', **{'train.num_epochs': 1}, **fixed)
+  assert len(read_metrics(tmp_path / 'short' / 'metrics.jsonl')) == 1
+  train('short', **{'train.num_epochs': 2}, **fixed)
+  long, short = tmp_path / 'long', tmp_path / 'short'
+  assert len(read_metrics(short / 'metrics.jsonl')) == 2
+  assert bundles.digest(short / 'bundle') == bundles.digest(long / 'bundle')
+  settings = (long / 'config.json').read_text()
+  assert (short / 'config.json').read_text() == settings
+
+
 def test_a_run_is_not_continued_on_other_data(train, continued):
   with pytest.raises(DataError, match='started on other data.*--workdir'):
     train(**{'data.split_seed': 5})

@@ -42,6 +42,32 @@ def test_same_settings_continue_and_others_are_reported(tmp_path):
     check_workdir(config, tmp_path)
 
 
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({}, '=40: the run in .* has 20, and its learning rate depends'),
+    ({'schedule': 'constant'}, None),
+    ({'schedule': 'constant', 'warmup_epochs': 21.0}, 'learning rate depends'),
+    ({'schedule': 'constant', 'num_epochs': 10}, '=10: the run in .* has 20; '),
+    ({'schedule': 'constant', 'seed': 1}, 'config.seed=1: the run'),
+  ],
+  ids=str,
+)
+def test_more_epochs_need_a_constant_learning_rate(changes, message, tmp_path):
+  config = base_config()
+  config.train.num_epochs = 20
+  seed = changes.pop('seed', 0)
+  config.train.update({x: y for x, y in changes.items() if x != 'num_epochs'})
+  _write(tmp_path, config)
+  config.seed = seed
+  config.train.num_epochs = changes.get('num_epochs', 40)
+  if message is None:
+    check_workdir(config, tmp_path)
+    return
+  with pytest.raises(ConfigError, match=message):
+    check_workdir(config, tmp_path)
+
+
 def test_a_run_of_another_version_is_reported(tmp_path):
   config = base_config()
   with config.unlocked():

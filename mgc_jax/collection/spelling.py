@@ -2,7 +2,7 @@
 
 import collections
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tqdm import tqdm
 
@@ -58,26 +58,28 @@ def _lines_of(path: str) -> list[str]:
   return [line for line in lines if line and not line.startswith('#')]
 
 
-def most_used(
-  entries: Iterable[Entry], genres: Sequence[str]
-) -> dict[str, str]:
+def genre_tags(entries: Iterable[Entry]) -> Iterator[str]:
+  """Yields the genres in the tags of files; skips those that are unreadable."""
+  bar = tqdm(list(entries), 'read tags', unit='file', leave=False, disable=None)
+  for entry in bar:
+    try:
+      yield from audio_tags.genres(entry.path)
+    except DataError:
+      continue
+
+
+def most_used(names: Iterable[str], genres: Sequence[str]) -> dict[str, str]:
   """Returns how most tags of a collection spell the genres that they have.
 
   Args:
-    entries: the tracks; files that cannot be read are ignored.
+    names: the genres in the tags, with repetitions.
     genres: those of the model.
   """
   counts: dict[str, collections.Counter] = collections.defaultdict(
     collections.Counter
   )
-  bar = tqdm(list(entries), 'read tags', unit='file', leave=False, disable=None)
-  for entry in bar:
-    try:
-      names = audio_tags.genres(entry.path)
-    except DataError:
-      continue
-    for name in names:
-      counts[genre_key(name)][name.strip()] += 1
+  for name in names:
+    counts[genre_key(name)][name.strip()] += 1
   return {
     genre: counts[genre_key(genre)].most_common(1)[0][0]
     for genre in genres

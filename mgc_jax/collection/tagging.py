@@ -16,6 +16,7 @@ from mgc_jax.collection.journal import Journal, TagJournal, TagRecord
 from mgc_jax.collection.placing import FATAL_ERRORS
 from mgc_jax.collection.spelling import genre_key
 from mgc_jax.collection.tags import Field
+from mgc_jax.inference.pretrained import NOT_MUSIC
 from mgc_jax.system.errors import DataError
 from mgc_jax.system.printable_text import printable
 
@@ -46,7 +47,7 @@ class Counts:
 
   tagged: int = 0
   kept: int = 0  # already have a value in the field
-  uncertain: int = 0
+  uncertain: int = 0  # or not music
   failed: int = 0
 
 
@@ -74,9 +75,11 @@ def tag(index: Index, journal: TagJournal, options: Options) -> Counts:
   model = index.model()
   genres = model[2] if model else ()
   own = spelling.given_names(options.given, genres)
-  names = {**spelling.most_used(index.entries(), genres), **own}
+  tagged = spelling.genre_tags(index.entries())
+  names = {**spelling.most_used(tagged, genres), **own}
   for entry in tqdm(list(index.entries()), 'tag', unit='file', disable=None):
-    if entry.probability < options.min_probability:
+    is_certain = entry.probability >= options.min_probability
+    if not is_certain or entry.genre == NOT_MUSIC:
       counts.uncertain += 1
       continue
     with _reported_failures(entry.path, counts):

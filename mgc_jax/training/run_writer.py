@@ -1,6 +1,7 @@
 """Writes the files of a training run, in one of its processes."""
 
 import functools
+import json
 import pathlib
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec
@@ -79,7 +80,7 @@ class RunWriter:
     if config.train.tensorboard:
       self._tensorboard = TensorBoardLog(self.workdir / TENSORBOARD_FOLDER)
     self._metrics = MetricsLog(self.workdir / METRICS_FILE, epochs_done)
-    if not (self.workdir / CONFIG_FILE).exists():
+    if _num_epochs(self.workdir / CONFIG_FILE) != config.train.num_epochs:
       version = {versions.VERSION_FIELD: versions.FORMAT_VERSION}
       settings = {**version, **config.to_dict()}
       report.write_json(self.workdir / CONFIG_FILE, settings)
@@ -110,3 +111,10 @@ class RunWriter:
     """Closes what `start` has opened."""
     if self._tensorboard is not None:
       self._tensorboard.close()
+
+
+def _num_epochs(path: pathlib.Path) -> int | None:
+  """Returns the number of epochs in the settings of a run; None if new."""
+  if not path.exists():
+    return None
+  return json.loads(path.read_text(encoding='utf-8'))['train']['num_epochs']

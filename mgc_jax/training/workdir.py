@@ -13,7 +13,7 @@ from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from mgc_jax.config import versions
-from mgc_jax.config.schema import Config
+from mgc_jax.config.schema import Config, TrainConfig
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.lock import exclusive
 from mgc_jax.training.run_writer import CONFIG_FILE, RunWriter
@@ -125,6 +125,9 @@ def read_settings(path: pathlib.Path) -> dict[str, Any]:
 def check_workdir(config: Config, workdir: pathlib.Path) -> None:
   """Compares the settings with those of the run in the folder, if there is one.
 
+  A run may be given more epochs if its learning rate stays constant, so that
+  the epochs done are those of the longer run.
+
   Args:
     config: the configuration, overrides applied.
     workdir: the folder; it need not exist.
@@ -154,8 +157,31 @@ def check_workdir(config: Config, workdir: pathlib.Path) -> None:
       f'(only one of them has {names}); use another --workdir'
     )
   for name in sorted(wanted.keys() - set(FREE_FIELDS)):
-    if wanted[name] != found[name]:
-      raise ConfigError(
-        f'config.{name}={wanted[name]}: the run in {workdir} has '
-        f'{found[name]}; use another --workdir'
-      )
+    if wanted[name] == found[name]:
+      continue
+    reason = ''
+    if name == 'train.num_epochs':
+      reason = _reason_against_epochs(config.train, found[name])
+      if reason is None:
+        continue
+    raise ConfigError(
+      f'config.{name}={wanted[name]}: the run in {workdir} has '
+      f'{found[name]}{reason}; use another --workdir'
+    )
+
+
+def _reason_against_epochs(train: TrainConfig, num_epochs: Any) -> str | None:
+  """Returns what to add about another number of epochs; None if it may be.
+
+  Args:
+    train: has the wanted number.
+    num_epochs: that of the run so far.
+  """
+  if not isinstance(num_epochs, int) or train.num_epochs < num_epochs:
+    return ''
+  if train.schedule == 'constant' and train.warmup_epochs <= num_epochs:
+    return None
+  return (
+    ', and its learning rate depends on their number; only a run with '
+    'config.train.schedule=constant can be given more'
+  )

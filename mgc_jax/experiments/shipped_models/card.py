@@ -6,7 +6,7 @@ import numpy as np
 
 from mgc_jax.datasets.sources.synthetic import GENRES
 from mgc_jax.evaluation import report
-from mgc_jax.experiments.shipped_models.not_music import GENRE as NOT_MUSIC
+from mgc_jax.inference.pretrained import NOT_MUSIC
 from mgc_jax.system.tables import markdown_table
 
 _MAX_CONFUSIONS = 6

@@ -18,11 +18,10 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
+from mgc_jax.inference.pretrained import NOT_MUSIC
 from mgc_jax.system import atomic_file, command_line
 from mgc_jax.system.arguments import Command, Parser
 from mgc_jax.system.errors import DataError
-
-GENRE = 'not music'
 
 _RATE_HZ = 16000
 _DURATION_S = 15
@@ -194,7 +193,7 @@ def write(folder: pathlib.Path) -> int:
     else:
       samples = _scaled(_KINDS[kind](rng), rng, kind)
       soundfile.write(path, samples, _RATE_HZ, 'FLOAT')
-    rows.append((path.name, f'not_music/{path.stem}', GENRE, kind))
+    rows.append((path.name, f'not_music/{path.stem}', NOT_MUSIC, kind))
   with atomic_file.writing(folder / 'manifest.csv') as partial:
     with partial.open('w', newline='', encoding='utf-8') as file:
       writer = csv.writer(file)

@@ -7,6 +7,7 @@ import pathlib
 
 NAMES = ('tags', 'cnn', 'lstm', 'crnn')
 BEST = 'tags'  # the default model; see docs/RESULTS.md
+NOT_MUSIC = 'not music'  # what it answers for noise, tones and speech
 
 
 def path(name: str) -> pathlib.Path:
