@@ -72,6 +72,12 @@ def _add_index(parser: Parser) -> None:
     action='store_true',
     help='Also read files again that failed before and have not changed.',
   )
+  parser.add_argument(
+    '--watch',
+    action='store_true',
+    help='Then go on, and index files as they are added, changed or deleted, '
+    "until Ctrl-C. Needs pip install 'mgc_jax[watch]'.",
+  )
 
 
 def _add_report(parser: Parser) -> None:

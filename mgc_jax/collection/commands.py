@@ -34,6 +34,8 @@ from mgc_jax.system.lock import exclusive
 from mgc_jax.system.printable_text import printable
 from mgc_jax.system.user_dirs import user_data_dir
 
+_RETRY_S = 30.0  # after a folder could not be indexed
+
 
 @contextlib.contextmanager
 def _for_change(path: pathlib.Path, create: bool = False) -> Iterator[Index]:
@@ -67,15 +69,86 @@ def _index(path: pathlib.Path, args: argparse.Namespace) -> None:
     folders = list(args.folders)
     if args.moved:
       folders.insert(0, _renamed(index, path, args.moved))
-    for folder in {os.path.realpath(x): x for x in folders}.values():
+    folders = [*{os.path.realpath(x): x for x in folders}.values()]
+    for folder in folders:
       counts = scan(index, folder, args.model, args.strict, args.retry)
-      print(
-        f'{path}: {counts.classified} indexed, {counts.unchanged} unchanged, '
-        f'{counts.forgotten} removed, {counts.failed} failed'
-        + _about_failures(counts)
-      )
+      _say_counts(path, counts)
       has_failed |= bool(counts.missed or (args.strict and counts.failed))
-  _exit(has_failed)
+  if args.watch:
+    _watch(path, folders, args)
+  else:
+    _exit(has_failed)
+
+
+def _say_counts(path: pathlib.Path, counts: Counts) -> None:
+  print(
+    f'{path}: {counts.classified} indexed, {counts.unchanged} unchanged, '
+    f'{counts.forgotten} removed, {counts.failed} failed'
+    + _about_failures(counts),
+    flush=True,
+  )
+
+
+def _watch(
+  path: pathlib.Path, folders: list[str], args: argparse.Namespace
+) -> None:
+  """Indexes folders again whenever their files change, until Ctrl-C."""
+  from mgc_jax.collection import watch  # needs an extra
+
+  with (
+    watch.watching(folders) as changes,
+    contextlib.suppress(KeyboardInterrupt),
+  ):
+    names = ', '.join(map(printable, folders))
+    print(f'watching {names}; press Ctrl-C to stop', flush=True)
+    pending: set[str] = set()
+    renamed: list[tuple[str, str]] = []
+    last_error = ''
+    while True:
+      found = changes.wait(_RETRY_S if pending else None)
+      pending |= {x for x in folders if _contains_any(x, found.paths)}
+      renamed += found.renamed
+      try:
+        with _for_change(path) as index:
+          _index_again(index, pending, renamed, args)
+      except (ConfigError, DataError) as error:
+        # Another command may use the index; a disk may come back.
+        if str(error) != last_error:
+          print(f'error: {error}', file=sys.stderr, flush=True)
+        last_error = str(error)
+      else:
+        last_error = ''
+
+
+def _index_again(
+  index: Index,
+  pending: set[str],
+  renamed: list[tuple[str, str]],
+  args: argparse.Namespace,
+) -> None:
+  """Indexes folders that have changed, and removes them from `pending`.
+
+  Args:
+    index: the index, open for changes.
+    pending: the folders.
+    renamed: folders with their old and new paths; becomes empty.
+    args: those of the command.
+  """
+  while renamed:
+    old, new = renamed.pop(0)
+    with contextlib.suppress(ConfigError):  # it has no tracks
+      roots.rename(index, f'{old}={new}')
+  for folder in sorted(pending):
+    counts = scan(index, folder, args.model, args.strict)
+    pending.discard(folder)
+    if counts.classified or counts.forgotten:
+      _say_counts(index.path, counts)
+
+
+def _contains_any(folder: str, paths: set[str]) -> bool:
+  """Returns whether a path is in a folder, as watchdog names both."""
+  start = os.path.join(folder, '')
+  return any(path == folder or path.startswith(start) for path in paths)
 
 
 def _about_failures(counts: Counts) -> str:

@@ -18,16 +18,16 @@ from mgc_jax.system.errors import ConfigError, DataError
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _SIGPIPE_CODE = 141  # as the shell names the end of a program without a reader
 
-
-# What only the extra `train` of this package installs.
-_FOR_TRAINING = (
-  'etils',
-  'optax',
-  'orbax',
-  'sklearn',
-  'tensorflow',
-  'tensorflow_datasets',
-)
+# Packages that only an extra of this package installs.
+_EXTRAS = {
+  'etils': 'train',
+  'optax': 'train',
+  'orbax': 'train',
+  'sklearn': 'train',
+  'tensorflow': 'train',
+  'tensorflow_datasets': 'train',
+  'watchdog': 'watch',
+}
 
 
 def run(command: Command, prog: str) -> None:
@@ -140,9 +140,9 @@ def explain(error: BaseException, after_interrupt: str) -> int:
   """
   if isinstance(error, ModuleNotFoundError):
     name = (error.name or '').partition('.')[0]
-    if name in _FOR_TRAINING:
+    if name in _EXTRAS:
       error = ConfigError(
-        f"this command needs {name}: pip install 'mgc_jax[train]'"
+        f"this command needs {name}: pip install 'mgc_jax[{_EXTRAS[name]}]'"
       )
   if isinstance(error, KeyboardInterrupt):
     print(f'interrupted; {after_interrupt}', file=sys.stderr)
