@@ -1,4 +1,4 @@
-"""Computes the log-mel windows that the network musicnn was trained on."""
+"""Computes the log-mel frames that the network musicnn was trained on."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -17,20 +17,24 @@ _HOP_SAMPLES = 256
 _EDGE = np.zeros(_FFT_SAMPLES // 2, np.float32)  # frames are centred
 
 
-def windows(
+def frames(
   blocks: Iterable[np.ndarray], num_windows: int
 ) -> Iterator[np.ndarray]:
-  """Yields the windows of a track, `num_windows` at a time, in flat memory.
+  """Yields the frames of a track's windows, `num_windows` at a time.
+
+  Its memory does not depend on the length of the track.
 
   A window starts every 0.976 s, and the last one ends less than that before
   the end of the track. A track that is shorter than a window is repeated.
 
   Args:
     blocks: f32[n] mono at `SAMPLE_RATE_HZ`, one after another.
-    num_windows: how many windows are yielded at a time; the last time fewer.
+    num_windows: how many windows the frames yielded at a time have; the last
+      time fewer.
 
   Yields:
-    f32[W, T, F] log10(1 + 10,000 power).
+    f32[L, F] log10(1 + 10,000 power), of W windows: L is
+    (W - 1) `HOP_FRAMES` + `NUM_FRAMES`.
   """
   needed = _num_samples(num_windows)
   used = num_windows * HOP_FRAMES * _HOP_SAMPLES
@@ -38,13 +42,13 @@ def windows(
   for block in itertools.chain(blocks, [_EDGE]):
     sound = np.concatenate([sound, block])
     while len(sound) >= needed:
-      yield _windows(sound[:needed])
+      yield _frames(sound[:needed])
       num_yielded += num_windows
       sound = sound[used:]
   if not num_yielded and len(sound) < _num_samples(1):
     sound = _repeated(sound[len(_EDGE) : -len(_EDGE)])
   if len(sound) >= _num_samples(1):
-    yield _windows(sound)
+    yield _frames(sound)
 
 
 def _num_samples(num_windows: int) -> int:
@@ -60,14 +64,11 @@ def _repeated(sound: np.ndarray) -> np.ndarray:
   return np.concatenate([_EDGE, sound.astype(np.float32), _EDGE])
 
 
-def _windows(sound: np.ndarray) -> np.ndarray:
-  """Maps f32[L], not padded, to f32[W, T, F]."""
+def _frames(sound: np.ndarray) -> np.ndarray:
+  """Maps f32[n], not padded, to f32[L, F], the frames of whole windows."""
   nyquist_hz = SAMPLE_RATE_HZ / 2
   filterbank = mel_filterbank(
     SAMPLE_RATE_HZ, _FFT_SAMPLES, NUM_BANDS, 0.0, nyquist_hz
   )
-  power = mel_power(sound, _HOP_SAMPLES, filterbank)
-  found = np.lib.stride_tricks.sliding_window_view(
-    compressed(power), NUM_FRAMES, axis=0
-  )
-  return found[::HOP_FRAMES].swapaxes(1, 2)
+  found = compressed(mel_power(sound, _HOP_SAMPLES, filterbank))
+  return found[: len(found) - (len(found) - NUM_FRAMES) % HOP_FRAMES]

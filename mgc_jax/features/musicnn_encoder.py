@@ -24,6 +24,7 @@ from mgc_jax.models.musicnn import (
   FRONT_KERNELS,
   NORM_EPSILON,
   NUM_TAGS,
+  Grid,
   Musicnn,
 )
 from mgc_jax.system.errors import DataError
@@ -35,6 +36,7 @@ WEIGHTS_FILE = 'weights.safetensors'
 TAGS_FILE = 'tags.json'
 
 _BATCH_SIZE = 16  # windows; a multiple of the lanes of a vector instruction
+_GRID = Grid(musicnn_mel.NUM_FRAMES, musicnn_mel.HOP_FRAMES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +60,15 @@ class Encoder:
       f32[W, 200] features, and f32[W, 50] probabilities of `tag_names`.
     """
     blocks = [samples] if isinstance(samples, np.ndarray) else samples
+    model = self.model.clone(grid=_GRID)
+    length = (_BATCH_SIZE - 1) * _GRID.hop_frames + _GRID.num_frames
     features, tags = [], []
-    for windows in musicnn_mel.windows(blocks, _BATCH_SIZE):
-      rest = ((0, _BATCH_SIZE - len(windows)), (0, 0), (0, 0))
-      output = _apply(self.model, self.variables, np.pad(windows, rest))
-      features.append(np.asarray(output.features)[: len(windows)])
-      tags.append(np.asarray(output.tags)[: len(windows)])
+    for frames in musicnn_mel.frames(blocks, _BATCH_SIZE):
+      num_windows = (len(frames) - _GRID.num_frames) // _GRID.hop_frames + 1
+      padded = np.pad(frames, ((0, length - len(frames)), (0, 0)))
+      output = _apply(model, self.variables, padded)
+      features.append(np.asarray(output.features)[:num_windows])
+      tags.append(np.asarray(output.tags)[:num_windows])
     return np.concatenate(features), np.concatenate(tags)
 
 
