@@ -35,7 +35,7 @@ FOLDER = pathlib.Path(__file__).parent / 'musicnn_msd'
 WEIGHTS_FILE = 'weights.safetensors'
 TAGS_FILE = 'tags.json'
 
-_BATCH_SIZE = 16  # windows; a multiple of the lanes of a vector instruction
+_BATCH_SIZE = 8  # windows; a multiple of the lanes of a vector instruction
 _GRID = Grid(musicnn_mel.NUM_FRAMES, musicnn_mel.HOP_FRAMES)
 
 
