@@ -1,7 +1,7 @@
 """Transfer: an LSTM on the features of musicnn, a pretrained encoder.
 
-Track accuracy on the four genres of Emotify: 71.5 and 69.1 % with two seeds, in
-five folds over artists, with windows of 28 frames (docs/RESULTS.md).
+Track accuracy on the four genres of Emotify: 71.5 and 68.1 % with two seeds, in
+five folds over artists (docs/RESULTS.md).
 
 python -m mgc_jax.main --config=configs/transfer.py
 """
