@@ -44,6 +44,7 @@ setuptools.setup(
   package_dir=_TOP_LEVEL,
   package_data={
     'mgc_jax.inference.pretrained': ['*/*'],  # bundles and their cards
+    'mgc_jax.demo': ['*.css', '*.js'],
     'mgc_jax.features': ['musicnn_msd/*'],  # the encoder and its card
     'mgc_jax.data': ['*.csv', '*.md'],
     'mgc_jax.data.manifests': ['*.csv'],

@@ -5,11 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import PIL.Image
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from mgc_jax.audio.excerpt import Excerpt
 from mgc_jax.config.schema import base_config
 from mgc_jax.evaluation import plots
+from mgc_jax.inference import timeline
 from mgc_jax.inference.timeline import plot_timeline
 from mgc_jax.system import figure_file
 from tests import reference
@@ -235,3 +237,50 @@ def test_requested_plot_that_cannot_be_written_is_an_error(tmp_path, caplog):
       figure_file.save(Figure(), path)
   with figure_file.never_stopping(path, requested=True):
     _fail(RuntimeError('any other failure'))
+
+
+# Machado, Oliveira and Fernandes 2009: how linear RGB looks to people without
+# one kind of cones.
+_SIMULATED = {
+  'protanopia': [
+    [0.152286, 1.052583, -0.204868],
+    [0.114503, 0.786281, 0.099216],
+    [-0.003882, -0.048116, 1.051998],
+  ],
+  'deuteranopia': [
+    [0.367322, 0.860646, -0.227968],
+    [0.280085, 0.672501, 0.047413],
+    [-0.011820, 0.042940, 0.968881],
+  ],
+  'tritanopia': [
+    [1.255528, -0.076749, -0.178779],
+    [-0.078411, 0.930809, 0.147602],
+    [0.004733, 0.691367, 0.303900],
+  ],
+}
+
+
+def _lab(linear):
+  """Converts linear sRGB, f64[n, 3], to CIELAB."""
+  to_xyz = [
+    [0.4124, 0.3576, 0.1805],
+    [0.2126, 0.7152, 0.0722],
+    [0.0193, 0.1192, 0.9505],
+  ]
+  xyz = np.clip(linear @ np.transpose(to_xyz), 0, None) / [0.9505, 1, 1.089]
+  f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+  x, y, z = f.T
+  return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
+
+
+@pytest.mark.parametrize('kind', [None, *_SIMULATED])
+def test_neighbours_in_the_timeline_differ_for_colour_blind_people(kind):
+  rgb = np.array([to_rgb(x) for x in (*timeline._COLORS, timeline._OTHERS)])
+  linear = np.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+  if kind:
+    linear = np.clip(linear @ np.transpose(_SIMULATED[kind]), 0, 1)
+  lab = _lab(linear)
+  # A difference of 2.3 can just be noticed.
+  assert np.linalg.norm(np.diff(lab, axis=0), axis=1).min() > 15
+  # All of them can be told from white and from the dark page.
+  assert lab[:, 0].max() < 90 and lab[:, 0].min() > 25

@@ -14,6 +14,7 @@ Examples:
 # pyright: reportMissingImports=false
 
 import argparse
+import functools
 import os
 import pathlib
 import signal
@@ -60,7 +61,9 @@ def _run(args: argparse.Namespace) -> None:
 
     from mgc_jax.inference import loading
 
-    model = loading.load(args.model, owns_process=True)
+    load = functools.cache(lambda name: loading.load(name, owns_process=True))
+    load(args.model)  # reports a missing one
+    names = list(dict.fromkeys([args.model, *pretrained.NAMES]))
     index_path = pathlib.Path(
       args.index or user_data_dir() / 'collection.sqlite'
     )
@@ -69,7 +72,7 @@ def _run(args: argparse.Namespace) -> None:
         pass
     max_bytes = args.max_megabytes * 1_000_000
     max_duration_s = 60.0 * args.max_minutes
-    blocks = page(model, index_path, max_duration_s, max_bytes)
+    blocks = page(load, names, index_path, max_duration_s, max_bytes)
     address = serve(blocks, args.port, max_bytes)
     print(f'{address} is open; press Ctrl-C to stop', flush=True)
     try:

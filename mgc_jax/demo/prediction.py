@@ -6,6 +6,7 @@ Files are shown without their folders, so that the page reveals no paths.
 import base64
 import html as escaping
 import io
+import json
 import os
 import pathlib
 
@@ -19,15 +20,16 @@ from mgc_jax.system.printable_text import printable
 
 _NUM_TOP = 3
 _NUM_SIMILAR = 5
+_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800)  # of a time axis
 
 
-def html(
+def answer(
   model: Classifier,
   path: str,
   index_path: pathlib.Path,
   max_duration_s: float,
-) -> str:
-  """Classifies an uploaded file and returns the HTML to show.
+) -> tuple[str, list[tuple[str, str]]]:
+  """Classifies an uploaded file.
 
   Args:
     model: classifies the file.
@@ -35,29 +37,30 @@ def html(
     index_path: the index of a collection, in which similar songs are looked up
       if it exists.
     max_duration_s: a longer song is rejected.
+
+  Returns:
+    The HTML to show, and similar songs: how each is shown, and its path.
   """
   try:
     decoded = _decode(model, path, max_duration_s)
     prediction = model.predict_excerpts(path, decoded)
   except DataError as error:
-    return (
+    problem = (
       f'<div class="mgc-problem" role="alert">{_name(path)}: '
       f'{_text(str(error))}</div>'
     )
-  picture = io.BytesIO()
-  draw_bare(prediction, decoded.excerpts, picture)
-  data = base64.b64encode(picture.getvalue()).decode()
+    return problem, []
   parts = [
-    f'<div aria-live="polite"><h2>{_headline(prediction)}</h2>',
+    '<div class="mgc-answer" aria-live="polite">',
+    f'<p class="mgc-name">{_name(path)}</p>',
+    f'<h2>{_headline(prediction)}</h2>',
     f'<p>{_text(prediction.warning)}</p>' if prediction.warning else '',
-    f'<div class="mgc-picture"><img src="data:image/png;base64,{data}" '
-    'alt="Spectrogram and probability of each genre over time">'
-    '<div class="mgc-cursor"></div></div>',
-    _legend(prediction),
-    _similar(model, prediction, index_path),
-    '</div>',
+    _bars(prediction),
+    _picture(prediction, decoded),
+    _axis(prediction.duration_s),
+    '<p class="mgc-now" aria-hidden="true"></p></div>',
   ]
-  return ''.join(parts)
+  return ''.join(parts), _similar(model, prediction, index_path)
 
 
 def _decode(
@@ -87,34 +90,82 @@ def _headline(prediction: Prediction) -> str:
   return f'{ranked[0]} <small>({", ".join(ranked[1:])})</small>'
 
 
-def _legend(prediction: Prediction) -> str:
-  items = [
-    f'<span class="mgc-key"><i style="background:{color}"></i>'
-    f'{_text(name)}</span>'
-    for name, color in genre_colors(prediction)
-  ]
-  return f'<p>{"".join(items)}</p>'
+def _bars(prediction: Prediction) -> str:
+  """Returns a bar for each genre of the picture, in its colour."""
+  rows = []
+  rest = 1.0
+  for name, color in genre_colors(prediction):
+    share = prediction.probabilities.get(name, rest)  # or the others
+    rest -= share
+    rows.append(
+      f'<li><span>{_text(name)}</span><span class="mgc-bar">'
+      f'<i style="width:{share:.1%};background:{color}"></i></span>'
+      f'<span class="mgc-share">{share:.0%}</span></li>'
+    )
+  return f'<ol class="mgc-bars">{"".join(rows)}</ol>'
+
+
+def _picture(prediction: Prediction, decoded: DecodedExcerpts) -> str:
+  """Returns the picture, with which the player's position can be moved."""
+  picture = io.BytesIO()
+  draw_bare(prediction, decoded.excerpts, picture)
+  data = base64.b64encode(picture.getvalue()).decode()
+  genres = []
+  for one in prediction.timeline:
+    best = max(range(len(prediction.genres)), key=one.probabilities.__getitem__)
+    text = f'{prediction.genres[best]} {one.probabilities[best]:.0%}'
+    genres.append((round(one.start_s, 2), printable(text)))
+  attributes = {
+    'role': 'slider',
+    'tabindex': '0',
+    'aria-label': 'Position in the song, over its frames and genres',
+    'aria-valuemin': '0',
+    'aria-valuenow': '0',
+    'aria-valuemax': str(int(prediction.duration_s)),
+    'title': 'Click to hear the song from here',
+    'data-genres': json.dumps(genres),
+  }
+  written = ' '.join(
+    f'{name}="{escaping.escape(value)}"' for name, value in attributes.items()
+  )
+  return (
+    f'<div class="mgc-picture" {written}>'
+    f'<img src="data:image/png;base64,{data}" alt="">'
+    '<div class="mgc-cursor"></div></div>'
+  )
+
+
+def _axis(duration_s: float) -> str:
+  """Returns the labels of a time axis, at most eight."""
+  step_s = next(x for x in _STEPS_S if x >= duration_s / 8 or x == _STEPS_S[-1])
+  labels = []
+  for i in range(int(duration_s * 0.97 / step_s) + 1):
+    seconds = i * step_s
+    text = f'{seconds // 60}:{seconds % 60:02d}'
+    labels.append(
+      f'<span style="left:{seconds / duration_s:.2%}">{text}</span>'
+    )
+  return f'<div class="mgc-axis" aria-hidden="true">{"".join(labels)}</div>'
 
 
 def _similar(
   model: Classifier, prediction: Prediction, index_path: pathlib.Path
-) -> str:
-  """Lists similar songs if there is an index made with the same model."""
+) -> list[tuple[str, str]]:
+  """Finds similar songs if there is an index made with the same model."""
   try:
     with Index(index_path) as index:
       stored_model = index.model()
       if not stored_model or stored_model[1] != model.digest:
-        return ''
+        return []
       found = similar.nearest_others(index, prediction.embedding, _NUM_SIMILAR)
   except (ConfigError, DataError):  # the index is missing or damaged
-    return ''
-  rows = [
-    f'<li>{_song(one.entry)} <small>({_text(one.entry.genre)})</small></li>'
+    return []
+  return [
+    (f'{_song(one.entry)} ({printable(one.entry.genre)})', one.entry.path)
     for one in found
   ]
-  return f'<h3>Similar songs</h3><ol>{"".join(rows)}</ol>' if rows else ''
 
 
 def _song(entry: ClassifiedEntry) -> str:
   title = ' - '.join(filter(None, [entry.artist, entry.title]))
-  return _text(title) if title else _name(entry.path)
+  return printable(title or os.path.basename(entry.path))

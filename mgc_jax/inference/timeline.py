@@ -14,9 +14,11 @@ from mgc_jax.inference.classifier import Prediction
 from mgc_jax.system import figure_file
 from mgc_jax.system.printable_text import printable
 
-_MAX_NAMED = 6  # genres in the legend; the others share one colour
 _MAX_FRAMES = 4000  # that are drawn of a track
-_OTHERS = 'lightgray'
+# Okabe and Ito 2008: distinct for people with any form of colour blindness, on
+# white and on black.
+_COLORS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00')
+_OTHERS = '#999999'
 _HEIGHT_RATIOS = (3, 2)  # spectrogram and probabilities
 
 
@@ -61,10 +63,8 @@ def draw_bare(
     file: the PNG is written to it.
   """
   figure = Figure(figsize=(10, 4))
-  grid = {'left': 0, 'right': 1, 'bottom': 0, 'top': 1, 'hspace': 0.02}
-  top, bottom = figure.subplots(
-    2, 1, sharex=True, height_ratios=_HEIGHT_RATIOS, gridspec_kw=grid
-  )
+  grid = {'left': 0, 'right': 1, 'bottom': 0, 'top': 1, 'hspace': 0}
+  top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw=grid)
   _draw(top, bottom, prediction, excerpts)
   for axis in (top, bottom):
     axis.set_axis_off()
@@ -108,7 +108,8 @@ def _layers(prediction: Prediction) -> Iterator[tuple[str, str, np.ndarray]]:
   """Yields names, colours and f64[W], the most probable genre first."""
   rows = np.array([one.probabilities for one in prediction.timeline])
   order = np.argsort(-rows.mean(axis=0))
-  for i, genre in enumerate(order[:_MAX_NAMED]):
-    yield prediction.genres[genre], f'C{i}', rows[:, genre]
-  if len(order) > _MAX_NAMED:
-    yield 'others', _OTHERS, rows[:, order[_MAX_NAMED:]].sum(axis=1)
+  for color, genre in zip(_COLORS, order, strict=False):
+    yield prediction.genres[genre], color, rows[:, genre]
+  others = order[len(_COLORS) :]
+  if len(others):
+    yield 'others', _OTHERS, rows[:, others].sum(axis=1)
