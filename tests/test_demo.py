@@ -77,11 +77,19 @@ def _open_browser():
   return webdriver.Chrome(options=options, service=service)
 
 
-@pytest.fixture
-def browser():
+@pytest.fixture(scope='module')
+def opened_browser():
   opened = _open_browser()
   yield opened
   opened.quit()
+
+
+@pytest.fixture
+def browser(opened_browser):
+  """The browser of this module, as it was at first."""
+  opened_browser.set_window_size(_WIDTH, _HEIGHT)
+  opened_browser.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': []})
+  return opened_browser
 
 
 def _find(browser, selector, timeout_s=60.0):
