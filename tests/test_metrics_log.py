@@ -15,18 +15,21 @@ from mgc_jax.training.metrics_log import (
 LIBRARIES = ('tensorboardX', 'tensorboard.summary')
 
 
-def test_log_has_each_epoch_once_after_a_crash(tmp_path):
+@pytest.mark.parametrize('start', [1, 0], ids=['', 'of an older version'])
+def test_log_has_each_epoch_once_after_a_crash(start, tmp_path):
   path = tmp_path / 'metrics.jsonl'
-  text = ''.join(json.dumps({'epoch': i, 'x_y': 1.0}) + '\n' for i in range(3))
-  path.write_text(text + '{"epoch": 3, "x_')
+  rows = [{'epoch': start + i, 'x_y': 1.0} for i in range(3)]
+  text = ''.join(json.dumps(row) + '\n' for row in rows)
+  path.write_text(text + '{"epoch": 4, "x_')
   log = MetricsLog(path, epochs_done=2)
-  log.append({'epoch': 2, 'x_y': 2.0})
-  assert [line['epoch'] for line in read_metrics(path)] == [0, 1, 2]
+  log.append({'epoch': 3, 'x_y': 2.0})
+  found = [(line['epoch'], line['x_y']) for line in read_metrics(path)]
+  assert found == [(1, 1.0), (2, 1.0), (3, 2.0)]
 
 
 def test_a_log_with_nothing_to_drop_is_not_rewritten(tmp_path):
   path = tmp_path / 'metrics.jsonl'
-  path.write_text('{"epoch": 0}\n')
+  path.write_text('{"epoch": 1}\n')
   before = path.stat().st_mtime_ns
   MetricsLog(path, epochs_done=1)
   assert path.stat().st_mtime_ns == before

@@ -32,9 +32,7 @@ def _colours(path):
 def test_curves_are_drawn(tmp_path, with_valid):
   names = ['train_loss', 'train_window_accuracy']
   names += ['valid_loss', 'valid_track_accuracy'] if with_valid else []
-  lines = [
-    {'epoch': i, **dict.fromkeys(names, 1.0 / (i + 1))} for i in range(3)
-  ]
+  lines = [{'epoch': i, **dict.fromkeys(names, 1.0 / i)} for i in (1, 2, 3)]
   plots.plot_curves(lines, tmp_path / 'c.png')
   assert _colours(tmp_path / 'c.png') > 20
 
@@ -72,7 +70,7 @@ def test_distribution_is_drawn(tmp_path):
 
 
 def _draw_curves(path):
-  plots.plot_curves([{'epoch': 0, 'train_loss': 1.0}], path)
+  plots.plot_curves([{'epoch': 1, 'train_loss': 1.0}], path)
 
 
 def _draw_confusion(path):
@@ -175,6 +173,13 @@ def figures(monkeypatch):
     figure_file, 'save', lambda figure, _: found.append(figure)
   )
   return found
+
+
+def test_curves_have_whole_epochs_on_their_axes(figures, tmp_path):
+  lines = [{'epoch': i, 'train_loss': 1.0 / i} for i in (1, 2, 3)]
+  plots.plot_curves(lines, tmp_path / 'c.png')
+  for axis in figures[0].axes:
+    assert all(tick == int(tick) for tick in axis.get_xticks())
 
 
 def test_timeline_legend_names_every_genre(figures, tmp_path):

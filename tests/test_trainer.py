@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import io
 import json
 import math
 import shutil
@@ -129,12 +130,28 @@ def test_every_nth_epoch_and_the_last_are_evaluated(train, tmp_path):
   lines = read_metrics(tmp_path / 'run' / 'metrics.jsonl')
   evaluated = [n for n, line in enumerate(lines, 1) if 'valid_loss' in line]
   assert evaluated == [2, 4, 5]
-  assert bundles.load(tmp_path / 'run' / 'bundle').info['epoch'] == 4
+  assert bundles.load(tmp_path / 'run' / 'bundle').info['epoch'] == 5
+
+
+class _Terminal(io.StringIO):
+  def isatty(self):
+    return True
+
+
+def test_the_bar_says_that_it_compiles_and_what_is_left(train, monkeypatch):
+  monkeypatch.setattr(sys, 'stderr', _Terminal())
+  always = functools.partial(trainer.tqdm, mininterval=0)
+  monkeypatch.setattr(trainer, 'tqdm', always)
+  train(**{'train.num_epochs': 3})
+  shown = sys.stderr.getvalue().split('\r')
+  assert 'compiling' in next(line for line in shown if 'epoch 1/3' in line)
+  last = [line for line in shown if 'epoch 3/3' in line][-1]
+  assert '00:00 left in all' in last and 'compiling' not in last
 
 
 def test_run_writes_a_line_an_epoch_and_a_bundle(trained):
   lines = read_metrics(trained / 'metrics.jsonl')
-  assert [line['epoch'] for line in lines] == [0, 1]
+  assert [line['epoch'] for line in lines] == [1, 2]
   assert set(lines[0]) == {
     'epoch',
     'step',
@@ -318,7 +335,7 @@ def test_a_loss_that_is_nan_stops_in_its_epoch_and_reports_the_step(
     train(**overrides, **{'data.cache': cache})
   # What was saved before has finite weights and remains.
   lines = read_metrics(tmp_path / 'run' / 'metrics.jsonl')
-  assert [line['epoch'] for line in lines] == [0]
+  assert [line['epoch'] for line in lines] == [1]
   bundles.load(tmp_path / 'run' / 'bundle')
   saved = [p.name for p in (tmp_path / 'run' / 'checkpoints').glob('[0-9]*')]
   assert saved == [str(EPOCH)]

@@ -1,5 +1,8 @@
 """Waits for changes of the audio files in folders (watchdog)."""
 
+# The type checker may run without the extra.
+# pyright: reportMissingImports=false
+
 import contextlib
 import dataclasses
 import errno

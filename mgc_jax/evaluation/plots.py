@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # pyplot is not needed for files
+from matplotlib.ticker import MaxNLocator
 
 from mgc_jax.audio.log_mel import mel_filterbank
 from mgc_jax.config.schema import FeaturesConfig, frame_rate_hz
@@ -31,10 +32,11 @@ def plot_curves(lines: list[dict[str, Any]], path: pathlib.Path) -> None:
       # Not every epoch is evaluated.
       found = [line for line in lines if name in line]
       if found:
-        epochs = [line['epoch'] + 1 for line in found]
+        epochs = [line['epoch'] for line in found]
         values = [line[name] for line in found]
         axis.plot(epochs, values, marker='.', label=name.partition('_')[0])
     axis.set(title=title, xlabel='epoch')
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
     if axis.lines:
       axis.legend()

@@ -34,7 +34,7 @@ class MetricsLog:
       epochs_done: according to the checkpoint, which is written after the line.
     """
     self._path = path
-    kept = [line for line in read_metrics(path) if line['epoch'] < epochs_done]
+    kept = [line for line in read_metrics(path) if line['epoch'] <= epochs_done]
     text = ''.join(json.dumps(line) + '\n' for line in kept)
     if not path.exists() or path.read_text() != text:
       with atomic_file.writing(path) as partial:
@@ -44,19 +44,22 @@ class MetricsLog:
     """Adds an epoch's line, and shows its metrics.
 
     Args:
-      line: `epoch` (from 0), `step`, and the metrics.
+      line: `epoch` (from 1), `step`, and the metrics.
     """
     with self._path.open('a') as file:
       file.write(json.dumps(line) + '\n')
       file.flush()
       os.fsync(file.fileno())  # the checkpoint that follows relies on it
-    shown = {'epoch': line['epoch'] + 1}
+    shown = {'epoch': line['epoch']}
     shown.update({k: f'{v:.3g}' for k, v in line.items() if '_' in k})
     _logger.info(' '.join(f'{name}={value}' for name, value in shown.items()))
 
 
 def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
-  """Returns the lines of `metrics.jsonl`, without a half-written last one."""
+  """Returns the lines of `metrics.jsonl`, without a half-written last one.
+
+  Older versions counted epochs from 0; all are returned from 1 on.
+  """
   if not path.exists():
     return []
   lines = []
@@ -65,7 +68,8 @@ def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
       lines.append(json.loads(text))
     except ValueError:
       break
-  return lines
+  shift = 1 if lines and lines[0]['epoch'] == 0 else 0
+  return [{**line, 'epoch': line['epoch'] + shift} for line in lines]
 
 
 class TensorBoardLog:

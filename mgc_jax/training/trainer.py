@@ -35,6 +35,7 @@ from mgc_jax.training.checkpoint import Checkpoints
 from mgc_jax.training.finetune import start_from_bundle, start_from_encoder
 from mgc_jax.training.optimizer import create_optimizer, learning_rate
 from mgc_jax.training.progress import Progress
+from mgc_jax.training.run_clock import RunClock
 from mgc_jax.training.run_writer import RunWriter
 from mgc_jax.training.step import TrainState, create_state, train_step
 from mgc_jax.training.window_sums import NO_STEP, WindowSums
@@ -101,8 +102,9 @@ def train(
   with contextlib.closing(writer):
     if not progress.is_finished(config.train):
       feed = make_feed(run)
+      clock = RunClock(config.train.num_epochs * run.steps_per_epoch)
       while not progress.is_finished(config.train):
-        state, metrics = train_epoch(run, feed, state, progress)
+        state, metrics = train_epoch(run, feed, state, progress, clock)
         progress, variables, scores = evaluate_epoch(run, state, progress)
         save(run, state, progress, variables, {**metrics, **scores})
   run.checkpoints.close()
@@ -253,7 +255,7 @@ def make_feed(run: Run) -> Feed:
 
 
 def train_epoch(
-  run: Run, feed: Feed, state: TrainState, progress: Progress
+  run: Run, feed: Feed, state: TrainState, progress: Progress, clock: RunClock
 ) -> tuple[TrainState, dict[str, Any]]:
   """Trains on the rest of the epoch in progress.
 
@@ -262,6 +264,7 @@ def train_epoch(
     feed: runs the steps.
     state: donated.
     progress: how much of the epoch is done already.
+    clock: estimates what is left, for the progress bar.
 
   Returns:
     The state at the epoch's end, and the epoch's metrics.
@@ -286,12 +289,15 @@ def train_epoch(
     initial=done,
     leave=False,
     disable=None,
+    postfix='compiling' if clock.is_new else None,
   )
   steps = feed.run(state, sums, order, run.key)
   with bar:
     for state, sums, count in steps:
-      bar.update(count)
       done += count
+      left = clock.after(epoch * run.steps_per_epoch + done)
+      bar.set_postfix_str(left, refresh=False)
+      bar.update(count)
       if _passes(feeds.STEPS_PER_CHUNK, done, count):
         # The sums before these: the device goes on while the host reads them.
         _check_finite(run, before, epoch)
@@ -307,7 +313,7 @@ def train_epoch(
   seconds = time.monotonic() - start_s
   means = sums.compute()
   return state, {
-    'epoch': epoch,
+    'epoch': epoch + 1,
     'step': int(state.step),
     'train_loss': means['loss'],
     'train_window_accuracy': means['window_accuracy'],

@@ -21,6 +21,9 @@ import json
 import logging
 import os
 import pathlib
+import time
+
+from tqdm import tqdm
 
 from mgc_jax.config.flags import load_config
 from mgc_jax.experiments import flags
@@ -40,10 +43,16 @@ def _run(args: argparse.Namespace) -> None:
   runs = plan(parse_seeds(args.seeds), overrides, workdir)
   check_folds(runs, [check_run(path, run) for run in runs])
   mine = share(runs, dict(os.environ))
-  for number, run in enumerate(mine, 1):
-    if not run.result():
-      _logger.info('run %d of %d: %s', number, len(mine), run.workdir)
-      train(path, run)
+  to_do = [run for run in mine if not run.result()]
+  start_s = time.monotonic()
+  for number, run in enumerate(to_do):
+    left = ''
+    if number:
+      seconds = (time.monotonic() - start_s) / number * (len(to_do) - number)
+      left = f', about {tqdm.format_interval(seconds)} left in all'
+    position = mine.index(run) + 1
+    _logger.info('run %d of %d%s: %s', position, len(mine), left, run.workdir)
+    train(path, run)
   finished = sum(run.result() is not None for run in runs)
   if finished < len(runs):
     _logger.info('%d of %d runs are finished', finished, len(runs))
