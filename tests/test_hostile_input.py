@@ -17,6 +17,7 @@ from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.manifest import read_manifest
 from mgc_jax.datasets.track import Track
 from mgc_jax.system.errors import DataError
+from tests.commands import run_command
 from tests.conftest import table, write_tone
 from tests.hostile_audio import AUDIO, TRUNCATED
 from tests.processes import ROOT, Process, unprivileged
@@ -295,17 +296,13 @@ def test_malformed_files_of_a_folder_are_reported(tmp_path):
 def test_fewer_tracks_than_splits_are_reported(tmp_path):
   for genre, frequency_hz in (('jazz', 300.0), ('rock', 500.0)):
     write_tone(tmp_path / 'm' / genre / '0.wav', frequency_hz=frequency_hz)
-  process = Process(
-    [
-      sys.executable,
-      '-m',
-      'mgc_jax.main',
-      f'--config={ROOT}/configs/smoke.py',
-      '--config.data.source=folder',
-      f'--config.data.root={tmp_path}/m',
-      f'--workdir={tmp_path}/run',
-    ]
+  done = run_command(
+    'mgc_jax.main',
+    f'--config={ROOT}/configs/smoke.py',
+    '--config.data.source=folder',
+    f'--config.data.root={tmp_path}/m',
+    f'--workdir={tmp_path}/run',
   )
-  assert process.wait() in (1, 2)
-  message = process.output.splitlines()[-1]
+  assert done.returncode in (1, 2)
+  message = done.stderr.splitlines()[-1]
   assert message.startswith('error: ') and 'config.data' in message, message

@@ -34,10 +34,11 @@ def _interrupted(words, pattern):
   return process.output
 
 
-def test_predict_starts_again(songs):
-  output = _interrupted(['predict', songs], r'\d\d\.wav')
+def test_predict_starts_again(tmp_path):
+  song = write_tone(tmp_path / 'a.wav', seconds=4.0)
+  output = _interrupted(['predict', *1000 * [song]], r'a\.wav')
   assert output.endswith(f'interrupted; {STARTS_AGAIN}\n')
-  assert output.count('.wav') < _NUM_SONGS
+  assert output.count('.wav') < 1000
 
 
 @pytest.mark.slow  # test_collection kills one, and continues it

@@ -80,7 +80,9 @@ def _batch():
   }
 
 
-@pytest.mark.parametrize('is_frozen', [False, True])
+@pytest.mark.parametrize(
+  'is_frozen', [pytest.param(False, marks=pytest.mark.slow), True]
+)
 def test_a_step_changes_the_encoder_unless_it_is_frozen(is_frozen, config):
   train = dataclasses.replace(
     config.train,
