@@ -19,6 +19,9 @@ from mgc_jax.models import bundle as bundles
 
 ROOT = pathlib.Path(__file__).parent.parent
 TRAIN = [sys.executable, '-m', 'mgc_jax.main']
+# Ctrl-C works in it, even if the tests run in the background, where shells
+# make programs ignore it.
+INTERRUPTIBLE = ('env', '--default-signal=INT', sys.executable, '-m', 'mgc_jax')
 # The imports of a training process take longer than a small training.
 _IMPORTED = ('mgc_jax.training.experiment', 'tensorflow_datasets', 'tensorflow')
 

@@ -94,6 +94,7 @@ def _train(workdir, *flags):
   )
 
 
+@pytest.mark.slow  # its parts have quick tests
 def test_a_model_on_the_encoder_is_trained_and_predicts_a_song(tmp_path):
   for genre, frequency_hz in (('low', 200.0), ('high', 900.0)):
     for i in range(4):

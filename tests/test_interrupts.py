@@ -4,14 +4,13 @@ import importlib
 import os
 import re
 import signal
-import sys
 
 import pytest
 
 from mgc_jax.__main__ import COMMANDS
 from mgc_jax.system.arguments import CONTINUES, STARTS_AGAIN
 from tests.conftest import write_tone
-from tests.processes import Process
+from tests.processes import INTERRUPTIBLE, Process
 
 _NUM_SONGS = 16
 
@@ -26,7 +25,7 @@ def songs(tmp_path):
 
 def _interrupted(words, pattern):
   """Returns what a command prints that gets Ctrl-C once a line matches."""
-  process = Process([sys.executable, '-m', 'mgc_jax', *words])
+  process = Process([*INTERRUPTIBLE, *words])
   process.wait_for(lambda: re.search(pattern, process.output))
   os.kill(process.pid, signal.SIGINT)
   assert process.wait() == 130, process.output
@@ -49,7 +48,7 @@ def test_index_continues(songs, tmp_path):
   words += [tmp_path / 'one', songs]
   output = _interrupted(words, '1 indexed')
   assert output.endswith(f'interrupted; {CONTINUES}\n')
-  process = Process([sys.executable, '-m', 'mgc_jax', *words])
+  process = Process([*INTERRUPTIBLE, *words])
   assert process.wait() == 0, process.output
   assert '0 indexed, 1 unchanged' in process.output
 

@@ -12,7 +12,7 @@ from mgc_jax.collection.index import Index
 from mgc_jax.models import bundle as bundles
 from mgc_jax.system.lock import exclusive
 from tests.conftest import write_tone
-from tests.processes import Process
+from tests.processes import INTERRUPTIBLE, Process
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def watcher(tmp_path, bundle):
   write_tone(tmp_path / 'music' / 'a.wav', seconds=4.0)
   words = ['collection', f'--index={tmp_path / "index"}', 'index', '--watch']
   words += [f'--model={tmp_path / "model"}', tmp_path / 'music']
-  process = Process([sys.executable, '-m', 'mgc_jax', *words])
+  process = Process([*INTERRUPTIBLE, *words])
   _wait(process, 'watching .*music; press Ctrl-C')
   yield process
   process.kill()
