@@ -28,6 +28,8 @@ def destinations(
     kinds: which files to find, from `KINDS`.
   """
   extensions = tuple(x for kind in kinds for x in KINDS[kind])
+  if not extensions:  # the folders need not be read
+    return
   albums: dict[str, dict[str, str]] = collections.defaultdict(dict)
   for source, to in moves:
     folder, name = os.path.split(source)
