@@ -177,7 +177,7 @@ def test_a_recording_gets_a_prediction(browser, address):
   ('name', 'seconds', 'expected'),
   [
     ('text.mp3', None, 'text.mp3: not audio'),
-    ('long.mp3', 90.0, 'long.mp3: too long: over 1 minutes'),
+    ('long.mp3', 90.0, 'long.mp3: too long: over 1 min'),
     ('short.wav', 0.5, 'short.wav: too short: 0.50 s'),
     ('<b>.wav', 0.5, '<b>.wav: too short|b.wav: too short'),
   ],

@@ -129,7 +129,7 @@ class _Answers:
 
   def about(self, name: str, max_bytes: int) -> str:
     """Returns what a model knows, and the limits."""
-    limits = f'{self._max_duration_s / 60:g} minutes and {max_bytes / 1e6:g} MB'
+    limits = f'{self._max_duration_s / 60:g} min and {max_bytes / 1e6:g} MB'
     return (
       f'The model {name} distinguishes {", ".join(self._load(name).genres)}. '
       f'A song may have up to {limits}. It stays on this machine.'

@@ -70,7 +70,7 @@ def _decode(
   excerpts, found = model.excerpts(path), []
   for excerpt in excerpts:
     if excerpt.start_s + excerpt.duration_s > max_duration_s:
-      raise DataError(f'too long: over {max_duration_s / 60:g} minutes')
+      raise DataError(f'too long: over {max_duration_s / 60:g} min')
     found.append(excerpt)
   return DecodedExcerpts(tuple(found), excerpts.duration_s, excerpts.warning)
 
