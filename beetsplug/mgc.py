@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from beets import ui
+from beets import config, ui
 from beets.dbcore import types
 from beets.dbcore.query import FieldQuery
 from beets.importer import ImportSession, ImportTask
@@ -87,15 +87,9 @@ class _Like(FieldQuery[str]):
     query = neighbours.mean_direction(vectors[rows])
     similarities = neighbours.cosines(vectors, query)
     similarities[rows] = -np.inf
-    number = min(_config()['similar'].get(int), len(ids) - len(rows))
+    number = min(config['mgc']['similar'].get(int), len(ids) - len(rows))
     nearest = neighbours.nearest_rows(similarities, number)
     self._found = {ids[i] for i in nearest}
-
-
-def _config() -> Any:
-  from beets import config
-
-  return config['mgc']
 
 
 def _embeddings(library: Library) -> tuple[list[int], np.ndarray]:

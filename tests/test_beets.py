@@ -54,9 +54,9 @@ class Beets:
     """Returns the songs by title."""
     from beets.library import Library
 
-    with_plugins = Library(self.settings['library'], self.settings['directory'])
-    found = {item.title: item for item in with_plugins.items()}
-    with_plugins._close()
+    library = Library(self.settings['library'], self.settings['directory'])
+    found = {item.title: item for item in library.items()}
+    library._close()
     return found
 
 

@@ -434,3 +434,12 @@ def test_the_command_writes_the_field_that_is_given(music, tmp_path):
   output = _run(tmp_path, 'tag', '--field=comment', '--apply')
   assert '0 have a comment' in output
   assert tags.read(str(music / 'a.flac'), 'comment').values == ('jazz',)
+
+
+def test_what_is_not_music_gets_no_genre(music, tmp_path):
+  path = write_tone(music / 'noise.flac', rate_hz=24000)
+  with Index(tmp_path / 'index') as index:
+    put(index, path, music, genre='not music')
+  counts = _tag(tmp_path)
+  assert (counts.tagged, counts.uncertain) == (3, 1)
+  assert _genres(music)['noise.flac'] == []

@@ -22,7 +22,7 @@ def frames(
 ) -> Iterator[np.ndarray]:
   """Yields the frames of a track's windows, `num_windows` at a time.
 
-  Its memory does not depend on the length of the track.
+  The memory that it takes does not depend on the length of the track.
 
   A window starts every 0.976 s, and the last one ends less than that before
   the end of the track. A track that is shorter than a window is repeated.

@@ -67,7 +67,7 @@ class Changes(FileSystemEventHandler):
     """Waits for a change, and until no more follow for two seconds.
 
     Args:
-      timeout_s: how long to wait for the first change; None for ever.
+      timeout_s: how long to wait for the first change; None: no limit.
 
     Returns:
       What has changed; nothing after the timeout.

@@ -29,10 +29,10 @@ from mgc_jax.system.user_dirs import user_data_dir
 
 
 def _sweep(folder: pathlib.Path) -> None:
-  """Deletes the remains of interrupted uploads."""
+  """Deletes old copies of songs, and the remains of interrupted uploads."""
   from mgc_jax.demo.page import UPLOADS_KEPT_S
 
-  for path in folder.iterdir():
+  for path in folder.rglob('*'):
     if path.is_file() and time.time() - path.stat().st_mtime > UPLOADS_KEPT_S:
       path.unlink(missing_ok=True)
 

@@ -6,15 +6,10 @@
 
 import os
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import soundfile
-
 from mgc_jax.system.errors import ConfigError
-from mgc_jax.system.printable_text import printable
 
 if TYPE_CHECKING:  # importing gradio takes six seconds
   import gradio
@@ -26,12 +21,6 @@ _HERE = pathlib.Path(__file__).parent
 UPLOADS_KEPT_S = 3600
 SWEEP_INTERVAL_S = 300
 _MAX_WAITING = 32  # visitors in the queue; others are asked to try again
-_EXAMPLE = 'rock/001/000?duration_s=30'  # a track of the synthetic corpus
-_EXAMPLE_RATE_HZ = 22050
-_EMPTY = (
-  '<p class="mgc-empty">Drop one song or several anywhere on this page, or try '
-  'the example.</p>'
-)
 
 
 def page(
@@ -53,9 +42,9 @@ def page(
   """
   import gradio as gr
 
-  from mgc_jax.demo import server
+  from mgc_jax.demo import answers, server
 
-  answers = _Answers(load, index_path, max_duration_s)
+  responses = answers.Answers(load, index_path, max_duration_s)
   with gr.Blocks(
     title='Classify a song',
     analytics_enabled=False,
@@ -84,7 +73,7 @@ def page(
       waveform_options=gr.WaveformOptions(show_recording_waveform=False),
       buttons=[],
     )
-    result = gr.HTML(_EMPTY, elem_id='prediction')
+    result = gr.HTML(answers.EMPTY, elem_id='prediction')
     similar = gr.Radio(label='Similar songs', visible=False, elem_id='similar')
     other = gr.Audio(
       label='Similar song',
@@ -95,7 +84,7 @@ def page(
       waveform_options=gr.WaveformOptions(show_recording_waveform=False),
       buttons=[],
     )
-    about = gr.Markdown(answers.about(names[0], max_bytes))
+    about = gr.Markdown(responses.about(names[0], max_bytes))
     uploads, neighbours = gr.State([]), gr.State([])
     for component in (files, song):
       server.reject_urls(component)
@@ -103,96 +92,17 @@ def page(
     def on(event: 'Callable', *args: object) -> None:
       event(*args, api_visibility='private', concurrency_limit=os.cpu_count())
 
-    on(files.upload, answers.take, files, [songs, uploads, song])
-    on(songs.input, answers.choose, [songs, uploads], song)
-    on(example.click, answers.example, None, song)
+    on(files.upload, responses.take, files, [songs, uploads, song])
+    on(songs.input, responses.choose, [songs, uploads], song)
+    on(example.click, responses.example, None, song)
     shown = [result, similar, neighbours, other]
-    on(song.change, answers.classify, [song, model], shown)
-    on(model.change, answers.classify, [song, model], shown)
-    on(model.change, lambda name: answers.about(name, max_bytes), model, about)
-    on(similar.input, answers.play, [similar, neighbours], other)
+    on(song.change, responses.classify, [song, model], shown)
+    on(model.change, responses.classify, [song, model], shown)
+    on(
+      model.change, lambda name: responses.about(name, max_bytes), model, about
+    )
+    on(similar.input, responses.play, [similar, neighbours], other)
   return blocks.queue(max_size=_MAX_WAITING)
-
-
-class _Answers:
-  """What the page does when something on it is used."""
-
-  def __init__(
-    self,
-    load: 'Callable[[str], Classifier]',
-    index_path: pathlib.Path,
-    max_duration_s: float,
-  ):
-    """See `page`."""
-    self._load, self._index_path = load, index_path
-    self._max_duration_s = max_duration_s
-
-  def about(self, name: str, max_bytes: int) -> str:
-    """Returns what a model knows, and the limits."""
-    limits = f'{self._max_duration_s / 60:g} min and {max_bytes / 1e6:g} MB'
-    return (
-      f'The model {name} distinguishes {", ".join(self._load(name).genres)}. '
-      f'A song may have up to {limits}. It stays on this machine.'
-    )
-
-  def take(self, paths: list[str]) -> tuple:
-    """Shows the list of uploaded songs, and starts with the first."""
-    import gradio as gr
-
-    choices = [
-      (printable(os.path.basename(path)), str(i))
-      for i, path in enumerate(paths)
-    ]
-    songs = gr.Radio(choices, value='0', visible=len(paths) > 1)
-    return songs, paths, paths[0]
-
-  def choose(self, number: str, paths: list[str]) -> str:
-    """Returns one of the uploaded songs."""
-    return paths[int(number)]
-
-  def example(self) -> str:
-    """Returns a song that is computed, so that no music is needed."""
-    from mgc_jax.datasets.sources import synthetic
-
-    path = _temporary_path('example.wav')
-    samples = synthetic.render(
-      f'{synthetic.SCHEME}{_EXAMPLE}', _EXAMPLE_RATE_HZ
-    )
-    soundfile.write(path, samples, _EXAMPLE_RATE_HZ)
-    return path
-
-  def classify(self, path: str | None, name: str) -> tuple:
-    """Returns the answer, similar songs and their paths; hides the player."""
-    import gradio as gr
-
-    from mgc_jax.demo import prediction
-
-    html, found = _EMPTY, []
-    if path:
-      html, found = prediction.answer(
-        self._load(name), path, self._index_path, self._max_duration_s
-      )
-    choices = [(text, str(i)) for i, (text, _) in enumerate(found)]
-    similar = gr.Radio(choices, value=None, visible=bool(found))
-    player = gr.Audio(None, visible=False)
-    return html, similar, [path for _, path in found], player
-
-  def play(self, number: str, paths: list[str]) -> 'gradio.Audio':
-    """Plays a copy of a similar song: the page serves no other folder."""
-    import gradio as gr
-
-    source = paths[int(number)]
-    try:
-      copy = shutil.copyfile(source, _temporary_path(os.path.basename(source)))
-    except OSError as error:
-      raise gr.Error(f'the song cannot be read: {error.strerror}') from error
-    return gr.Audio(copy, visible=True)
-
-
-def _temporary_path(name: str) -> str:
-  """Returns a new path in the folder that is deleted at the end."""
-  folder = tempfile.mkdtemp(dir=os.environ.get('GRADIO_TEMP_DIR'))
-  return os.path.join(folder, name)
 
 
 def serve(blocks: 'gradio.Blocks', port: int, max_bytes: int) -> str:
