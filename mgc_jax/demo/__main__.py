@@ -14,6 +14,7 @@ Examples:
 # pyright: reportMissingImports=false
 
 import argparse
+import contextlib
 import functools
 import os
 import pathlib
@@ -32,9 +33,11 @@ def _sweep(folder: pathlib.Path) -> None:
   """Deletes old copies of songs, and the remains of interrupted uploads."""
   from mgc_jax.demo.page import UPLOADS_KEPT_S
 
-  for path in folder.rglob('*'):
-    if path.is_file() and time.time() - path.stat().st_mtime > UPLOADS_KEPT_S:
-      path.unlink(missing_ok=True)
+  for place, _, names in os.walk(folder):
+    for path in (pathlib.Path(place, name) for name in names):
+      with contextlib.suppress(FileNotFoundError):  # Gradio deletes files, too
+        if time.time() - path.stat().st_mtime > UPLOADS_KEPT_S:
+          path.unlink()
 
 
 def _run(args: argparse.Namespace) -> None:
