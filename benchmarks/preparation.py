@@ -94,7 +94,7 @@ def peak_gib(root: pathlib.Path) -> float:
     peak = 0
     while process.poll() is None:
       peak = max(peak, _tree_bytes(process.pid))
-      time.sleep(0.1)
+      time.sleep(0.3)
     if process.returncode:
       raise RuntimeError('preparation failed')
   return peak / 2**30

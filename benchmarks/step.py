@@ -181,7 +181,8 @@ def main() -> None:
     for allocator, env in allocators.items():
       peers = (_OURS, *_PEERS)
       if args.ablation:
-        peers = (_OURS, *(f'jax/{x}' for x in jax_variants.ABLATIONS))
+        variants = jax_variants.ABLATIONS[-2 if args.toy else 0 :]
+        peers = (_OURS, *(f'jax/{x}' for x in variants))
       found = compare(
         network, peers, env=env, rounds=rounds, seconds=seconds, toy=args.toy
       )

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 import soundfile
+from filelock import FileLock
 
 from mgc_jax.config.schema import Config, base_config
 from mgc_jax.models.bundle import Bundle
@@ -103,6 +104,25 @@ def _private_cache(tmp_path_factory):
     cache = tmp_path_factory.getbasetemp().parent / 'cache'
   os.environ['XDG_CACHE_HOME'] = str(cache)
   jax.config.update('jax_compilation_cache_dir', compiled_folder())
+
+
+@pytest.fixture(scope='session')
+def made_once(tmp_path_factory):
+  """Returns a function that fills a folder only once for all workers."""
+  shared = tmp_path_factory.getbasetemp()
+  if 'PYTEST_XDIST_WORKER' in os.environ:
+    shared = shared.parent
+
+  def made(name, make):
+    folder, done = shared / name, shared / f'{name}.done'
+    with FileLock(shared / f'{name}.lock'):
+      if not done.exists():
+        folder.mkdir()
+        make(folder)
+        done.touch()
+    return folder
+
+  return made
 
 
 @pytest.fixture(scope='session')

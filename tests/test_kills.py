@@ -64,11 +64,13 @@ def _finish(process):
 
 
 @pytest.fixture(scope='module')
-def whole(tmp_path_factory):
+def whole(made_once):
   """An uninterrupted run, and its records."""
-  folder = tmp_path_factory.mktemp('whole')
-  _finish(_start(folder / 'run', folder / 'prepared'))
-  return folder
+
+  def make(folder):
+    _finish(_start(folder / 'run', folder / 'prepared'))
+
+  return made_once('whole', make)
 
 
 def test_a_killed_run_ends_with_the_same_bits(tmp_path, monkeypatch):
@@ -205,12 +207,15 @@ def _records(folder):
 
 
 @pytest.fixture(scope='module')
-def two(tmp_path_factory):
+def two(made_once):
   """Records that two processes prepared at once, and their output."""
-  folder = tmp_path_factory.mktemp('two')
-  processes = [_fork(folder, *_prepare(folder)) for _ in range(2)]
-  assert [process.wait() for process in processes] == [0, 0]
-  return folder, ''.join(process.output for process in processes)
+
+  def make(folder):
+    processes = [_fork(folder, *_prepare(folder)) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+
+  folder = made_once('two', make)
+  return folder, ''.join(x.read_text() for x in folder.glob('output*'))
 
 
 @pytest.mark.slow

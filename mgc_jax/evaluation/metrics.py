@@ -103,10 +103,8 @@ def track_scores(
     `top3_track_accuracy`, `macro_f1` (over the genres that occur or are
     predicted), `per_genre`, and `confusion_matrix` (rows: true genres).
   """
-  from sklearn.metrics import confusion_matrix
-
-  predicted = probabilities.argmax(axis=1)
-  confusion = confusion_matrix(label, predicted, labels=range(len(genres)))
+  confusion = np.zeros((len(genres), len(genres)), int)
+  np.add.at(confusion, (label, probabilities.argmax(axis=1)), 1)
   top3 = np.argsort(-probabilities, axis=1)[:, :3]
   return {
     **confusion_scores(confusion, genres, num_bootstrap, seed),
@@ -131,20 +129,14 @@ def confusion_scores(
   Returns:
     The same fields as `track_scores`, without `top3_track_accuracy`.
   """
-  from sklearn.metrics import precision_recall_fscore_support
-
   num_tracks, correct = int(confusion.sum()), int(np.trace(confusion))
-  # Every cell is one sample, weighted by its count.
-  truth, predicted = np.indices(confusion.shape).reshape(2, -1)
-  scores = precision_recall_fscore_support(
-    truth,
-    predicted,
-    labels=range(len(genres)),
-    sample_weight=confusion.ravel(),
-    zero_division=0,  # pyright: ignore[reportArgumentType]
-  )
-  precision, recall, f1, support = np.array(scores)
-  occurring = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
+  right = np.diagonal(confusion)
+  predicted, support = confusion.sum(axis=0), confusion.sum(axis=1)
+  # Without a track, precision, recall and F1 are 0.
+  precision = right / np.maximum(predicted, 1)
+  recall = right / np.maximum(support, 1)
+  f1 = 2 * right / np.maximum(predicted + support, 1)
+  occurring = predicted + support > 0
   return {
     'num_tracks': num_tracks,
     'track_accuracy': correct / num_tracks,
