@@ -97,6 +97,7 @@ setuptools.setup(
     'demo': ['gradio>=6.0'],
     'large': ['usearch>=2.17'],  # similar songs among over 100,000
     'gcs': ['gcsfs>=2024.6'],  # tracks at gs://
+    'notebook': ['jupyterlab>=4.2', *_TRAIN],  # docs/quickstart.ipynb
     # The file itself needs onnxruntime alone.
     'onnx': ['jax2onnx>=0.13', 'onnxruntime>=1.20'],
     's3': ['s3fs>=2024.6'],  # and at s3://

@@ -10,6 +10,7 @@ import dataclasses
 import io
 import logging
 import os
+import re
 import runpy
 import sys
 import warnings
@@ -17,6 +18,12 @@ import warnings
 from absl import logging as absl_logging
 
 from tests.processes import ROOT
+
+# What Python shows of a value, which says nothing to a user.
+_REPR = re.compile(
+  r'PosixPath\(|<class |<function | object at 0x|\w(Error|Exception)\(|dtype='
+  r"|invalid literal|\[[\[(]?'|\[\w+\('|\{'|=\('|\(None|: None\b|\bnp\.\w+\("
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +48,9 @@ def run_command(module, *words, cwd=ROOT, stdin='', **env):
 
   Returns:
     Exit code and outputs; an uncaught exception is code 1 and its traceback.
+
+  Raises:
+    AssertionError: a message has a value in the form of Python's source code.
   """
   args = [module, *map(os.fspath, map(_text, words))]
   output, errors = _stream(), _stream()
@@ -53,7 +63,12 @@ def run_command(module, *words, cwd=ROOT, stdin='', **env):
     stack.enter_context(_replaced(sys, 'stdout', output))
     stack.enter_context(_replaced(sys, 'stderr', errors))
     code = _exit_code(module)
-  return Done(args, code, _written(output), _written(errors))
+  done = Done(args, code, _written(output), _written(errors))
+  if code and 'Traceback' not in done.stderr:
+    # What JAX says is quoted as it is.
+    ours = done.stderr.split('(Unable to initialize backend')[0]
+    assert not _REPR.search(ours), done.stderr
+  return done
 
 
 def _text(word):

@@ -123,3 +123,13 @@ def _documented_packages():
 def test_documented_packages_exist():
   for name in _documented_packages():
     assert (PACKAGE / name).is_dir(), f'{name} is not a package'
+
+
+def test_no_message_has_the_repr_of_a_value():
+  """tests/commands.py looks for those that are not written as `!r`."""
+  for path in [*PACKAGE.rglob('*.py'), *(ROOT / 'beetsplug').glob('*.py')]:
+    for node in ast.walk(ast.parse(path.read_text())):
+      if isinstance(node, ast.FormattedValue):
+        assert node.conversion == -1, f'{path}:{node.lineno}'
+      if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        assert node.func.id != 'repr', f'{path}:{node.lineno}'

@@ -159,11 +159,11 @@ def test_rows_that_do_not_exist_are_reported(taggrams, tmp_path):
 @pytest.mark.parametrize(
   ('genre', 'track_id', 'message'),
   [
-    ('..', 'x', "genre '..': cannot be the name of a folder"),
+    ('..', 'x', 'genre ..: cannot be the name of a folder'),
     ('../../a', 'x', 'cannot be the name of a folder'),
     ('/tmp', 'x', 'cannot be the name of a folder'),
     ('', 'x', 'cannot be the name of a folder'),
-    ('a', 'set/..', "track_id 'set/..': cannot be the name of a file"),
+    ('a', 'set/..', 'track_id set/..: cannot be the name of a file'),
     ('a', '', 'cannot be the name of a file'),
     ('a', 'other/t0', 'a/t0.npy is already that of another track'),
     ('a', 'x' * 300, 'line 5: .*File name too long'),

@@ -8,6 +8,8 @@ import zipfile
 
 import pytest
 
+from mgc_jax.datasets.published.fetch import known_sets
+from mgc_jax.system.errors import DataError
 from tests.processes import ROOT, Process, environment
 
 COMMAND = [sys.executable, '-m', 'mgc_jax', 'fetch']
@@ -137,3 +139,20 @@ def test_unknown_set_is_a_usage_error(words, tmp_path):
   done = run_command([*COMMAND, *words, f'--to={tmp_path}'])
   assert done.returncode == 2
   assert 'fma_full, fma_large, fma_medium, fma_metadata' in done.stderr
+
+
+@pytest.mark.parametrize(
+  ('text', 'message'),
+  [
+    ('set,url\na,b\n', 'has no column name'),
+    (
+      'set,name,url,algorithm,digest,size_bytes\na,b,c,sha1,d,12 MB\n',
+      'size_bytes is 12 MB: must be a number',
+    ),
+  ],
+)
+def test_a_damaged_table_is_reported(text, message, tmp_path):
+  table = tmp_path / 'archives.csv'
+  table.write_text(text)
+  with pytest.raises(DataError, match=f'archives.csv: {message}'):
+    known_sets(table)

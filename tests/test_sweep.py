@@ -289,7 +289,7 @@ def test_killed_sweep_is_resumed_and_ends_with_a_table(tmp_path):
   [
     (['--config.train.speed=1'], 'config: no field speed'),
     (['--config.train.num_epochs=0,1'], 'config.train.num_epochs=0: must be'),
-    (['--seeds=a'], '--seeds'),
+    (['--seeds=a'], '--seeds=a: must be whole numbers'),
     (['--config.seed=1'], 'use --seeds to set the seeds'),
   ],
 )

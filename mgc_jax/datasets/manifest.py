@@ -74,7 +74,7 @@ def _track(
   for name, cell in row.items():
     if not all(map(is_shown, cell)):
       raise ValueError(
-        f'{printable(name)} {cell!r} contains control characters'
+        f'{printable(name)} {printable(cell)} contains control characters'
       )
   for name in REQUIRED_COLUMNS:
     if not row[name]:

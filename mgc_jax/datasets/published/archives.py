@@ -15,6 +15,7 @@ from typing import IO
 from tqdm import tqdm
 
 from mgc_jax.system.errors import DataError
+from mgc_jax.system.printable_text import printable
 
 ENDINGS = ('.zip', '.tar.gz', '.tgz', '.tar')
 _MAX_MEMBERS = 2_000_000
@@ -114,7 +115,7 @@ def _unpack_into(archive: pathlib.Path, folder: pathlib.Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         continue
       if name in names or len(names) >= _MAX_MEMBERS:
-        raise DataError(f'{archive}: {name!r}: a duplicate, or too many files')
+        raise _rejected(archive, name, 'a duplicate, or too many files')
       names.add(name)
       # Check the size in the header before a single byte is written.
       if written + size > limit:
@@ -127,9 +128,14 @@ def _unpack_into(archive: pathlib.Path, folder: pathlib.Path) -> None:
         while chunk := source.read(_CHUNK_BYTES):
           written += len(chunk)
           if written > limit:
-            raise DataError(f'{archive}: {name!r}: more bytes than stated')
+            raise _rejected(archive, name, 'more bytes than stated')
           target.write(chunk)
           bar.update(len(chunk))
+
+
+def _rejected(archive: pathlib.Path, name: str, reason: str) -> DataError:
+  """Returns the error for a member, whose name may contain anything."""
+  return DataError(f'{archive}: {printable(name)}: {reason}')
 
 
 def _safe_name(archive: pathlib.Path, name: str) -> str:
@@ -143,7 +149,7 @@ def _safe_name(archive: pathlib.Path, name: str) -> str:
     or any(':' in part for part in parts[:1])
     or not name.isprintable()
   ):
-    raise DataError(f'{archive}: {name!r}: not a valid name inside a folder')
+    raise _rejected(archive, name, 'not a valid name inside a folder')
   return name
 
 
@@ -154,7 +160,7 @@ def _zip_members(archive: pathlib.Path) -> Iterator[Iterator[_Member]]:
     for info in file.infolist():
       mode = info.external_attr >> 16  # Unix mode; 0 if there is none
       if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise DataError(f'{archive}: {info.filename!r}: a link or a device')
+        raise _rejected(archive, info.filename, 'a link or a device')
       yield (
         info.filename,
         info.file_size,
@@ -177,7 +183,7 @@ def _tar_members(archive: pathlib.Path) -> Iterator[Iterator[_Member]]:
     """Yields files and folders; raises for anything else."""
     for info in file:
       if not (info.isreg() or info.isdir()):
-        raise DataError(f'{archive}: {info.name!r}: a link or a device')
+        raise _rejected(archive, info.name, 'a link or a device')
       yield (
         info.name,
         info.size,

@@ -19,6 +19,7 @@ from mgc_jax.datasets.published.download import Archive, download
 from mgc_jax.system.arguments import CONTINUES, Command, Parser
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.lock import exclusive
+from mgc_jax.system.printable_text import printable
 
 _logger = logging.getLogger(__name__)
 
@@ -44,12 +45,21 @@ def known_sets(table: pathlib.Path) -> dict[str, list[Archive]]:
         (*urls, row['url']),
         row['algorithm'],
         row['digest'],
-        int(row['size_bytes'] or 0),
+        _size_bytes(row['size_bytes']),
       )
       found[row['set']] = [a for a in copies if a not in same] + [archive]
-  except (LookupError, ValueError) as error:
-    raise DataError(f'{table}: not a table of archives ({error!r})') from error
+  except KeyError as error:
+    raise DataError(f'{table}: has no column {error.args[0]}') from error
+  except ValueError as error:
+    raise DataError(f'{table}: {error}') from error
   return found
+
+
+def _size_bytes(text: str) -> int:
+  """Returns the number in a cell; 0 if it is empty."""
+  if text and not text.isdecimal():
+    raise ValueError(f'size_bytes is {printable(text)}: must be a number')
+  return int(text or 0)
 
 
 def fetch(copies: list[Archive], name: str, to: pathlib.Path) -> pathlib.Path:

@@ -115,8 +115,8 @@ def _check_names(tracks: list[Track]) -> None:
     seen.add(track.track_id)
     if not all(map(is_shown, track.genre)):
       raise DataError(
-        f'{printable(track.path)}: genre {track.genre!r} contains control '
-        'characters'
+        f'{printable(track.path)}: genre {printable(track.genre)} contains '
+        'control characters'
       )
 
 

@@ -12,6 +12,7 @@ from mgc_jax.datasets.csv_table import read_rows
 from mgc_jax.features.frames import log_odds
 from mgc_jax.system import atomic_file
 from mgc_jax.system.errors import DataError
+from mgc_jax.system.printable_text import printable
 
 _COLUMNS = ('track_id', 'genre', 'first_row', 'num_rows')
 _KEPT = ('path', 'track_id', 'genre', 'split', 'artist', 'title')
@@ -73,9 +74,11 @@ def _file_name(row: dict[str, str]) -> str:
   genre, track_id = row['genre'], row['track_id']
   track = pathlib.PurePath(track_id).name
   if genre in ('', '..') or genre != pathlib.PurePath(genre).name:
-    raise ValueError(f'genre {genre!r}: cannot be the name of a folder')
+    name = printable(genre)
+    raise ValueError(f'genre {name}: cannot be the name of a folder')
   if track in ('', '..'):
-    raise ValueError(f'track_id {track_id!r}: cannot be the name of a file')
+    name = printable(track_id)
+    raise ValueError(f'track_id {name}: cannot be the name of a file')
   return f'{genre}/{track}.npy'
 
 

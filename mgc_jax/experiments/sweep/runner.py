@@ -40,7 +40,10 @@ def parse_seeds(words: list[str]) -> list[int]:
   try:
     return [int(word) for word in words]
   except ValueError as error:
-    raise ConfigError(f'--seeds={words}: {error}') from error
+    given = ','.join(words)
+    raise ConfigError(
+      f'--seeds={given}: must be whole numbers, separated by commas'
+    ) from error
 
 
 def train(config: str, run: Run) -> None:
