@@ -1,4 +1,4 @@
-"""A person's library: real music in many formats, and all that lies beside it.
+"""A person's library: 123 files, of real music and what lies beside it.
 
 It is built from MP3s of the shared data with ffmpeg.
 """
@@ -18,7 +18,8 @@ from tests.commands import run_command
 
 pytestmark = pytest.mark.slow
 
-SONGS_PER_ALBUM = 2
+SONGS_PER_ALBUM = 15
+SONG_S = 1.9
 CODECS = {
   'mp3': ['-c:a', 'libmp3lame'],
   'm4a': ['-c:a', 'aac'],
@@ -42,15 +43,18 @@ def library(data_dir, tmp_path_factory):
     pytest.skip('no ffmpeg')
   music = tmp_path_factory.mktemp('library') / 'Music'
   sources = sorted((data_dir / 'emotify_mp3').glob('*/*.mp3'))
+  step = len(sources) // len(CODECS)
   for i, (ending, codec) in enumerate(CODECS.items()):
+    source = sources[i * step]
     album = music / f'An album in {ending}'
     album.mkdir(parents=True)
+    # All from one track, so that most albums have a single genre.
     for j in range(SONGS_PER_ALBUM):
-      source = sources[(i * 31 + j) % len(sources)]
       tags = ['-metadata', f'title=Söng {j}', '-metadata', 'artist=Zoë & Co.']
-      command = ['ffmpeg', '-v', 'error', '-ss', '5', '-t', '8', '-i', source]
+      part = ['-ss', str(j * SONG_S), '-t', str(SONG_S), '-i', source]
       path = album / f'{j} söng.{ending}'
-      subprocess.run([*command, '-vn', *tags, *codec, path], check=True)
+      command = ['ffmpeg', '-v', 'error', *part, '-vn', *tags, *codec, path]
+      subprocess.run(command, check=True)
     (album / 'cover.jpg').write_bytes(b'\xff\xd8\xff picture')
     names = [path.name for path in sorted(album.glob(f'*.{ending}'))]
     (album / 'all.m3u').write_text('\n'.join(names))
@@ -59,6 +63,7 @@ def library(data_dir, tmp_path_factory):
     (music / 'broken' / name).write_bytes(content)
   whole = (music / 'An album in mp3' / '0 söng.mp3').read_bytes()
   (music / 'broken' / 'half.mp3').write_bytes(whole[: len(whole) // 2])
+  assert len(_contents(music)) == 123
   return music
 
 
@@ -174,6 +179,7 @@ def test_albums_move_with_their_covers_and_come_back(index, library):
   assert len(songs) == len(entries)
   assert all('/Zoë & Co/' in path or 'broken' in path for path in songs)
   covers = [path for path in moved if path.endswith('cover.jpg')]
+  assert covers
   for cover in covers:
     album = os.path.dirname(cover)
     found = [path for path in songs if os.path.dirname(path) == album]
