@@ -1,13 +1,14 @@
 """The command `mgc`: its list of commands, the models, the configuration."""
 
 import re
+import shlex
 import subprocess
 import sys
 
 import pytest
 
 import mgc_jax
-from mgc_jax.__main__ import COMMANDS
+from mgc_jax.__main__ import COMMANDS, _parser
 from mgc_jax.config import installed
 from mgc_jax.config.flags import load_config
 from mgc_jax.inference import list_models, pretrained
@@ -52,6 +53,27 @@ def test_wrong_usage_is_reported_without_a_traceback(args, message):
 def test_a_message_names_the_help_of_its_command():
   done = run_command('mgc_jax', 'collection', 'report', '--nix')
   assert 'Try: mgc collection report --help' in done.stderr
+
+
+def _examples(help_text):
+  """Returns the indented lines that follow the word `Example`."""
+  text = help_text.partition('\nExample')[2].partition('\n\noptions:')[0]
+  return ''.join(re.findall(r'^  (.*\n)', f'{text}\n', re.MULTILINE))
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_examples_in_the_help_can_be_pasted(name):
+  """A shell reads them, and the command knows their flags."""
+  examples = _examples(run_command('mgc_jax', name, '--help').stdout)
+  assert f'mgc {name}' in examples
+  assert max(map(len, examples.splitlines())) <= 100
+  joined = examples.replace('\\\n', ' ')
+  subprocess.run(['bash', '-n'], input=joined, text=True, check=True)
+  without_shell = re.sub(r'\$\(.*?\)', 'x', joined)
+  for command in re.findall(r'mgc ([^|>"\n]*)', without_shell):
+    words = shlex.split(command)
+    _, unknown = _parser(words).parse_known_args(words)
+    assert all(x.startswith('--config') for x in unknown), unknown
 
 
 def test_commands_of_the_collection_show_an_example():

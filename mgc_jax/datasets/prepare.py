@@ -1,4 +1,4 @@
-"""Prepares a source: writes its audio to TFRecords and prints a report.
+r"""Prepares a source: writes its audio to TFRecords and prints a report.
 
 Example:
   mgc prepare --config=configs/crnn.py \

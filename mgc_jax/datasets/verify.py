@@ -1,4 +1,4 @@
-"""Checks the files of a source against the list of its tracks.
+r"""Checks the files of a source against the list of its tracks.
 
 Every file is decoded to its end. Missing and unreadable files, and those with
 an unexpected length or digest, are listed, and the exit code is 1. Additional

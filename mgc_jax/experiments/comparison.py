@@ -1,4 +1,4 @@
-"""Compares two models on the same test tracks.
+r"""Compares two models on the same test tracks.
 
 Overlapping confidence intervals say little about two models that were tested
 on the same tracks, because a track that is hard for one of them is mostly hard

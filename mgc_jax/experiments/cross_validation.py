@@ -1,4 +1,4 @@
-"""Combines the folds of a cross-validation into one result.
+r"""Combines the folds of a cross-validation into one result.
 
 Each track is tested in exactly one fold, so the sum of the folds' confusion
 matrices is the confusion matrix of the whole data set. The calibration of the

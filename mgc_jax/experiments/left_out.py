@@ -1,4 +1,4 @@
-"""Tests on each collection a model that was trained on the others.
+r"""Tests on each collection a model that was trained on the others.
 
 Within a collection a model can use how it was recorded and selected. What it
 does on other people's music is shown by a collection that it has not seen.

@@ -1,4 +1,4 @@
-"""Tests whether data sources can be told apart by their sound alone.
+r"""Tests whether data sources can be told apart by their sound alone.
 
 If genres come from different sources, a model may learn to recognise the source
 by its microphones, codec or loudness instead of the genre. Here a linear model

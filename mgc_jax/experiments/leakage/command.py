@@ -1,4 +1,4 @@
-"""Measures how much a leaking split inflates accuracy.
+r"""Measures how much a leaking split inflates accuracy.
 
 The three baseline networks and ours are trained in the same way under three
 protocols: window (windows of one track are in both splits, as in the baseline),

@@ -1,4 +1,4 @@
-"""Trains the models that are shipped with the package; writes their cards.
+r"""Trains the models that are shipped with the package; writes their cards.
 
 For each model, an artist-disjoint cross-validation is trained first. It gives
 the accuracy of the model and the temperature that calibrates it. Then the model

@@ -1,4 +1,4 @@
-"""Trains several seeds of several settings, and compares them in one table.
+r"""Trains several seeds of several settings, and compares them in one table.
 
 Runs are trained one after another. Interrupted runs are resumed and finished
 ones are not repeated, so the same command prints the table again. Each value of
@@ -12,7 +12,8 @@ Examples:
     --config.train.learning_rate=0.001,0.002 --workdir=runs/rates
 
 In a SLURM array job, each task trains its share of the runs:
-  sbatch --array=0-5 --gpus=1 --wrap="mgc sweep ..."
+  sbatch --array=0-5 --gpus=1 \
+    --wrap="mgc sweep --config=configs/cnn.py --seeds=0,1,2,3,4,5"
 """
 
 import argparse
