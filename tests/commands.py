@@ -22,7 +22,8 @@ from tests.processes import ROOT
 # What Python shows of a value, which says nothing to a user.
 _REPR = re.compile(
   r'PosixPath\(|<class |<function | object at 0x|\w(Error|Exception)\(|dtype='
-  r"|invalid literal|\[[\[(]?'|\[\w+\('|\{'|=\('|\(None|: None\b|\bnp\.\w+\("
+  r'|invalid literal|could not convert|Non-boolean'
+  r"|\[[\[(]?'|\[\w+\('|\{'|=\('|\(None|: None\b|\bnp\.\w+\("
 )
 
 

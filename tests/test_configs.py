@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from mgc_jax.config.fields import settings
+from mgc_jax.config.flags import load_config
 from mgc_jax.config.schema import (
   Config,
   base_config,
@@ -232,3 +233,19 @@ def test_patience_is_a_multiple_of_the_evaluation_interval():
     validate(config)
   config.train.patience_epochs = 10
   validate(config)
+
+
+@pytest.mark.parametrize(
+  ('override', 'message'),
+  [
+    ('train.num_epochs=many', 'num_epochs=many: must be a whole number'),
+    ('train.num_epochs=1.5', 'num_epochs=1.5: must be a whole number'),
+    ('train.learning_rate=fast', 'learning_rate=fast: must be a number'),
+    ('train.freeze_backbone=maybe', 'backbone=maybe: must be true or false'),
+    ('model.cnn.filters=(1,2', 'filters=(1,2: must be a list, as (8, 16)'),
+  ],
+)
+def test_an_override_of_another_type_is_explained(override, message):
+  with pytest.raises(ConfigError) as raised:
+    load_config(None, (f'--config.{override}',))
+  assert str(raised.value).endswith(message)

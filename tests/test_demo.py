@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import errno
 import http.client
 import importlib.util
 import json
@@ -372,7 +373,8 @@ def test_a_port_that_is_in_use_is_reported():
       text=True,
       env=environment(),
     )
-  assert done.returncode == 2 and f'--port={port}: ' in done.stderr
+  assert done.returncode == 2
+  assert f'--port={port}: {os.strerror(errno.EADDRINUSE)}; use' in done.stderr
   assert 'Traceback' not in done.stderr
 
 

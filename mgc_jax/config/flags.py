@@ -25,6 +25,13 @@ _ERRORS = (
   TypeError,
   ValueError,
 )
+# What Python and absl say of a value of another type, and what we say.
+_OTHER_TYPES = {
+  r'invalid literal for int\(\).*': 'must be a whole number',
+  r'could not convert string to float.*': 'must be a number',
+  r"\('Non-boolean argument.*": 'must be true or false',
+  r'Error while parsing string: .* as tuple.*': 'must be a list, as (8, 16)',
+}
 
 
 def load_config(path: str | None, overrides: Sequence[str] = ()) -> ConfigDict:
@@ -82,4 +89,6 @@ def _message(error: Exception) -> str:
     return (
       f'config: no field {found[1]}; {hint}mgc_jax/config/schema.py lists all'
     )
+  for pattern, ours in _OTHER_TYPES.items():
+    message = re.sub(pattern, ours, message, flags=re.DOTALL)
   return message

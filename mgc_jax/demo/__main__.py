@@ -19,6 +19,7 @@ import functools
 import os
 import pathlib
 import signal
+import socket
 import tempfile
 import time
 
@@ -40,8 +41,22 @@ def _sweep(folder: pathlib.Path) -> None:
           path.unlink()
 
 
+def _check_port(port: int) -> None:
+  """Raises if a port is taken, before the model is loaded."""
+  from mgc_jax.demo.page import HOST
+
+  try:
+    socket.create_server((HOST, port)).close()
+  except OSError as error:
+    reason = os.strerror(error.errno or 0)
+    raise ConfigError(
+      f'--port={port}: {reason}; use another one, or 0 for a free one'
+    ) from error
+
+
 def _run(args: argparse.Namespace) -> None:
   """Serves until it is stopped."""
+  _check_port(args.port)
   # Not needed for --help.
   from mgc_jax.collection.index import Index
   from mgc_jax.demo.page import HOST, SWEEP_INTERVAL_S, page, serve
