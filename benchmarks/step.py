@@ -170,9 +170,11 @@ def main() -> None:
     }
   elif not args.ablation:
     print('no jemalloc (Debian: libjemalloc2): default allocators only')
-  if args.toy:  # or waiting threads would take most of the processor's time
+  if args.toy:  # whose figures mean nothing
     for env in allocators.values():
-      env['OMP_WAIT_POLICY'] = 'PASSIVE'
+      # Waiting threads would take most of the processor's time, and C++
+      # compilers most of the rest.
+      env.update(OMP_WAIT_POLICY='PASSIVE', TORCH_COMPILE_DISABLE='1')
   results: dict = {}
   networks = ('baseline/crnn',) if args.toy else NAMES
   if args.networks:

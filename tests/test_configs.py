@@ -242,7 +242,7 @@ def test_patience_is_a_multiple_of_the_evaluation_interval():
     ('train.num_epochs=1.5', 'num_epochs=1.5: must be a whole number'),
     ('train.learning_rate=fast', 'learning_rate=fast: must be a number'),
     ('train.freeze_backbone=maybe', 'backbone=maybe: must be true or false'),
-    ('model.cnn.filters=(1,2', 'filters=(1,2: must be a list, as (8, 16)'),
+    ('model.cnn.filters=(1,2', 'filters=(1,2: must be a list such as (8, 16)'),
   ],
 )
 def test_an_override_of_another_type_is_explained(override, message):
