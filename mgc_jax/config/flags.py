@@ -30,7 +30,7 @@ _OTHER_TYPES = {
   r'invalid literal for int\(\).*': 'must be a whole number',
   r'could not convert string to float.*': 'must be a number',
   r"\('Non-boolean argument.*": 'must be true or false',
-  r'Error while parsing string: .* as tuple.*': 'must be a list such as (8, 16)',
+  r'Error while parsing string: .*': 'must be a list such as (8, 16)',
 }
 
 
