@@ -19,7 +19,7 @@ from absl import logging as absl_logging
 
 from tests.processes import ROOT
 
-# What Python shows of a value, which says nothing to a user.
+# Python's own notation and messages, which a user should not see.
 _REPR = re.compile(
   r'PosixPath\(|<class |<function | object at 0x|\w(Error|Exception)\(|dtype='
   r'|invalid literal|could not convert|Non-boolean'

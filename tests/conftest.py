@@ -108,7 +108,10 @@ def _private_cache(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def made_once(tmp_path_factory):
-  """Returns a function that fills a folder only once for all workers."""
+  """Returns `made(name, make)`: a folder that all workers of pytest share.
+
+  The first one that asks for it fills it with `make(folder)`; others wait.
+  """
   shared = tmp_path_factory.getbasetemp()
   if 'PYTEST_XDIST_WORKER' in os.environ:
     shared = shared.parent

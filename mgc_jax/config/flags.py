@@ -25,8 +25,8 @@ _ERRORS = (
   TypeError,
   ValueError,
 )
-# What Python and absl say of a value of another type, and what we say.
-_OTHER_TYPES = {
+# Messages of Python and absl about a value of the wrong type, and ours.
+_WRONG_TYPE = {
   r'invalid literal for int\(\).*': 'must be a whole number',
   r'could not convert string to float.*': 'must be a number',
   r"\('Non-boolean argument.*": 'must be true or false',
@@ -89,6 +89,6 @@ def _message(error: Exception) -> str:
     return (
       f'config: no field {found[1]}; {hint}mgc_jax/config/schema.py lists all'
     )
-  for pattern, ours in _OTHER_TYPES.items():
+  for pattern, ours in _WRONG_TYPE.items():
     message = re.sub(pattern, ours, message, flags=re.DOTALL)
   return message

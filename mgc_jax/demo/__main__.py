@@ -42,7 +42,7 @@ def _sweep(folder: pathlib.Path) -> None:
 
 
 def _check_port(port: int) -> None:
-  """Raises if a port is taken, before the model is loaded."""
+  """Raises `ConfigError` if a port is taken; loading the model takes longer."""
   from mgc_jax.demo.page import HOST
 
   try:
