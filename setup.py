@@ -67,6 +67,7 @@ setuptools.setup(
     'scipy>=1.13',
     'soundfile>=0.13',
     'soxr>=0.5',
+    'threadpoolctl>=3.5',
     'tqdm>=4.66',
   ],
   extras_require={
@@ -98,8 +99,8 @@ setuptools.setup(
     'large': ['usearch>=2.17'],  # similar songs among over 100,000
     'gcs': ['gcsfs>=2024.6'],  # tracks at gs://
     'notebook': ['jupyterlab>=4.2', *_TRAIN],  # docs/quickstart.ipynb
-    # The file itself needs onnxruntime alone.
-    'onnx': ['jax2onnx>=0.13', 'onnxruntime>=1.20'],
+    # An exported file needs onnxruntime alone.
+    'onnx': ['onnx>=1.17', 'onnxruntime>=1.20'],
     's3': ['s3fs>=2024.6'],  # and at s3://
     'tensorboard': ['tensorboardX>=2.6'],  # config.train.tensorboard
     'watch': ['watchdog>=6.0'],  # mgc collection index --watch

@@ -21,6 +21,7 @@ _PEERS = {
   'jax': ('jax_peer', 'JaxPeer'),
   'torch': ('torch_peer', 'TorchPeer'),
   'keras': ('keras_peer', 'KerasPeer'),
+  'onnx': ('onnx_peer', 'OnnxPeer'),
 }
 _WARM_UP_CALLS = 4
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from mgc_jax.audio.files import find_files
-from mgc_jax.inference import pretrained
+from mgc_jax.inference import engines, pretrained
 from mgc_jax.system import command_line
 from mgc_jax.system.arguments import (
   Command,
@@ -79,14 +79,17 @@ def _clock(seconds: float) -> str:
 
 
 def _formatter(
-  args: argparse.Namespace, genres: tuple[str, ...]
+  args: argparse.Namespace, model: 'Classifier'
 ) -> Callable[['Prediction'], str]:
   """Returns a function that turns a prediction into lines of the output.
 
   Prints what comes before the first prediction.
   """
-  top, timeline = args.top, args.timeline
-  tags = _tags if args.tags else lambda path: {}
+  top, timeline, genres = args.top, args.timeline, model.genres
+
+  def tags(path: str) -> dict[str, float]:
+    return _tags(path, model) if args.tags else {}
+
   if args.format == 'json':
 
     def as_json(one: 'Prediction') -> str:
@@ -148,8 +151,8 @@ def _run(args: argparse.Namespace) -> None:
     )
   from mgc_jax.inference import loading, prefetch
 
-  model = loading.load(args.model, owns_process=True)
-  lines_of = _formatter(args, model.genres)
+  model = loading.load(args.model, owns_process=True, engine=args.engine)
+  lines_of = _formatter(args, model)
   num_failed = 0
   bar = tqdm(paths, desc='predict', unit='file', disable=len(paths) < 2 or None)
   with bar, prefetch.ahead(model, paths) as results:
@@ -170,12 +173,12 @@ def _run(args: argparse.Namespace) -> None:
     sys.exit(1)
 
 
-def _tags(path: str) -> dict[str, float]:
+def _tags(path: str, model: 'Classifier') -> dict[str, float]:
   """Returns the most probable tags of a file, rounded; none if that fails."""
   from mgc_jax.inference.encoder_tags import tags_of
 
   try:
-    found = tags_of(path)
+    found = tags_of(path, model.encoder())
   except DataError as error:  # for example silent at 16 kHz
     tqdm.write(f'{printable(path)}: no tags: {error}', file=sys.stderr)
     return {}
@@ -221,6 +224,7 @@ def _add_arguments(parser: Parser) -> None:
     help='tags, cnn, lstm or crnn, which come with the package; the folder of '
     'a run or of its bundle; or a file that mgc export wrote.',
   )
+  engines.add_flag(parser)
   parser.add_argument(
     '--top',
     type=number_or_all,

@@ -15,6 +15,7 @@ from mgc_jax.config.schema import ENCODERS, Config, frame_rate_hz, validate
 from mgc_jax.datasets.excerpts import excerpts_of
 from mgc_jax.datasets.track import Track
 from mgc_jax.experiments.encoders.taggrams import convert
+from mgc_jax.features import encoder as encoder_files
 from mgc_jax.features import musicnn_encoder
 from mgc_jax.features.frames import frames_of, log_odds
 from mgc_jax.system.errors import ConfigError, DataError
@@ -50,7 +51,7 @@ def test_windows_are_encoded_in_order(monkeypatch):
   (frames,) = musicnn_mel.frames([samples], 100)
   windows = np.stack([frames[i : i + 187] for i in range(0, 7 * 61, 61)])
   wanted = apply(encoder.model, encoder.variables, windows)
-  monkeypatch.setattr(musicnn_encoder, '_BATCH_SIZE', 5)  # the second has two
+  monkeypatch.setattr(encoder_files, 'BATCH_SIZE', 5)  # the second has two
   assert len(frames) == 6 * 61 + 187
   found = encoder.encode([samples[:33333], samples[33333:]])
   np.testing.assert_allclose(found[0], wanted.features, atol=1e-4)

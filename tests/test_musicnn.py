@@ -11,6 +11,7 @@ import pytest
 from mgc_jax.audio import decode, musicnn_mel
 from mgc_jax.datasets.without_keras import tf
 from mgc_jax.experiments.encoders import musicnn_checkpoint
+from mgc_jax.features import encoder as encoder_files
 from mgc_jax.features import musicnn_encoder
 from mgc_jax.models.cpu.convolution import portable
 from mgc_jax.models.musicnn import Musicnn
@@ -179,7 +180,7 @@ def test_a_wheel_without_the_checkpoint_is_refused(tmp_path):
 
 
 def test_shipped_encoder_is_the_published_network():
-  folder = musicnn_encoder.FOLDER
+  folder = encoder_files.FOLDER
   variables = musicnn_encoder.read_variables()
   assert sum(x.size for x in jax.tree.leaves(variables['params'])) == 787_159
   assert sum(file.stat().st_size for file in folder.iterdir()) < 2e6
@@ -202,7 +203,7 @@ def test_shipped_encoder_is_the_published_network():
 )
 def test_a_damaged_encoder_is_refused(damage, tmp_path):
   folder = tmp_path / 'encoder'
-  shutil.copytree(musicnn_encoder.FOLDER, folder)
+  shutil.copytree(encoder_files.FOLDER, folder)
   damage(folder)
   with pytest.raises(DataError, match=str(folder)):
     musicnn_encoder.load(folder)

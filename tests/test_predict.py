@@ -17,11 +17,13 @@ import soundfile
 from jax import export
 
 import mgc_jax
+from mgc_jax.config.schema import Config
 from mgc_jax.experiments.shipped_models import golden_outputs
 from mgc_jax.inference import jax_export
 from mgc_jax.models import bundle as bundles
 from mgc_jax.models.cpu.convolution import portable
 from mgc_jax.system.errors import ConfigError, DataError
+from tests import small_models
 from tests.commands import run_command
 from tests.conftest import tone, write_tone
 
@@ -50,6 +52,20 @@ def test_an_export_computes_the_same_logits_as_its_bundle(bundle, tmp_path):
     np.testing.assert_allclose(logits, wanted, atol=1e-5)
     assert mask.all() and embedding.shape[:2] == mask.shape
   assert found.genres == bundle.genres and found.temperature == 1.5
+
+
+@pytest.mark.parametrize(
+  'settings', small_models.SETTINGS.values(), ids=small_models.SETTINGS
+)
+def test_a_model_with_any_settings_can_be_exported(
+  settings, bundle, tiny_config
+):
+  tiny_config.update_from_flattened_dict({**settings, 'model.num_genres': 10})
+  bundle = small_models.with_random_weights(
+    bundle, Config.from_dict(tiny_config)
+  )
+  data = jax_export.of_bundle(bundle)
+  assert jax_export.loads(data).genres == bundle.genres
 
 
 @pytest.mark.parametrize('end', [0, 100, -200])

@@ -14,7 +14,7 @@ from mgc_jax.config.schema import ENCODERS, Config, base_config
 from mgc_jax.datasets.records import source_fingerprint
 from mgc_jax.datasets.track import Track
 from mgc_jax.experiments.cross_validation import set_temperature
-from mgc_jax.features import musicnn_encoder
+from mgc_jax.features import encoder as encoder_files
 from mgc_jax.inference.model_metadata import metadata_json, parse
 from mgc_jax.models import bundle as bundles
 from mgc_jax.models import create_model
@@ -120,9 +120,9 @@ def test_records_depend_on_the_weights_of_their_encoder_only(
     for features in (encoder, Config().features)
   ]
   before = [source_fingerprint(tracks, data, f) for tracks, f in cases]
-  weights = tmp_path / musicnn_encoder.WEIGHTS_FILE
+  weights = tmp_path / encoder_files.WEIGHTS_FILE
   weights.write_bytes(b'others')
-  monkeypatch.setattr(musicnn_encoder, 'FOLDER', tmp_path)
+  monkeypatch.setattr(encoder_files, 'FOLDER', tmp_path)
   after = [source_fingerprint(tracks, data, f) for tracks, f in cases]
   changed = [a != b for a, b in zip(after, before, strict=True)]
   assert changed == [True, False, True, False, False, False]

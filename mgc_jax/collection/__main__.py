@@ -29,6 +29,7 @@ from mgc_jax.collection.companions import KINDS
 from mgc_jax.collection.journal import METHODS, TAG_FIELDS
 from mgc_jax.collection.placing import LEVELS
 from mgc_jax.evaluation.metrics import RELIABLE_FROM, UNCERTAIN_UNDER
+from mgc_jax.inference import engines
 from mgc_jax.inference.pretrained import BEST
 from mgc_jax.system import command_line
 from mgc_jax.system.arguments import (
@@ -54,6 +55,7 @@ def _add_index(parser: Parser) -> None:
     help='tags, cnn, lstm or crnn, the folder of a run, or an exported file. '
     f'Default: that of the index, {BEST} of a new one.',
   )
+  engines.add_flag(parser)
   parser.add_argument(
     '--moved',
     metavar='OLD=NEW',

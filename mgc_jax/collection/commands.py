@@ -71,7 +71,9 @@ def _index(path: pathlib.Path, args: argparse.Namespace) -> None:
       folders.insert(0, _renamed(index, path, args.moved))
     folders = [*{os.path.realpath(x): x for x in folders}.values()]
     for folder in folders:
-      counts = scan(index, folder, args.model, args.strict, args.retry)
+      counts = scan(
+        index, folder, args.model, args.strict, args.retry, args.engine
+      )
       _say_counts(path, counts)
       has_failed |= bool(counts.missed or (args.strict and counts.failed))
   if args.watch:
@@ -139,7 +141,7 @@ def _index_again(
     with contextlib.suppress(ConfigError):  # it has no tracks
       roots.rename(index, f'{old}={new}')
   for folder in sorted(pending):
-    counts = scan(index, folder, args.model, args.strict)
+    counts = scan(index, folder, args.model, args.strict, engine=args.engine)
     pending.discard(folder)
     if counts.classified or counts.forgotten:
       _say_counts(index.path, counts)

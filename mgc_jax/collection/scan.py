@@ -19,7 +19,7 @@ from mgc_jax.audio.probe import CANNOT_OPEN
 from mgc_jax.collection import roots
 from mgc_jax.collection.entry import Entry
 from mgc_jax.collection.index import Index
-from mgc_jax.inference import pretrained
+from mgc_jax.inference import engines, pretrained
 from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.printable_text import printable
 
@@ -59,6 +59,7 @@ def scan(
   model_name: str | None,
   strict: bool = False,
   retry: bool = False,
+  engine: str = engines.AUTO,
 ) -> Counts:
   """Indexes a folder and its subfolders.
 
@@ -74,6 +75,7 @@ def scan(
     strict: whether a truncated or damaged file is a failure. Otherwise it is
       classified with a warning.
     retry: whether to read all files again that failed before.
+    engine: what computes the model, as for `mgc_jax.load`.
 
   Raises:
     ConfigError: the folder does not exist, or the index was made with another
@@ -97,7 +99,7 @@ def scan(
   if one.skipped:
     print(f'{printable(folder)}: {one.skipped.line()}', file=sys.stderr)
   if changed:
-    one.classify(changed, _load_model(index, model_name))
+    one.classify(changed, _load_model(index, model_name, engine))
   one.forget()
   return one.counts
 
@@ -118,13 +120,13 @@ def _kept_message(index: Index, folder: str) -> str:
   return f'; {roots.kept_message(path, len(found))}' if found else ''
 
 
-def _load_model(index: Index, name: str | None) -> 'Classifier':
+def _load_model(index: Index, name: str | None, engine: str) -> 'Classifier':
   """Loads the model of an index; records the model in a new index."""
   from mgc_jax.inference import loading
 
   stored = index.model()
   name = name or (stored[0] if stored else pretrained.BEST)
-  model = loading.load(name, owns_process=True)
+  model = loading.load(name, owns_process=True, engine=engine)
   if not stored:
     index.set_model(name, model.digest, model.genres)
   elif stored[1] != model.digest:

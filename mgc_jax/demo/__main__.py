@@ -23,7 +23,7 @@ import socket
 import tempfile
 import time
 
-from mgc_jax.inference import pretrained
+from mgc_jax.inference import engines, pretrained
 from mgc_jax.system import command_line
 from mgc_jax.system.arguments import Command, Parser, whole_number
 from mgc_jax.system.errors import ConfigError
@@ -79,7 +79,9 @@ def _run(args: argparse.Namespace) -> None:
 
     from mgc_jax.inference import loading
 
-    load = functools.cache(lambda name: loading.load(name, owns_process=True))
+    load = functools.cache(
+      lambda name: loading.load(name, owns_process=True, engine=args.engine)
+    )
     load(args.model)  # reports a missing one
     names = list(dict.fromkeys([args.model, *pretrained.NAMES]))
     index_path = pathlib.Path(
@@ -108,6 +110,7 @@ def _add_arguments(parser: Parser) -> None:
     help='tags, cnn, lstm or crnn, the folder of a run or of its bundle, or an '
     'exported file.',
   )
+  engines.add_flag(parser)
   parser.add_argument(
     '--index',
     metavar='FILE',

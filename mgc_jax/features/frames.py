@@ -1,20 +1,29 @@
 """Computes the frames of a waveform, whichever extractor is configured."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from mgc_jax.audio.log_mel import log_mel
 from mgc_jax.config.schema import FeaturesConfig
+from mgc_jax.features import encoder
+from mgc_jax.features.encoder import Encoder
 
 # The log-odds of probabilities beyond these are clipped.
 _MIN_PROBABILITY = 1e-6
 
 
-def frames_of(waveform: np.ndarray, features: FeaturesConfig) -> np.ndarray:
+def frames_of(
+  waveform: np.ndarray,
+  features: FeaturesConfig,
+  load_encoder: Callable[[], Encoder] | None = None,
+) -> np.ndarray:
   """Computes frames with `features.extractor`.
 
   Args:
     waveform: f32[L] mono at `features.sample_rate_hz`.
     features: `config.features`.
+    load_encoder: returns the encoder, if one is needed; None: that of JAX.
 
   Returns:
     f16[N, F], as `log_mel` returns them, or the features or the log-odds of the
@@ -22,9 +31,11 @@ def frames_of(waveform: np.ndarray, features: FeaturesConfig) -> np.ndarray:
   """
   if features.extractor == 'log_mel':
     return log_mel(waveform, features).astype(np.float16)
-  from mgc_jax.features import musicnn_encoder  # imports JAX
+  if not load_encoder:
+    from mgc_jax.features import musicnn_encoder  # imports JAX
 
-  encoded, tags = musicnn_encoder.load().encode(waveform)
+    load_encoder = musicnn_encoder.load
+  encoded, tags = load_encoder().encode(waveform)
   if features.extractor == 'musicnn_tags':
     encoded = log_odds(tags)
   return encoded.astype(np.float16)
@@ -41,9 +52,7 @@ def weights_digest(features: FeaturesConfig) -> str:
   """
   if features.extractor == 'log_mel':
     return ''
-  from mgc_jax.features import musicnn_encoder  # imports JAX
-
-  return musicnn_encoder.weights_digest()
+  return encoder.weights_digest()
 
 
 def log_odds(probabilities: np.ndarray) -> np.ndarray:

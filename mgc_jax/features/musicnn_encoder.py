@@ -1,4 +1,4 @@
-"""Loads the musicnn that comes with the package, and encodes sound with it.
+"""Loads the musicnn that comes with the package, to be computed by JAX.
 
 The kernels of 496 of the 561 published front-end filters are zero, because
 weight decay removed them. `prune` removes those filters, which gives the same
@@ -7,11 +7,8 @@ outputs with a tenth of the arithmetic.
 
 import dataclasses
 import functools
-import hashlib
-import json
 import os
 import pathlib
-from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -20,10 +17,15 @@ import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mgc_jax.audio import musicnn_mel
+from mgc_jax.features.encoder import (
+  FOLDER,
+  WEIGHTS_FILE,
+  Encoder,
+  read_tag_names,
+)
 from mgc_jax.models.musicnn import (
   FRONT_KERNELS,
   NORM_EPSILON,
-  NUM_TAGS,
   Grid,
   Musicnn,
 )
@@ -31,45 +33,20 @@ from mgc_jax.system.errors import DataError
 
 PyTree = Any
 
-FOLDER = pathlib.Path(__file__).parent / 'musicnn_msd'
-WEIGHTS_FILE = 'weights.safetensors'
-TAGS_FILE = 'tags.json'
-
-_BATCH_SIZE = 8  # windows; a multiple of the lanes of a vector instruction
-_GRID = Grid(musicnn_mel.NUM_FRAMES, musicnn_mel.HOP_FRAMES)
+GRID = Grid(musicnn_mel.NUM_FRAMES, musicnn_mel.HOP_FRAMES)
 
 
 @dataclasses.dataclass(frozen=True)
-class Encoder:
-  """The network with its weights and the names of its tags."""
+class JaxEncoder(Encoder):
+  """The network with its weights, computed by JAX."""
 
   model: Musicnn
   variables: PyTree
-  tag_names: tuple[str, ...]
 
-  def encode(
-    self, samples: np.ndarray | Iterable[np.ndarray]
-  ) -> tuple[np.ndarray, np.ndarray]:
-    """Encodes a track, a window of 3 s about every second.
-
-    Args:
-      samples: f32[L] mono at 16 kHz, or its blocks, one after another; blocks
-        are encoded in memory that does not depend on the length.
-
-    Returns:
-      f32[W, 200] features, and f32[W, 50] probabilities of `tag_names`.
-    """
-    blocks = [samples] if isinstance(samples, np.ndarray) else samples
-    model = self.model.clone(grid=_GRID)
-    length = (_BATCH_SIZE - 1) * _GRID.hop_frames + _GRID.num_frames
-    features, tags = [], []
-    for frames in musicnn_mel.frames(blocks, _BATCH_SIZE):
-      num_windows = (len(frames) - _GRID.num_frames) // _GRID.hop_frames + 1
-      padded = np.pad(frames, ((0, length - len(frames)), (0, 0)))
-      output = _apply(model, self.variables, padded)
-      features.append(np.asarray(output.features)[:num_windows])
-      tags.append(np.asarray(output.tags)[:num_windows])
-    return np.concatenate(features), np.concatenate(tags)
+  def compute(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """See `Encoder`."""
+    output = _apply(self.model.clone(grid=GRID), self.variables, frames)
+    return np.asarray(output.features), np.asarray(output.tags)
 
 
 # One function for all encoders, so that the same network is compiled once.
@@ -77,7 +54,7 @@ _apply = jax.jit(Musicnn.apply, static_argnums=0)
 
 
 @functools.cache
-def load(folder: str | os.PathLike = FOLDER) -> Encoder:
+def load(folder: str | os.PathLike = FOLDER) -> JaxEncoder:
   """Loads an encoder.
 
   Args:
@@ -86,16 +63,8 @@ def load(folder: str | os.PathLike = FOLDER) -> Encoder:
   Raises:
     DataError: a file is missing or damaged, or does not fit the network.
   """
-  variables = read_variables(folder)
-  path = pathlib.Path(folder) / TAGS_FILE
-  try:
-    tag_names = tuple(map(str, json.loads(path.read_bytes())))
-  except (OSError, ValueError, TypeError) as error:
-    raise DataError(f'{path}: cannot be read ({error})') from error
-  if len(tag_names) != NUM_TAGS:
-    raise DataError(f'{path}: {len(tag_names)} tags, not {NUM_TAGS}')
-  model, variables = prune(variables)
-  return Encoder(model, variables, tag_names)
+  model, variables = prune(read_variables(folder))
+  return JaxEncoder(read_tag_names(folder), model, variables)
 
 
 def read_variables(folder: str | os.PathLike = FOLDER) -> PyTree:
@@ -118,19 +87,6 @@ def read_variables(folder: str | os.PathLike = FOLDER) -> PyTree:
   if not all(np.isfinite(value).all() for value in flat.values()):
     raise DataError(f'{path}: not finite')
   return unflatten_dict(flat, sep='/')
-
-
-def weights_digest() -> str:
-  """Returns the SHA-256 of the package's weights, as hexadecimal digits.
-
-  Raises:
-    DataError: the file cannot be read.
-  """
-  path = FOLDER / WEIGHTS_FILE
-  try:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-  except OSError as error:
-    raise DataError(f'{path}: cannot be read ({error})') from error
 
 
 @functools.cache

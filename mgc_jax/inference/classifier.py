@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol, overload
 
 import numpy as np
@@ -12,12 +12,13 @@ from mgc_jax.audio.excerpt import Excerpt
 from mgc_jax.audio.in_memory import temporary_file
 from mgc_jax.config.schema import FeaturesConfig, WindowsConfig, frame_rate_hz
 from mgc_jax.evaluation import metrics
+from mgc_jax.features.encoder import Encoder
 from mgc_jax.features.frames import frames_of
 from mgc_jax.system.errors import DataError
 
 if TYPE_CHECKING:  # imports JAX or onnxruntime; only one of them is needed
   from mgc_jax.inference.jax_export import Program
-  from mgc_jax.inference.onnx_export import OnnxProgram
+  from mgc_jax.inference.onnx_model.program import OnnxProgram
 
 Audio = str | os.PathLike | bytes | np.ndarray
 MIN_DURATION_S = 1.0  # the default of config.data.min_duration_s
@@ -136,13 +137,19 @@ class DecodedExcerpts:
 class Classifier:
   """Classifies audio files with a model."""
 
-  def __init__(self, program: 'Program | OnnxProgram'):
+  def __init__(
+    self,
+    program: 'Program | OnnxProgram',
+    load_encoder: Callable[[], Encoder] | None = None,
+  ):
     """Wraps a program that computes logits.
 
     Args:
-      program: a model from `jax_export.read` or `onnx_export.read`.
+      program: a model from `jax_export` or `onnx_model.program`.
+      load_encoder: returns the encoder, if the model's features or tags need
+        one; None: that of JAX.
     """
-    self._program = program
+    self._program, self._load_encoder = program, load_encoder
     self.genres = program.genres
     self.digest = program.digest
 
@@ -193,7 +200,21 @@ class Classifier:
         `predict`.
     """
     config = self._program.config
-    return _FileExcerpts(path, config.features, config.windows)
+    return _FileExcerpts(
+      path, config.features, config.windows, self._load_encoder
+    )
+
+  def encoder(self) -> Encoder:
+    """Returns the pretrained encoder, computed as the model is.
+
+    Raises:
+      DataError: its files are damaged.
+    """
+    if self._load_encoder:
+      return self._load_encoder()
+    from mgc_jax.features import musicnn_encoder  # imports JAX
+
+    return musicnn_encoder.load()
 
   def predict_excerpts(
     self, path: str | os.PathLike, excerpts: Excerpts
@@ -300,8 +321,10 @@ class _FileExcerpts:
     path: str | os.PathLike,
     features: FeaturesConfig,
     windows: WindowsConfig,
+    load_encoder: Callable[[], Encoder] | None,
   ):
     self._features, self._windows = features, windows
+    self._load_encoder = load_encoder
     self._reader = ExcerptReader(
       path, features.sample_rate_hz, features.excerpt_s, 'all'
     )
@@ -322,7 +345,7 @@ class _FileExcerpts:
         raise DataError(
           f'too short: {duration_s:.2f} s, under {MIN_DURATION_S:g} s'
         )
-      frames = frames_of(samples, features)
+      frames = frames_of(samples, features, self._load_encoder)
       if not found or len(frames) >= self._windows.num_frames:
         yield Excerpt(frames, duration_s, start_s=start_s)
       found = True

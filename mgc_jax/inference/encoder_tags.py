@@ -6,16 +6,17 @@ import numpy as np
 
 from mgc_jax.audio.decode import ExcerptReader
 from mgc_jax.config.schema import ENCODERS
-from mgc_jax.features import musicnn_encoder
+from mgc_jax.features.encoder import Encoder
 
 _EXCERPT_S = 30.0  # how much is in memory at once
 
 
-def tags_of(path: str | os.PathLike) -> dict[str, float]:
+def tags_of(path: str | os.PathLike, encoder: Encoder) -> dict[str, float]:
   """Returns the probability of each tag of a file, the most probable first.
 
   Args:
     path: an audio file, which is decoded to its end.
+    encoder: computes the probabilities.
 
   Returns:
     The mean over windows of 3 s. A tag is independent of the others, so the
@@ -24,7 +25,6 @@ def tags_of(path: str | os.PathLike) -> dict[str, float]:
   Raises:
     DataError: the file cannot be read.
   """
-  encoder = musicnn_encoder.load()
   rate_hz = ENCODERS['musicnn_tags']['sample_rate_hz']
   reader = ExcerptReader(path, rate_hz, _EXCERPT_S, 'all')
   _, tags = encoder.encode(samples for _, samples in reader)

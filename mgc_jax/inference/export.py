@@ -1,9 +1,9 @@
 """Exports a model to one file that runs without this package's model code.
 
 `mgc predict --model=FILE` reads it. With --format=jax, any JAX can run its
-`program.stablehlo` (`jax.export.deserialize`) on cpu, cuda and tpu with any
-batch size. With --format=onnx, any ONNX runtime can run it for one excerpt at a
-time; this needs the extra: pip install 'mgc_jax[onnx]'.
+`program.stablehlo` (`jax.export.deserialize`) on cpu, cuda and tpu. With
+--format=onnx, any ONNX runtime can run it; exporting needs the extra: pip
+install 'mgc_jax[onnx]'. Both take any batch size.
 
 Examples:
   mgc export --model=cnn --to=cnn.mgc
@@ -19,8 +19,9 @@ from mgc_jax.system.errors import DataError
 
 def _run(args: argparse.Namespace) -> None:
   """Exports the chosen model."""
-  from mgc_jax.inference import jax_export, onnx_export
+  from mgc_jax.inference import jax_export
   from mgc_jax.inference.loading import bundle_folder
+  from mgc_jax.inference.onnx_model import export as onnx_export
   from mgc_jax.models import bundle as bundles
   from mgc_jax.system import atomic_file, jax_runtime
 

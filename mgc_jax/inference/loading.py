@@ -1,38 +1,25 @@
 """Loads a model by its name or path."""
 
-import hashlib
 import logging
 import os
 import pathlib
-from importlib import metadata
-from typing import TYPE_CHECKING
 
-from mgc_jax.inference import onnx_export, pretrained
+from mgc_jax.inference import engines, pretrained, program_cache
 from mgc_jax.inference.classifier import Classifier
-from mgc_jax.system import atomic_file, jax_runtime
+from mgc_jax.inference.onnx_model import encoder as onnx_encoder
+from mgc_jax.inference.onnx_model import program as onnx_program
+from mgc_jax.system import jax_runtime
 from mgc_jax.system.errors import ConfigError, DataError
-from mgc_jax.system.user_dirs import cache_folder
-
-if TYPE_CHECKING:  # imports JAX
-  from mgc_jax.inference.jax_export import Program
 
 _logger = logging.getLogger(__name__)
 
-_MAX_CACHED = 16  # programs in the user's cache, 1.5 MB each
-# The code that a cached program depends on, in addition to the bundle.
-_SOURCES = (
-  'models/*.py',
-  'models/cpu/*.py',
-  'config/schema.py',
-  'config/versions.py',
-  'inference/jax_export.py',
-  'inference/model_metadata.py',
-)
 _ZIP = b'PK'  # the first bytes of a jax_export file; others may be ONNX
 
 
 def load(
-  model: str | os.PathLike = pretrained.BEST, owns_process: bool = False
+  model: str | os.PathLike = pretrained.BEST,
+  owns_process: bool = False,
+  engine: str = engines.AUTO,
 ) -> Classifier:
   """Loads a model, as `mgc_jax.load` does.
 
@@ -40,20 +27,37 @@ def load(
     model: see `mgc_jax.load`.
     owns_process: whether the memory allocator of the whole process may be
       configured.
+    engine: see `mgc_jax.load`.
   """
+  if engine not in engines.ENGINES:
+    raise ConfigError(
+      f'engine={engine}: must be one of {", ".join(engines.ENGINES)}'
+    )
   folder = bundle_folder(model)
-  if folder is None and not _is_zip(pathlib.Path(model)):
-    return Classifier(onnx_export.read(model))
-  if owns_process:
-    jax_runtime.set_up()
-  else:
-    jax_runtime.keep_compiled()
-  jax_runtime.check_device()
+  if folder is None:
+    return _of_file(pathlib.Path(model), owns_process, engine)
+  makers = {
+    engines.JAX: lambda: _by_jax(folder, owns_process),
+    engines.ONNX: lambda: _by_onnx(folder),
+  }
+  if engine != engines.AUTO:
+    return makers[engine]()
+  return engines.fastest(program_cache.key(_files(folder)), makers)
+
+
+def _of_file(path: pathlib.Path, owns_process: bool, engine: str) -> Classifier:
+  """Loads an exported model, whose format says what computes it."""
+  of_file = engines.JAX if _is_zip(path) else engines.ONNX
+  if engine not in (of_file, engines.AUTO):
+    raise ConfigError(
+      f'--engine={engine}: {path} was exported for {of_file}; omit --engine'
+    )
+  if of_file == engines.ONNX:
+    return Classifier(onnx_program.read(path), onnx_encoder.load)
+  _set_up_jax(owns_process)
   from mgc_jax.inference import jax_export  # imports JAX; ONNX needs none
 
-  if folder is None:
-    return Classifier(jax_export.read(model))
-  return Classifier(_cached_program(folder))
+  return Classifier(jax_export.read(path))
 
 
 def _is_zip(path: pathlib.Path) -> bool:
@@ -90,52 +94,56 @@ def bundle_folder(model: str | os.PathLike) -> pathlib.Path | None:
   )
 
 
-def _cached_program(folder: pathlib.Path) -> 'Program':
-  """Exports a bundle once and keeps the program in the user's cache.
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+  """Returns the files of a bundle on which its programs depend."""
+  return [*sorted(folder.glob('*.json')), *folder.glob('*.safetensors')]
 
-  Reading it takes a quarter of the time that exporting takes.
+
+def _by_jax(folder: pathlib.Path, owns_process: bool) -> Classifier:
+  """Returns a classifier of a bundle, exported for JAX.
+
+  Reading an exported program takes a quarter of the time that exporting takes.
   """
-  from mgc_jax.inference import jax_export
+  _set_up_jax(owns_process)
+  from mgc_jax.inference import jax_export  # imports JAX
 
-  cache = cache_folder('programs')
-  path = cache / f'{_cache_key(folder)}.mgc' if cache else None
-  if path and path.is_file():
-    try:
-      return jax_export.read(path, trusted=True)
-    except DataError as error:
-      _logger.info('%s; exporting it again', error)
-  from mgc_jax.models import bundle as bundles
+  def make() -> bytes:
+    from mgc_jax.models import bundle as bundles
 
-  data = jax_export.of_bundle(bundles.load(folder))
-  if not path:
-    return jax_export.loads(data, trusted=True)
+    return jax_export.of_bundle(bundles.load(folder))
+
+  path = program_cache.path_of(_files(folder), '.mgc')
   try:
-    atomic_file.write_bytes(path, data)
-    _delete_old(path.parent)
-    return jax_export.read(path, trusted=True)
-  except OSError:  # a full disk
-    return jax_export.loads(data, trusted=True)
+    data = program_cache.content(path, make)
+    return Classifier(jax_export.loads(data, trusted=True))
+  except ValueError as error:
+    _logger.info('%s: %s; exporting it again', path, error)
+  data = program_cache.renewed(path, make)
+  return Classifier(jax_export.loads(data, trusted=True))
 
 
-def _cache_key(folder: pathlib.Path) -> str:
-  """Hashes everything that a program depends on: bundle, code, JAX version."""
-  package = pathlib.Path(__file__).parents[1]
-  sources = []
-  for pattern in _SOURCES:
-    found = sorted(package.glob(pattern))
-    if not found:  # otherwise a moved file would silently leave the key
-      raise RuntimeError(f'{package}: no file matches {pattern}')
-    sources += found
-  digest = hashlib.sha256(metadata.version('jax').encode())
-  for path in [*sorted(folder.glob('*.json')), *folder.glob('*.safetensors')]:
-    digest.update(hashlib.sha256(path.read_bytes()).digest())
-  for path in sources:
-    digest.update(path.read_bytes())
-  return digest.hexdigest()[:24]
+def _by_onnx(folder: pathlib.Path) -> Classifier:
+  """Returns a classifier of a bundle, exported for onnxruntime."""
+
+  def make() -> bytes:
+    from mgc_jax.inference.onnx_model import export  # imports JAX
+    from mgc_jax.models import bundle as bundles
+
+    return export.of_bundle(bundles.load(folder))
+
+  path = program_cache.path_of(_files(folder), '.onnx')
+  data = program_cache.content(path, make)
+  try:
+    model = onnx_program.loads(data)
+  except ValueError as error:
+    _logger.info('%s: %s; exporting it again', path, error)
+    model = onnx_program.loads(program_cache.renewed(path, make))
+  return Classifier(model, onnx_encoder.load)
 
 
-def _delete_old(folder: pathlib.Path) -> None:
-  """Deletes all programs from a cache except the _MAX_CACHED newest."""
-  paths = sorted(folder.glob('*.mgc'), key=lambda path: path.stat().st_mtime)
-  for path in paths[:-_MAX_CACHED]:
-    path.unlink(missing_ok=True)
+def _set_up_jax(owns_process: bool) -> None:
+  if owns_process:
+    jax_runtime.set_up()
+  else:
+    jax_runtime.keep_compiled()
+  jax_runtime.check_device()

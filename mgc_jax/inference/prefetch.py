@@ -7,6 +7,8 @@ import queue
 import threading
 from collections.abc import Iterator
 
+import threadpoolctl
+
 from mgc_jax.audio.excerpt import Excerpt
 from mgc_jax.inference.classifier import Classifier, Prediction
 from mgc_jax.system.errors import DataError
@@ -30,7 +32,10 @@ def ahead(
   stop = threading.Event()
   pool = concurrent.futures.ThreadPoolExecutor(num_threads)
   try:
-    yield _predictions(model, paths, pool, 2 * num_threads, stop)
+    # Several files are decoded at a time, so further threads for each of them
+    # would only compete for the cores.
+    with threadpoolctl.threadpool_limits(1, 'blas'):
+      yield _predictions(model, paths, pool, 2 * num_threads, stop)
   finally:
     stop.set()
     pool.shutdown(cancel_futures=True)

@@ -211,7 +211,7 @@ class Head(nn.Module):
 def read_out_map(x: jax.Array, how: str) -> jax.Array:
   """Turns f[B, T', F', channels] into f[B, S, D]; see `CnnConfig.readout`."""
   if how == 'flatten':
-    return x.reshape(len(x), 1, -1)
+    return x.reshape(x.shape[0], 1, -1)
   if how == 'steps':
     return x.reshape(*x.shape[:2], -1)
   over_bands = x.mean(axis=2)

@@ -12,7 +12,8 @@ import numpy as np
 
 from mgc_jax.config.schema import WindowsConfig
 
-_MIN_BAND_STD_DB = 1.0  # in a band without signal, noise is not amplified
+MIN_BAND_STD_DB = 1.0  # in a band without signal, noise is not amplified
+MIN_VARIANCE = 1e-6  # that of silence is zero
 
 
 def grid_size(num_frames: int, length: int, hop: int) -> int:
@@ -155,8 +156,8 @@ def excerpt_band_stats(
   """
   flat = frames.swapaxes(1, 2).reshape(-1, frames.shape[1], 1)
   mean, std = excerpt_stats(flat, jnp.repeat(num_frames, frames.shape[2]))
-  shape = (len(frames), 1, 1, frames.shape[2])
-  return mean.reshape(shape), jnp.maximum(std.reshape(shape), _MIN_BAND_STD_DB)
+  shape = (frames.shape[0], 1, 1, frames.shape[2])
+  return mean.reshape(shape), jnp.maximum(std.reshape(shape), MIN_BAND_STD_DB)
 
 
 def excerpt_stats(
@@ -175,8 +176,7 @@ def excerpt_stats(
   # Relative to the mean: sums of squares of decibels would lose digits.
   around = jnp.where(inside[..., None], values - mean, 0.0)
   variance = (around**2).sum(axis=(1, 2), keepdims=True) / count
-  # The variance of silence is zero.
-  std = jnp.sqrt(jnp.maximum(variance, 1e-6))
+  std = jnp.sqrt(jnp.maximum(variance, MIN_VARIANCE))
   return mean[..., None], std[..., None]
 
 

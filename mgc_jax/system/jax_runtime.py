@@ -64,7 +64,7 @@ def keep_compiled() -> None:
   )
   chosen = os.environ.get(_JAX_CACHE_DIR)
   if chosen is None:
-    folder = cache_folder('compiled', _machine())
+    folder = cache_folder('compiled', machine())
     if not folder:
       return
     jax.config.update('jax_compilation_cache_dir', str(folder))
@@ -113,7 +113,7 @@ def check_device() -> None:
     ) from error
 
 
-def _machine() -> str:
+def machine() -> str:
   """Returns a hash of what XLA's machine code for CPU depends on.
 
   A home folder may be shared by machines whose processors have different

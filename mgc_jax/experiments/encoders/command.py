@@ -15,9 +15,9 @@ from mgc_jax.system.arguments import Command, Parser
 def _build(args: argparse.Namespace) -> None:
   """Downloads and converts the encoder."""
   from mgc_jax.experiments.encoders import musicnn_checkpoint
-  from mgc_jax.features import musicnn_encoder
+  from mgc_jax.features import encoder
 
-  folder = pathlib.Path(args.to or musicnn_encoder.FOLDER)
+  folder = pathlib.Path(args.to or encoder.FOLDER)
   with tempfile.TemporaryDirectory() as temporary:
     wheel = args.wheel or musicnn_checkpoint.download(pathlib.Path(temporary))
     musicnn_checkpoint.convert(pathlib.Path(wheel), folder)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from mgc_jax.features import musicnn_encoder
+from mgc_jax.features.encoder import TAGS_FILE, WEIGHTS_FILE
 from mgc_jax.system import atomic_file
 from mgc_jax.system.errors import DataError
 
@@ -130,8 +130,8 @@ def convert(
       tags=', '.join(tags),
     )
     files = {
-      musicnn_encoder.WEIGHTS_FILE: safetensors.numpy.save(weights),
-      musicnn_encoder.TAGS_FILE: json.dumps(tags, indent=2).encode() + b'\n',
+      WEIGHTS_FILE: safetensors.numpy.save(weights),
+      TAGS_FILE: json.dumps(tags, indent=2).encode() + b'\n',
       'LICENSE': licence,
       'README.md': card.encode(),
     }

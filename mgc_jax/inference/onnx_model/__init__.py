@@ -1,0 +1,1 @@
+"""Models in the ONNX format: how they are built, and how they are run."""

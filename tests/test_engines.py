@@ -1,0 +1,141 @@
+"""The choice between JAX and onnxruntime; needs the optional dependencies."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import mgc_jax
+from mgc_jax.inference import loading, pretrained
+from mgc_jax.inference.jax_export import Program
+from mgc_jax.inference.onnx_model.program import OnnxProgram
+from mgc_jax.models import bundle as bundles
+from mgc_jax.system.errors import ConfigError
+from tests.commands import run_command
+from tests.conftest import write_tone
+from tests.processes import environment
+
+pytest.importorskip('onnx')
+pytest.importorskip('onnxruntime')
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+  """An empty cache; returns the folder of what was measured."""
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  return tmp_path / 'cache' / 'mgc_jax' / 'engines'
+
+
+@pytest.fixture
+def model(bundle, tmp_path):
+  bundles.save(bundle, tmp_path / 'model')
+  return tmp_path / 'model'
+
+
+def _program(model, **kwargs):
+  return type(loading.load(model, **kwargs)._program)
+
+
+def test_the_engine_is_measured_once_and_remembered(cache, model):
+  first = _program(model)
+  (measured,) = cache.glob('*.json')
+  found = json.loads(measured.read_bytes())
+  assert set(found['seconds']) == {'jax', 'onnx'}
+  assert found['seconds'][found['engine']] == min(found['seconds'].values())
+  assert first == {'jax': Program, 'onnx': OnnxProgram}[found['engine']]
+  for engine, program in (('jax', Program), ('onnx', OnnxProgram)):
+    measured.write_text(json.dumps({'engine': engine}))
+    assert _program(model) == program
+  assert list(cache.glob('*.json')) == [measured]
+
+
+@pytest.mark.parametrize('content', ['', '[]', '{}', '{"engine": "other"}'])
+def test_a_damaged_measurement_is_made_again(cache, model, content):
+  first = _program(model)
+  (measured,) = cache.glob('*.json')
+  measured.write_text(content)
+  assert _program(model) in (Program, OnnxProgram)
+  assert set(json.loads(measured.read_bytes())) == {'engine', 'seconds'}
+  assert first in (Program, OnnxProgram)
+
+
+@pytest.mark.parametrize('name', pretrained.NAMES)
+def test_both_engines_predict_the_same(name, tmp_path):
+  song = write_tone(tmp_path / 'song.wav', 12.0, frequency_hz=330)
+  ours, theirs = (
+    mgc_jax.load(name, engine=engine).predict(song)
+    for engine in ('onnx', 'jax')
+  )
+  for genre, probability in ours.probabilities.items():
+    assert abs(probability - theirs.probabilities[genre]) < 1e-4
+  np.testing.assert_allclose(ours.embedding, theirs.embedding, atol=1e-3)
+  assert ours.windows == theirs.windows
+
+
+def test_onnx_with_a_filled_cache_needs_neither_jax_nor_flax(tmp_path):
+  song = write_tone(tmp_path / 'song.wav', 4.0)
+  words = ('--engine=onnx', '--format=json', '--tags', str(song))
+  first = run_command('mgc_jax.predict', *words)
+  code = (
+    'import runpy, sys\n'
+    'class Absent:\n'
+    '  def find_spec(self, name, path=None, target=None):\n'
+    "    if name in ('jax', 'flax', 'tensorflow'):\n"
+    "      raise ModuleNotFoundError(f'No module named {name}')\n"
+    'sys.meta_path.insert(0, Absent())\n'
+    f"sys.argv = ['predict', *{words}]\n"
+    "runpy.run_module('mgc_jax.predict', run_name='__main__')"
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    capture_output=True,
+    text=True,
+    env=environment(),
+  )
+  assert done.returncode == 0, done.stderr
+  assert json.loads(done.stdout) == json.loads(first.stdout)
+
+
+def test_a_collection_is_the_same_with_both_engines(tmp_path):
+  for name in ('a', 'b'):
+    write_tone(tmp_path / 'music' / f'{name}.wav', 3.0)
+  found = []
+  for engine in ('jax', 'onnx'):
+    index = f'--index={tmp_path}/{engine}.sqlite'
+    words = ('index', index, '--model=cnn', str(tmp_path / 'music'))
+    done = run_command('mgc_jax.collection', *words, f'--engine={engine}')
+    assert done.returncode == 0, done.stderr
+    done = run_command('mgc_jax.collection', 'report', index, '--format=json')
+    found.append(json.loads(done.stdout))
+  assert found[0] == found[1]
+
+
+def test_an_unknown_engine_is_named(model):
+  with pytest.raises(ConfigError, match='engine=tpu: must be one of auto, jax'):
+    mgc_jax.load(model, engine='tpu')
+
+
+def test_a_file_has_the_engine_that_it_was_exported_for(tmp_path):
+  path = tmp_path / 'model.onnx'
+  words = ('--model=tags', '--format=onnx', f'--to={path}')
+  assert run_command('mgc_jax', 'export', *words).returncode == 0
+  song = write_tone(tmp_path / 'song.wav', 2.0)
+  done = run_command(
+    'mgc_jax.predict', f'--model={path}', '--engine=jax', str(song)
+  )
+  assert done.returncode == 2
+  assert 'model.onnx was exported for onnx; omit --engine' in done.stderr
+
+
+@pytest.mark.parametrize('missing', ['onnx', 'onnxruntime'])
+def test_a_missing_package_is_named_or_not_used(
+  missing, cache, model, monkeypatch
+):
+  monkeypatch.setitem(sys.modules, missing, None)
+  with pytest.raises(ConfigError, match=rf'{missing}: pip install'):
+    mgc_jax.load(model, engine='onnx')
+  assert _program(model) == Program
+  assert not list(cache.glob('*.json'))
