@@ -2,7 +2,8 @@
 
 Before the measurement, it checks that the outputs are equal. `pruned` is the
 network that the package uses, without the filters whose kernels are zero;
-`published` has all of them. On CPU, PyTorch uses as many threads as JAX.
+`published` has all of them. On CPU, PyTorch uses as many threads as JAX, and
+onnxruntime is timed if it is installed.
 
   python -m benchmarks.encoder
 """
@@ -50,7 +51,11 @@ def compare(
   """
   shape = (batch_size, *_WINDOW_SHAPE)
   windows = np.random.default_rng(0).random(shape, np.float32) * 4
-  variants = {**_jax_variants(windows), **_torch_variants(windows, compiled)}
+  variants = {
+    **_jax_variants(windows),
+    **_onnx_variants(windows),
+    **_torch_variants(windows, compiled),
+  }
   names = list(variants)
   expected = variants['jax/pruned'][2]()
   for name in names:
@@ -115,6 +120,37 @@ def _jax_variants(windows: np.ndarray) -> dict[str, Variant]:
       lambda function=function: np.asarray(function(placed).features),
     )
   return made
+
+
+def _onnx_variants(windows: np.ndarray) -> dict[str, Variant]:
+  """See `_jax_variants`; empty without onnxruntime or on an accelerator."""
+  has_packages = all(map(importlib.util.find_spec, ('onnx', 'onnxruntime')))
+  if jax.default_backend() != 'cpu' or not has_packages:
+    return {}
+  from mgc_jax.inference.onnx_model import musicnn
+  from mgc_jax.inference.onnx_model.graph import Graph
+  from mgc_jax.inference.onnx_model.program import session
+  from mgc_jax.inference.onnx_model.weights import Weights
+
+  g = Graph()
+  _, variables = _models()['pruned']
+  features = musicnn.features(
+    g,
+    g.reshape('windows', -1, 1, *_WINDOW_SHAPE),
+    _WINDOW_SHAPE[0],
+    Weights(variables),
+  )
+  model = g.model(
+    [('windows', np.float32, windows.shape)],
+    {'features': (features, (np.float32, (len(windows), 200)))},
+  )
+  made = session(model.SerializeToString())
+
+  def run() -> np.ndarray:
+    (found,) = made.run(None, {'windows': windows})
+    return found
+
+  return {'onnx/pruned': (run, lambda: None, run)}
 
 
 def _torch_variants(windows: np.ndarray, compiled: bool) -> dict[str, Variant]:

@@ -94,11 +94,11 @@ def test_modules_are_named_after_what_they_contain(name):
 
 
 def test_cache_key_of_programs_covers_all_model_files():
-  """`inference.loading` hashes files by pattern; a moved one may drop out."""
-  loading = MODULES['mgc_jax.inference.loading'].read_text(encoding='utf-8')
+  """`program_cache` hashes files by pattern; a moved one may drop out."""
+  cache = MODULES['mgc_jax.inference.program_cache']
   patterns = [
     node.value
-    for node in ast.walk(ast.parse(loading))
+    for node in ast.walk(ast.parse(cache.read_text(encoding='utf-8')))
     if isinstance(node, ast.Constant) and str(node.value).endswith('.py')
   ]
   files = {pattern: set(PACKAGE.glob(pattern)) for pattern in patterns}
@@ -106,6 +106,8 @@ def test_cache_key_of_programs_covers_all_model_files():
   hashed = set().union(*files.values())
   assert set((PACKAGE / 'models').rglob('*.py')) <= hashed
   assert MODULES['mgc_jax.inference.jax_export'] in hashed
+  onnx_model = PACKAGE / 'inference' / 'onnx_model'
+  assert set(onnx_model.glob('*.py')) <= hashed
 
 
 def _documented_packages():

@@ -5,6 +5,7 @@ Inference only; the weights are those that JAX computed.
 
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -13,13 +14,14 @@ from mgc_jax.inference.onnx_model.graph import Graph
 from mgc_jax.inference.onnx_model.layers import Sizes, network
 from mgc_jax.inference.onnx_model.program import session
 from mgc_jax.inference.onnx_model.weights import Weights
+from mgc_jax.models import create_model
 
 
 class OnnxPeer:
   """A network, and the calls that are timed."""
 
   def __init__(self, config: ConfigDict, batch_shape: tuple, variant: str):
-    """Remembers what `load` needs.
+    """Prepares for `load`, which builds the network.
 
     Args:
       config: the whole configuration, from `network_config`.
@@ -28,13 +30,15 @@ class OnnxPeer:
     """
     del variant
     self._config, self._shape = Config.from_dict(config), batch_shape
-    self.num_params = -1  # known when the weights are
+    shapes = jax.eval_shape(
+      create_model(self._config).init, jax.random.key(0), np.zeros(batch_shape)
+    )
+    self.num_params = sum(x.size for x in jax.tree.leaves(shapes['params']))
 
   def load(
     self, params: dict[str, np.ndarray], batch_stats: dict[str, np.ndarray]
   ) -> None:
     """Builds the graph with flax's weights, by their names joined with '/'."""
-    self.num_params = sum(x.size for x in params.values())
     weights = {f'params/{name}': x for name, x in params.items()}
     weights |= {f'batch_stats/{name}': x for name, x in batch_stats.items()}
     g = Graph()
