@@ -270,7 +270,7 @@ def test_a_closed_standard_output_is_not_mistaken_for_a_file(tmp_path):
 
 
 def test_predict_without_standard_output_still_reports_failures(tmp_path):
-  command = ['-m', 'mgc_jax.predict', 'none.mp3']
+  command = ['-m', 'mgc_jax.predict', 'none.mp3', '--engine=jax']
   done = _with_closed('>&-', *command, cwd=tmp_path)
   assert done.returncode == 1
   assert done.stderr.splitlines()[0] == 'none.mp3: no such file'

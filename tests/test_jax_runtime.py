@@ -234,10 +234,11 @@ def test_an_unavailable_platform_is_reported(env, wanted):
 
 
 COMMANDS = [
-  'mgc_jax.predict {tmp_path}/music/x.wav --model={tmp_path}/model',
+  'mgc_jax.predict {tmp_path}/music/x.wav --model={tmp_path}/model '
+  '--engine=jax',
   'mgc_jax.main --config=configs/smoke.py --workdir={tmp_path}/run',
   'mgc_jax.collection index {tmp_path}/music --model={tmp_path}/model '
-  '--index={tmp_path}/index',
+  '--index={tmp_path}/index --engine=jax',
   'mgc_jax export --model={tmp_path}/model --to={tmp_path}/model.mgc',
 ]
 RUN_COMMANDS = """

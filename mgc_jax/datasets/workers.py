@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from mgc_jax.datasets.track import Track
+from mgc_jax.system import cores
 from mgc_jax.system.errors import DataError
 from mgc_jax.system.printable_text import printable
 
@@ -42,7 +43,7 @@ def map_tracks(
   Raises:
     DataError: a process was killed; names the tracks that may have caused it.
   """
-  num_workers = num_workers or num_cores()
+  num_workers = num_workers or cores.count()
   if num_workers > 1 and not _can_start_python():
     _logger.info(
       'this user may not start %s; using one process', sys.executable
@@ -59,13 +60,6 @@ def map_tracks(
         yield _next(pending, bar)
     while pending:
       yield _next(pending, bar)
-
-
-def num_cores() -> int:
-  """Returns the cores that this process may use."""
-  if hasattr(os, 'sched_getaffinity'):  # Linux
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1
 
 
 def _can_start_python() -> bool:

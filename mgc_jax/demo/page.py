@@ -4,11 +4,11 @@
 # export all the modules that it documents.
 # pyright: reportMissingImports=false, reportPrivateImportUsage=false
 
-import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from mgc_jax.system import cores
 from mgc_jax.system.errors import ConfigError
 
 if TYPE_CHECKING:  # importing gradio takes six seconds
@@ -90,7 +90,7 @@ def page(
       server.reject_urls(component)
 
     def on(event: 'Callable', *args: object) -> None:
-      event(*args, api_visibility='private', concurrency_limit=os.cpu_count())
+      event(*args, api_visibility='private', concurrency_limit=cores.count())
 
     on(files.upload, responses.take, files, [songs, uploads, song])
     on(songs.input, responses.choose, [songs, uploads], song)

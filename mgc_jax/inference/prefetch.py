@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import os
 import queue
 import threading
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ import threadpoolctl
 
 from mgc_jax.audio.excerpt import Excerpt
 from mgc_jax.inference.classifier import Classifier, Prediction
+from mgc_jax.system import cores
 from mgc_jax.system.errors import DataError
 
 _MAX_EXCERPTS_AHEAD = 8  # for each file; 100 kB each
@@ -28,7 +28,7 @@ def ahead(
     paths: audio files; the iterator keeps their order.
     num_threads: the number of decoding threads; 0 for one per core.
   """
-  num_threads = num_threads or os.cpu_count() or 1
+  num_threads = num_threads or cores.count()
   stop = threading.Event()
   pool = concurrent.futures.ThreadPoolExecutor(num_threads)
   try:

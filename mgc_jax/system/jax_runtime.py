@@ -13,6 +13,7 @@ import pathlib
 import platform
 import warnings
 
+from mgc_jax.system import cores
 from mgc_jax.system.errors import ConfigError
 from mgc_jax.system.user_dirs import cache_folder, is_usable
 
@@ -125,9 +126,9 @@ def machine() -> str:
     facts = sorted({x for x in lines if x.startswith(('flags', 'Features'))})
   except OSError:
     facts = [platform.processor()]
-  if hasattr(os, 'sched_getaffinity'):
-    facts.append(str(len(os.sched_getaffinity(0))))
-  else:
-    facts.append(str(os.cpu_count()))
-  facts += [platform.machine(), os.environ.get('NPROC', '')]
+  facts += [
+    str(cores.count()),
+    platform.machine(),
+    os.environ.get('NPROC', ''),
+  ]
   return hashlib.sha256('\n'.join(facts).encode()).hexdigest()[:12]

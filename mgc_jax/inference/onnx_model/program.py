@@ -15,6 +15,7 @@ from mgc_jax.inference.model_metadata import (
   check_signature,
   parse,
 )
+from mgc_jax.system import cores
 from mgc_jax.system.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -117,6 +118,9 @@ def session(model: bytes) -> 'onnxruntime.InferenceSession':
     raise not_installed_error('onnxruntime') from error
   options = onnxruntime.SessionOptions()
   options.log_severity_level = _LOG_ERRORS_ONLY
+  # With its own choice, onnxruntime would also use cores that are withheld from
+  # this process.
+  options.intra_op_num_threads = cores.count()
   # Threads that wait must not keep the cores from threads that decode.
   options.add_session_config_entry('session.intra_op.allow_spinning', '0')
   return onnxruntime.InferenceSession(
