@@ -10,6 +10,7 @@ import pytest
 import mgc_jax
 from mgc_jax.inference import loading, pretrained
 from mgc_jax.inference.jax_export import Program
+from mgc_jax.inference.onnx_model import encoder as onnx_encoder
 from mgc_jax.inference.onnx_model.program import OnnxProgram
 from mgc_jax.models import bundle as bundles
 from mgc_jax.system.errors import ConfigError
@@ -111,6 +112,21 @@ def test_a_collection_is_the_same_with_both_engines(tmp_path):
     done = run_command('mgc_jax.collection', 'report', index, '--format=json')
     found.append(json.loads(done.stdout))
   assert found[0] == found[1]
+
+
+def test_damaged_programs_in_the_cache_are_exported_again(cache, tmp_path):
+  song = write_tone(tmp_path / 'song.wav', 3.0)
+  onnx_encoder.load.cache_clear()
+  first = mgc_jax.load('tags', engine='onnx').predict(song)
+  programs = list((cache.parent / 'programs').glob('*.onnx'))
+  assert len(programs) == 2  # the model and the encoder
+  sizes = [path.stat().st_size for path in programs]
+  for path in programs:
+    path.write_bytes(path.read_bytes()[:1000])
+  onnx_encoder.load.cache_clear()
+  again = mgc_jax.load('tags', engine='onnx').predict(song)
+  assert again.top == first.top
+  assert [path.stat().st_size for path in programs] == sizes
 
 
 def test_an_unknown_engine_is_named(model):

@@ -52,7 +52,7 @@ def content(path: pathlib.Path | None, make: Callable[[], bytes]) -> bytes:
 
 
 def renewed(path: pathlib.Path | None, make: Callable[[], bytes]) -> bytes:
-  """Makes a program and stores it, as one in the cache is damaged.
+  """Makes a program and stores it, in place of one that is damaged.
 
   Args:
     path: the result of `path_of`.

@@ -5,6 +5,7 @@
 
 import dataclasses
 import functools
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,9 +20,12 @@ from mgc_jax.features.encoder import (
 )
 from mgc_jax.inference import program_cache
 from mgc_jax.inference.onnx_model.program import not_installed_error, session
+from mgc_jax.system.errors import ConfigError
 
 if TYPE_CHECKING:
   import onnxruntime
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +51,14 @@ def load() -> OnnxEncoder:
   files = [FOLDER / WEIGHTS_FILE, FOLDER / TAGS_FILE]
   path = program_cache.path_of(files, '.encoder.onnx')
   data = program_cache.content(path, _exported)
-  return OnnxEncoder(read_tag_names(), session(data))
+  try:
+    made = session(data)
+  except ConfigError:
+    raise
+  except Exception as error:  # onnxruntime's errors have no common class
+    _logger.info('%s: %s; exporting it again', path, error)
+    made = session(program_cache.renewed(path, _exported))
+  return OnnxEncoder(read_tag_names(), made)
 
 
 def _exported() -> bytes:

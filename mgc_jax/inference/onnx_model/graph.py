@@ -1,5 +1,8 @@
 """A graph of ONNX operators while it is built."""
 
+# The type checker may run without the optional dependencies.
+# pyright: reportMissingImports=false
+
 from typing import Any
 
 import numpy as np
@@ -23,25 +26,22 @@ class Graph:
     self,
     op: str,
     *inputs: Value | np.ndarray | np.generic,
-    num_outputs: int = 1,
     **attributes: Any,
   ) -> Value:
-    """Adds an operator; returns its first output.
+    """Adds an operator; returns its first output, the only one that is used.
 
     Args:
       op: the name of the operator in the ONNX standard, such as `MatMul`.
       *inputs: arrays of the graph, or constants. An empty name omits an
         optional input.
-      num_outputs: how many outputs the operator must have.
       **attributes: those of the operator.
     """
     from onnx import helper
 
     names = [self._name(x) for x in inputs]
-    first = f'v{len(self._nodes)}'
-    outputs = [first, *(f'{first}_{i}' for i in range(1, num_outputs))]
-    self._nodes.append(helper.make_node(op, names, outputs, **attributes))
-    return first
+    output = f'v{len(self._nodes)}'
+    self._nodes.append(helper.make_node(op, names, [output], **attributes))
+    return output
 
   def _name(self, x: Value | np.ndarray | np.generic) -> str:
     from onnx import numpy_helper
