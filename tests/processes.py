@@ -26,6 +26,25 @@ INTERRUPTIBLE = ('env', '--default-signal=INT', sys.executable, '-m', 'mgc_jax')
 _IMPORTED = ('mgc_jax.training.experiment', 'tensorflow_datasets', 'tensorflow')
 
 
+_WITHOUT_JAX = """
+import runpy, sys
+class Absent:
+  def find_spec(self, name, path=None, target=None):
+    if name in ('jax', 'flax', 'tensorflow'):
+      raise ModuleNotFoundError(f'No module named {name}')
+sys.meta_path.insert(0, Absent())
+runpy.run_module('mgc_jax.predict', run_name='__main__')
+"""
+
+
+def predict_without_jax(*words):
+  """Runs `predict` where JAX, Flax and TensorFlow cannot be imported."""
+  command = [sys.executable, '-c', _WITHOUT_JAX, *map(str, words)]
+  return subprocess.run(
+    command, capture_output=True, text=True, env=environment()
+  )
+
+
 class Process:
   """A command that runs in the background, and its output."""
 

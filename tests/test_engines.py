@@ -1,7 +1,6 @@
 """The choice between JAX and onnxruntime; needs the optional dependencies."""
 
 import json
-import subprocess
 import sys
 
 import numpy as np
@@ -16,7 +15,7 @@ from mgc_jax.models import bundle as bundles
 from mgc_jax.system.errors import ConfigError
 from tests.commands import run_command
 from tests.conftest import write_tone
-from tests.processes import environment
+from tests.processes import predict_without_jax
 
 pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
@@ -80,22 +79,7 @@ def test_onnx_with_a_filled_cache_needs_neither_jax_nor_flax(tmp_path):
   song = write_tone(tmp_path / 'song.wav', 4.0)
   words = ('--engine=onnx', '--format=json', '--tags', str(song))
   first = run_command('mgc_jax.predict', *words)
-  code = (
-    'import runpy, sys\n'
-    'class Absent:\n'
-    '  def find_spec(self, name, path=None, target=None):\n'
-    "    if name in ('jax', 'flax', 'tensorflow'):\n"
-    "      raise ModuleNotFoundError(f'No module named {name}')\n"
-    'sys.meta_path.insert(0, Absent())\n'
-    f"sys.argv = ['predict', *{words}]\n"
-    "runpy.run_module('mgc_jax.predict', run_name='__main__')"
-  )
-  done = subprocess.run(
-    [sys.executable, '-c', code],
-    capture_output=True,
-    text=True,
-    env=environment(),
-  )
+  done = predict_without_jax(*words)
   assert done.returncode == 0, done.stderr
   assert json.loads(done.stdout) == json.loads(first.stdout)
 

@@ -20,7 +20,7 @@ from mgc_jax.models import bundle as bundles
 from mgc_jax.system.errors import ConfigError, DataError
 from tests import small_models
 from tests.conftest import write_tone
-from tests.processes import environment
+from tests.processes import environment, predict_without_jax
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
@@ -141,22 +141,7 @@ def test_the_encoder_computes_the_same_in_both_runtimes():
 
 def test_predict_needs_neither_jax_nor_flax(file, tmp_path):
   song = write_tone(tmp_path / 'song.wav', 4.0)
-  code = (
-    'import runpy, sys\n'
-    'class Absent:\n'
-    '  def find_spec(self, name, path=None, target=None):\n'
-    "    if name in ('jax', 'flax', 'tensorflow'):\n"
-    "      raise ModuleNotFoundError(f'No module named {name}')\n"
-    'sys.meta_path.insert(0, Absent())\n'
-    f"sys.argv = ['predict', '--model={file}', '--format=json', '{song}']\n"
-    "runpy.run_module('mgc_jax.predict', run_name='__main__')"
-  )
-  done = subprocess.run(
-    [sys.executable, '-c', code],
-    capture_output=True,
-    text=True,
-    env=environment(),
-  )
+  done = predict_without_jax(f'--model={file}', '--format=json', song)
   assert done.returncode == 0, done.stderr
   prediction = loading.load(file).predict(song)
   assert json.loads(done.stdout) == prediction.to_json(3)
