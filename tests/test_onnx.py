@@ -147,6 +147,20 @@ def test_predict_needs_neither_jax_nor_flax(file, tmp_path):
   assert json.loads(done.stdout) == prediction.to_json(3)
 
 
+def test_onnxruntime_reports_nothing_to_its_authors(file, tmp_path):
+  folder = tmp_path / 'temporary'
+  folder.mkdir()
+  code = (
+    'import sys\n'
+    'from mgc_jax.inference.onnx_model import program\n'
+    'program.read(sys.argv[1])'
+  )
+  command = [sys.executable, '-c', code, str(file)]
+  subprocess.run(command, check=True, env=environment(TMPDIR=folder))
+  # Where it reports, it keeps a file there.
+  assert not list(folder.iterdir())
+
+
 def _foreign(model):
   del model.metadata_props[:]
 

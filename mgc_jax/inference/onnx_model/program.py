@@ -112,6 +112,8 @@ def session(model: bytes) -> 'onnxruntime.InferenceSession':
   Raises:
     ConfigError: onnxruntime is not installed.
   """
+  # Read when the package is imported, which otherwise reports to its authors.
+  os.environ['ORT_DISABLE_TELEMETRY'] = '1'
   try:
     import onnxruntime
   except ImportError as error:
