@@ -75,13 +75,12 @@ class Program(ModelMetadata):
 
 
 def make_predict_fn(
-  bundle: 'Bundle', cut: Callable | None = None
+  bundle: 'Bundle',
 ) -> Callable[[jax.Array, jax.Array], tuple]:
   """Returns the function of `Program.__call__` for a trained model.
 
   Args:
     bundle: the trained model.
-    cut: replaces `windows.cut`, which cuts the windows; None keeps it.
   """
   from mgc_jax.models import create_model, embed_windows, windows
 
@@ -90,9 +89,7 @@ def make_predict_fn(
   bands = bundle.band_mean, bundle.band_std
 
   def predict(frames: jax.Array, num_frames: jax.Array) -> tuple:
-    inputs, mask = windows.grid_windows(
-      frames, num_frames, *bands, settings, cut or windows.cut
-    )
+    inputs, mask = windows.grid_windows(frames, num_frames, *bands, settings)
     logits, embedding = embed_windows(model, bundle.variables, inputs)
     return logits, mask, embedding
 

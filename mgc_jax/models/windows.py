@@ -4,8 +4,6 @@ A window is real if the excerpt has frames for it. Every excerpt has at least
 one real window, which is padded if the excerpt is shorter than a window.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -257,7 +255,6 @@ def grid_windows(
   band_mean: jax.Array | np.ndarray,
   band_std: jax.Array | np.ndarray,
   settings: WindowsConfig,
-  cut: Callable = cut,
 ) -> tuple[jax.Array, jax.Array]:
   """Returns the windows on which a model is evaluated.
 
@@ -267,7 +264,6 @@ def grid_windows(
     band_mean: f32[F], mean over the training split.
     band_std: f32[F], standard deviation over the training split.
     settings: `config.windows`.
-    cut: A replacement for `cut`, for runtimes without dynamic slices.
 
   Returns:
     f32[B, W, T, F], standardised, and bool[B, W], True where a window is real.

@@ -11,6 +11,9 @@ import numpy as np
 OPSET = 20
 IR_VERSION = 10
 
+# Of vector instructions; maps are fast if this divides the number of channels.
+LANES = 16
+
 Value = str  # the name of an array in the graph
 
 

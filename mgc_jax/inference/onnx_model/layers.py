@@ -12,11 +12,10 @@ import numpy as np
 
 from mgc_jax.config.schema import CnnConfig, Config, LstmConfig
 from mgc_jax.inference.onnx_model import musicnn
-from mgc_jax.inference.onnx_model.graph import Graph, Value
+from mgc_jax.inference.onnx_model.graph import LANES, Graph, Value
 from mgc_jax.inference.onnx_model.weights import Weights
 
 _NORM_EPSILON = 1e-5  # the default of `nn.BatchNorm`
-_LANES = 16  # of vector instructions; maps have a multiple of so many channels
 _MONOTONE = ('elu', 'tanh')  # as ReLU is, these commute with max-pool
 _OPERATORS = {'relu': 'Relu', 'elu': 'Elu', 'tanh': 'Tanh'}
 # The order of an LSTM's gates: ours, then that of ONNX.
@@ -156,8 +155,8 @@ def _conv_block(
   """Convolution, batch norm, activation and max-pool of one block."""
   kernel, bias, sign = _folded(cnn, weights)
   # Filters that are always zero fill the registers, and nothing reads them.
-  missing_in = 0 if is_first else -kernel.shape[1] % _LANES
-  missing = 0 if is_last else -len(kernel) % _LANES
+  missing_in = 0 if is_first else -kernel.shape[1] % LANES
+  missing = 0 if is_last else -len(kernel) % LANES
   kernel = np.pad(kernel, ((0, missing), (0, missing_in), (0, 0), (0, 0)))
   bias, sign = np.pad(bias, (0, missing)), np.pad(sign, (0, missing))
   before, after = (cnn.kernel_size - 1) // 2, cnn.kernel_size // 2

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from mgc_jax.audio.musicnn_mel import NUM_BANDS
-from mgc_jax.inference.onnx_model.graph import Graph, Value
+from mgc_jax.inference.onnx_model.graph import LANES, Graph, Value
 from mgc_jax.inference.onnx_model.weights import Weights
 from mgc_jax.models.musicnn import FRONT_KERNELS, NORM_EPSILON, Grid
 
 NUM_FEATURES = 200
 _NUM_MID = 3
-_LANES = 16  # of vector instructions
 
 
 def encoder(variables: Any, grid: Grid, num_windows: int) -> Any:
@@ -101,10 +100,10 @@ def _is_long(weights: Weights, num_frames: int) -> bool:
   """Returns whether a matrix product costs less than a convolution.
 
   A product maps all frames to all frames; a convolution computes a multiple of
-  `_LANES` filters.
+  `LANES` filters.
   """
   length, _, _, num_filters = weights['kernel'].shape
-  return num_filters * num_frames < -(-num_filters // _LANES) * _LANES * length
+  return num_filters * num_frames < -(-num_filters // LANES) * LANES * length
 
 
 def _front(
@@ -114,7 +113,7 @@ def _front(
   kernel = weights['kernel'].transpose(3, 2, 0, 1)
   count, width = len(kernel), NUM_BANDS - kernel.shape[3] + 1
   # Filters that are always zero fill the registers.
-  missing = -count % _LANES
+  missing = -count % LANES
   kernel = np.pad(kernel, ((0, missing), (0, 0), (0, 0), (0, 0)))
   bias = np.pad(weights['bias'], (0, missing))
   x = g.add('Conv', x, kernel, bias, pads=[before, 0, after, 0])
