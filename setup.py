@@ -101,6 +101,7 @@ setuptools.setup(
     'notebook': ['jupyterlab>=4.2', *_TRAIN],  # docs/quickstart.ipynb
     # An exported file needs onnxruntime alone.
     'onnx': ['onnx>=1.17', 'onnxruntime>=1.20'],
+    'openvino': ['onnx>=1.17', 'openvino>=2025.0'],
     's3': ['s3fs>=2024.6'],  # and at s3://
     'tensorboard': ['tensorboardX>=2.6'],  # config.train.tensorboard
     'watch': ['watchdog>=6.0'],  # mgc collection index --watch

@@ -2,15 +2,14 @@
 
 Times `python -m mgc_jax.predict SONG` in a new process, stage by stage, after
 a first call on the machine; and a folder in a warm process on one core and on
-all, compared with only decoding the same files. With onnxruntime installed,
-both engines are measured.
+all, compared with only decoding the same files. All engines that are installed
+are measured.
 
   python -m benchmarks.answering --root=$DATA/emotify_mp3
 """
 
 import concurrent.futures
 import functools
-import importlib.util
 import json
 import os
 import pathlib
@@ -30,6 +29,7 @@ from benchmarks.measure import (
 )
 from benchmarks.preparation import write_music
 from mgc_jax.inference import engines
+from mgc_jax.inference.onnx_model import runtimes
 from mgc_jax.inference.pretrained import BEST
 
 _STAGES = ('python', 'imports', 'model', 'decode', 'answer')
@@ -204,8 +204,8 @@ def main() -> None:
       write_music(root, *((3.0, 1) if args.toy else (30.0, 15)))
     paths = [str(path) for path in sorted(root.glob('*/*.mp3'))[:60]]
     chosen = [engines.JAX]
-    if importlib.util.find_spec('onnxruntime') and not args.toy:
-      chosen.append(engines.ONNX)
+    if not args.toy:
+      chosen += filter(runtimes.is_installed, runtimes.RUNTIMES)
     found = measure(paths, args.model, chosen, 1 if args.toy else args.rounds)
   for name, row in found.items():
     _print_results(name, row, len(paths))

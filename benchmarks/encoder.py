@@ -3,7 +3,7 @@
 Before the measurement, it checks that the outputs are equal. `pruned` is the
 network that the package uses, without the filters whose kernels are zero;
 `published` has all of them. On CPU, PyTorch uses as many threads as JAX, and
-onnxruntime is timed if it is installed.
+onnxruntime and OpenVINO are timed if they are installed.
 
   python -m benchmarks.encoder
 """
@@ -25,6 +25,12 @@ from benchmarks.measure import (
   set_up_beside_torch,
   spread,
   write_results,
+)
+from mgc_jax.inference.onnx_model.runtimes import (
+  RUNTIMES,
+  Runtime,
+  is_installed,
+  open_graph,
 )
 from mgc_jax.models.musicnn import Musicnn
 
@@ -123,13 +129,12 @@ def _jax_variants(windows: np.ndarray) -> dict[str, Variant]:
 
 
 def _onnx_variants(windows: np.ndarray) -> dict[str, Variant]:
-  """See `_jax_variants`; empty without onnxruntime or on an accelerator."""
-  has_packages = all(map(importlib.util.find_spec, ('onnx', 'onnxruntime')))
-  if jax.default_backend() != 'cpu' or not has_packages:
+  """See `_jax_variants`; empty without a runtime or on an accelerator."""
+  names = [x for x in RUNTIMES if is_installed(x)]
+  if jax.default_backend() != 'cpu' or not names:
     return {}
   from mgc_jax.inference.onnx_model import musicnn
   from mgc_jax.inference.onnx_model.graph import Graph
-  from mgc_jax.inference.onnx_model.program import session
   from mgc_jax.inference.onnx_model.weights import Weights
 
   g = Graph()
@@ -143,14 +148,17 @@ def _onnx_variants(windows: np.ndarray) -> dict[str, Variant]:
   model = g.model(
     [('windows', np.float32, windows.shape)],
     {'features': (features, (np.float32, (len(windows), 200)))},
-  )
-  made = session(model.SerializeToString())
+  ).SerializeToString()
+  made: dict[str, Variant] = {}
+  for name in names:
+    graph = open_graph(model, name)
 
-  def run() -> np.ndarray:
-    (found,) = made.run(None, {'windows': windows})
-    return found
+    def run(graph: Runtime = graph) -> np.ndarray:
+      (found,) = graph.run({'windows': windows})
+      return found
 
-  return {'onnx/pruned': (run, lambda: None, run)}
+    made[f'{name}/pruned'] = (run, lambda: None, run)
+  return made
 
 
 def _torch_variants(windows: np.ndarray, compiled: bool) -> dict[str, Variant]:

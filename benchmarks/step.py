@@ -4,15 +4,15 @@ Times six networks: those of the published description in configs/baseline/, and
 ours. All frameworks get the same windows, batch size and number of cores, and
 must have the same number of parameters and, with the same weights, the same
 logits. Ours is the whole training step, which also cuts and standardises the
-windows; the others get them ready. If onnxruntime is installed, inference is
-also timed with our networks as `mgc export --format=onnx` writes them.
+windows; the others get them ready. Inference is also timed with our networks as
+`mgc export --format=onnx` writes them, in onnxruntime and OpenVINO if they are
+installed; `exported` is the faster one.
 
   python -m benchmarks.step
   python -m benchmarks.step --networks=baseline/cnn --ablation
 """
 
 import contextlib
-import importlib.util
 import pathlib
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -30,6 +30,7 @@ from benchmarks.measure import (
 from benchmarks.networks import NAMES
 from benchmarks.peers import jax_variants
 from benchmarks.worker import LocalWorker, Worker
+from mgc_jax.inference.onnx_model import runtimes
 
 _OURS = 'jax/default'
 _PEERS = (
@@ -39,7 +40,7 @@ _PEERS = (
   'keras/default',
 )
 # Our networks as they are exported; only compared in inference.
-_EXPORTED = 'onnx/default'
+_EXPORTED = tuple(f'onnx/{name}' for name in runtimes.RUNTIMES)
 # One allocator for all. It keeps freed memory, as glibc does in our step.
 _JEMALLOC = (
   '/usr/lib/x86_64-linux-gnu/libjemalloc.so.2',
@@ -83,7 +84,7 @@ def compare(
     check_same(network, workers)
     found: dict = {'peak_mib': {}}
     for what in ('train', 'infer'):
-      timed = [x for x in peers if what == 'infer' or x != _EXPORTED]
+      timed = [x for x in peers if what == 'infer' or x not in _EXPORTED]
 
       def measure(peer: str, what: str = what) -> float:
         reply = workers[peer].call(what, seconds=seconds)
@@ -96,10 +97,17 @@ def compare(
         'windows_per_s': {p: spread(x) for p, x in figures.items()},
         'ratio': {p: ratio(ours, figures[p]) for p in timed[1:]},
       }
-      if _EXPORTED in timed:
-        others = [p for p in timed[1:] if p != _EXPORTED]
-        fastest = max(others, key=lambda p: np.median(figures[p]))
-        found[what]['exported'] = ratio(figures[_EXPORTED], figures[fastest])
+      exported = [p for p in timed if p in _EXPORTED]
+      if exported:
+        others = [p for p in timed[1:] if p not in _EXPORTED]
+        best, fastest = (
+          max(names, key=lambda p: np.median(figures[p]))
+          for names in (exported, others)
+        )
+        found[what]['exported'] = {
+          'runtime': best,
+          'ratio': ratio(figures[best], figures[fastest]),
+        }
   return found
 
 
@@ -136,7 +144,7 @@ def _report(network: str, allocator: str, found: dict) -> None:
   for what in ('train', 'infer'):
     speeds = found[what]['windows_per_s']
     ours = next(iter(speeds))
-    rest = [x for x in speeds if x not in (ours, _EXPORTED)]
+    rest = [x for x in speeds if x not in (ours, *_EXPORTED)]
     fastest = max(rest, key=lambda x: speeds[x]['median'])
     found[what]['fastest'] = fastest
     ratios = found[what]['ratio']
@@ -151,10 +159,9 @@ def _report(network: str, allocator: str, found: dict) -> None:
       peak = found['peak_mib'][peer]
       speed = speeds[peer]['median']
       print(f'    {peer:26}{speed:9.0f} windows/s {peak:7.0f} MiB  {times}')
-    if _EXPORTED in speeds:
-      print(
-        f'    {_EXPORTED} {format_ratio(found[what]["exported"])} {fastest}'
-      )
+    if exported := found[what].get('exported'):
+      times = format_ratio(exported['ratio'])
+      print(f'    exported, {exported["runtime"]}: {times} {fastest}')
 
 
 def main() -> None:
@@ -195,8 +202,8 @@ def main() -> None:
   for network in networks:
     for allocator, env in allocators.items():
       peers = (_OURS, *_PEERS)
-      if importlib.util.find_spec('onnxruntime'):
-        peers = (*peers, _EXPORTED)
+      installed = filter(runtimes.is_installed, runtimes.RUNTIMES)
+      peers += tuple(f'onnx/{name}' for name in installed)
       if args.ablation:
         variants = jax_variants.ABLATIONS[-2 if args.toy else 0 :]
         peers = (_OURS, *(f'jax/{x}' for x in variants))

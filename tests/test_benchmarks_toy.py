@@ -14,12 +14,13 @@ import pytest
 
 from benchmarks import encoder
 from benchmarks.peers.jax_variants import ABLATIONS
+from mgc_jax.inference.onnx_model import runtimes
 from tests.commands import run_command
 from tests.conftest import write_tone
 from tests.processes import ROOT, environment, run_python
 
 pytestmark = pytest.mark.slow
-EXPORTED = ['onnx'] if importlib.util.find_spec('onnxruntime') else []
+EXPORTED = list(filter(runtimes.is_installed, runtimes.RUNTIMES))
 needs_torch = pytest.mark.skipif(
   importlib.util.find_spec('torch') is None, reason="install '.[bench]'"
 )

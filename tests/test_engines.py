@@ -1,4 +1,4 @@
-"""The choice between JAX and onnxruntime; needs the optional dependencies."""
+"""The choice of what computes a model; needs the optional dependencies."""
 
 import json
 import sys
@@ -10,6 +10,7 @@ import mgc_jax
 from mgc_jax.inference import loading, pretrained
 from mgc_jax.inference.jax_export import Program
 from mgc_jax.inference.onnx_model import encoder as onnx_encoder
+from mgc_jax.inference.onnx_model import runtimes
 from mgc_jax.inference.onnx_model.program import OnnxProgram
 from mgc_jax.models import bundle as bundles
 from mgc_jax.system.errors import ConfigError
@@ -20,6 +21,7 @@ from tests.processes import predict_without_jax
 pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
 pytestmark = pytest.mark.slow
+INSTALLED = list(filter(runtimes.is_installed, runtimes.RUNTIMES))
 
 
 @pytest.fixture
@@ -43,10 +45,11 @@ def test_the_engine_is_measured_once_and_remembered(cache, model):
   first = _program(model)
   (measured,) = cache.glob('*.json')
   found = json.loads(measured.read_bytes())
-  assert set(found['seconds']) == {'jax', 'onnx'}
+  assert set(found['seconds']) == {'jax', *INSTALLED}
   assert found['seconds'][found['engine']] == min(found['seconds'].values())
-  assert first == {'jax': Program, 'onnx': OnnxProgram}[found['engine']]
-  for engine, program in (('jax', Program), ('onnx', OnnxProgram)):
+  programs = {'jax': Program, **dict.fromkeys(INSTALLED, OnnxProgram)}
+  assert first == programs[found['engine']]
+  for engine, program in programs.items():
     measured.write_text(json.dumps({'engine': engine}))
     assert _program(model) == program
   assert list(cache.glob('*.json')) == [measured]
@@ -63,39 +66,39 @@ def test_a_damaged_measurement_is_made_again(cache, model, content):
 
 
 @pytest.mark.parametrize('name', pretrained.NAMES)
-def test_both_engines_predict_the_same(name, tmp_path):
+def test_all_engines_predict_the_same(name, tmp_path):
   song = write_tone(tmp_path / 'song.wav', 12.0, frequency_hz=330)
-  ours, theirs = (
-    mgc_jax.load(name, engine=engine).predict(song)
-    for engine in ('onnx', 'jax')
-  )
-  for genre, probability in ours.probabilities.items():
-    assert abs(probability - theirs.probabilities[genre]) < 1e-4
-  np.testing.assert_allclose(ours.embedding, theirs.embedding, atol=1e-3)
-  assert ours.windows == theirs.windows
+  wanted = mgc_jax.load(name, engine='jax').predict(song)
+  for engine in INSTALLED:
+    found = mgc_jax.load(name, engine=engine).predict(song)
+    for genre, probability in found.probabilities.items():
+      assert abs(probability - wanted.probabilities[genre]) < 1e-4
+    np.testing.assert_allclose(found.embedding, wanted.embedding, atol=1e-3)
+    assert found.windows == wanted.windows
 
 
-def test_onnx_with_a_filled_cache_needs_neither_jax_nor_flax(tmp_path):
+@pytest.mark.parametrize('engine', INSTALLED)
+def test_with_a_filled_cache_neither_jax_nor_flax_is_imported(engine, tmp_path):
   song = write_tone(tmp_path / 'song.wav', 4.0)
-  words = ('--engine=onnx', '--format=json', '--tags', str(song))
+  words = (f'--engine={engine}', '--format=json', '--tags', str(song))
   first = run_command('mgc_jax.predict', *words)
   done = predict_without_jax(*words)
   assert done.returncode == 0, done.stderr
   assert json.loads(done.stdout) == json.loads(first.stdout)
 
 
-def test_a_collection_is_the_same_with_both_engines(tmp_path):
+def test_a_collection_is_the_same_with_all_engines(tmp_path):
   for name in ('a', 'b'):
     write_tone(tmp_path / 'music' / f'{name}.wav', 3.0)
   found = []
-  for engine in ('jax', 'onnx'):
+  for engine in ('jax', *INSTALLED):
     index = f'--index={tmp_path}/{engine}.sqlite'
     words = ('index', index, '--model=cnn', str(tmp_path / 'music'))
     done = run_command('mgc_jax.collection', *words, f'--engine={engine}')
     assert done.returncode == 0, done.stderr
     done = run_command('mgc_jax.collection', 'report', index, '--format=json')
     found.append(json.loads(done.stdout))
-  assert found[0] == found[1]
+  assert all(one == found[0] for one in found[1:])
 
 
 def test_damaged_programs_in_the_cache_are_exported_again(cache, tmp_path):
@@ -130,12 +133,18 @@ def test_a_file_has_the_engine_that_it_was_exported_for(tmp_path):
   assert 'model.onnx was exported for onnx; omit --engine' in done.stderr
 
 
-@pytest.mark.parametrize('missing', ['onnx', 'onnxruntime'])
+@pytest.mark.parametrize(
+  ('engine', 'missing'),
+  [('onnx', 'onnx'), ('onnx', 'onnxruntime'), ('openvino', 'openvino')],
+)
 def test_a_missing_package_is_named_or_not_used(
-  missing, cache, model, monkeypatch
+  engine, missing, cache, model, monkeypatch
 ):
   monkeypatch.setitem(sys.modules, missing, None)
-  with pytest.raises(ConfigError, match=rf'{missing}: pip install'):
-    mgc_jax.load(model, engine='onnx')
-  assert _program(model) == Program
-  assert not list(cache.glob('*.json'))
+  message = rf'{missing}: pip install .mgc_jax\[{engine}\]'
+  with pytest.raises(ConfigError, match=message):
+    mgc_jax.load(model, engine=engine)
+  others = [x for x in INSTALLED if missing not in runtimes.RUNTIMES[x]]
+  assert _program(model) in (Program, *[OnnxProgram] * len(others))
+  for path in cache.glob('*.json'):
+    assert set(json.loads(path.read_bytes())['seconds']) == {'jax', *others}

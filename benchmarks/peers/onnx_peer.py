@@ -1,4 +1,4 @@
-"""Our networks as `mgc export --format=onnx` writes them, in onnxruntime.
+"""Our networks as `mgc export --format=onnx` writes them.
 
 Inference only; the weights are those that JAX computed.
 """
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from mgc_jax.config.schema import Config
 from mgc_jax.inference.onnx_model.graph import Graph
 from mgc_jax.inference.onnx_model.layers import Sizes, network
-from mgc_jax.inference.onnx_model.program import session
+from mgc_jax.inference.onnx_model.runtimes import open_graph
 from mgc_jax.inference.onnx_model.weights import Weights
 from mgc_jax.models import create_model
 
@@ -26,9 +26,9 @@ class OnnxPeer:
     Args:
       config: the whole configuration, from `network_config`.
       batch_shape: (B, W, T, F) of the windows.
-      variant: unused; there is one.
+      variant: the runtime, an argument of `open_graph`.
     """
-    del variant
+    self._runtime = variant
     self._config, self._shape = Config.from_dict(config), batch_shape
     shapes = jax.eval_shape(
       create_model(self._config).init, jax.random.key(0), np.zeros(batch_shape)
@@ -50,11 +50,11 @@ class OnnxPeer:
       [('windows', np.float32, self._shape)],
       {'logits': (logits, (np.float32, shape))},
     )
-    self._session = session(model.SerializeToString())
+    self._graph = open_graph(model.SerializeToString(), self._runtime)
 
   def logits(self, windows: np.ndarray) -> np.ndarray:
     """Maps f32[B, W, T, F] windows to f32[B, W, C], in evaluation mode."""
-    (found,) = self._session.run(None, {'windows': windows})
+    (found,) = self._graph.run({'windows': windows})
     return found
 
   def place(self, windows: np.ndarray, label: np.ndarray) -> Any:

@@ -1,4 +1,4 @@
-"""Chooses what computes a model: JAX, or onnxruntime if that is faster here."""
+"""Chooses what computes a model: JAX, onnxruntime or OpenVINO."""
 
 import contextlib
 import json
@@ -6,9 +6,10 @@ import logging
 import pathlib
 import time
 from collections.abc import Callable
-from importlib import metadata, util
+from importlib import metadata
 from typing import TYPE_CHECKING
 
+from mgc_jax.inference.onnx_model import runtimes
 from mgc_jax.system import atomic_file
 from mgc_jax.system.arguments import Parser
 from mgc_jax.system.errors import ConfigError, DataError
@@ -18,12 +19,12 @@ from mgc_jax.system.user_dirs import cache_folder
 if TYPE_CHECKING:  # not needed for --help
   from mgc_jax.inference.classifier import Classifier
 
-AUTO, JAX, ONNX = 'auto', 'jax', 'onnx'
-ENGINES = (AUTO, JAX, ONNX)
+AUTO, JAX = 'auto', 'jax'
+ONNX, OPENVINO = runtimes.ONNXRUNTIME, runtimes.OPENVINO
+ENGINES = (AUTO, JAX, ONNX, OPENVINO)
 
 _logger = logging.getLogger(__name__)
 
-_PACKAGES = ('onnx', 'onnxruntime')  # what exporting and running need
 _SAMPLE_RATE_HZ = 22050
 _DURATION_S = 30
 _NUM_ROUNDS = 3
@@ -39,31 +40,35 @@ def add_flag(parser: Parser) -> None:
     '--engine',
     choices=ENGINES,
     default=AUTO,
-    help='What computes the model: jax; onnx, which needs the extra: pip '
-    "install 'mgc_jax[onnx]'; or auto, the one that is faster on this machine, "
-    'which is measured when a model is used for the first time.',
+    help='What computes the model: jax; onnx or openvino, each of which needs '
+    "the extra of its name: pip install 'mgc_jax[onnx]'; or auto, the fastest "
+    'of those that are installed, which is measured when a model is used for '
+    'the first time on a machine.',
   )
 
 
 def fastest(
   key: str, makers: dict[str, Callable[[], 'Classifier']]
 ) -> 'Classifier':
-  """Returns a classifier of the engine that is faster on this machine.
+  """Returns a classifier of the engine that is fastest on this machine.
 
   It is measured once for each model and remembered in the user's cache.
-  Without a cache or without onnxruntime, it is that of JAX.
+  Without a cache, or if no other is installed, it is that of JAX.
 
   Args:
     key: identifies the model and the code that computes it.
-    makers: for `JAX` and for `ONNX`, what loads the model.
+    makers: for each engine, what loads the model.
   """
   folder = cache_folder('engines')
-  if not (folder and all(map(util.find_spec, _PACKAGES))):
+  installed = list(filter(runtimes.is_installed, runtimes.RUNTIMES))
+  if not (folder and installed):
     return makers[JAX]()
-  versions = '-'.join(map(metadata.version, _PACKAGES))
+  makers = {name: makers[name] for name in (JAX, *installed)}
+  packages = sorted({x for name in installed for x in runtimes.RUNTIMES[name]})
+  versions = '-'.join(map(metadata.version, packages))
   path = folder / f'{key}-{machine()}-{versions}.json'
   chosen = _remembered(path)
-  if chosen is None:
+  if chosen not in makers:
     found = _measured(makers)
     chosen = found['engine']
     with contextlib.suppress(OSError):  # a full disk
@@ -78,14 +83,14 @@ def _remembered(path: pathlib.Path) -> str | None:
   except (OSError, ValueError):  # not measured yet, or damaged
     return None
   chosen = found.get('engine') if isinstance(found, dict) else None
-  return chosen if chosen in (JAX, ONNX) else None
+  return chosen if isinstance(chosen, str) else None
 
 
 def _measured(makers: dict[str, Callable[[], 'Classifier']]) -> dict:
-  """Returns the faster engine, and the seconds that each takes for 30 s."""
+  """Returns the fastest engine, and the seconds that each takes for 30 s."""
   import numpy as np
 
-  _logger.info('comparing JAX and onnxruntime on this machine')
+  _logger.info('comparing %s on this machine', ', '.join(makers))
   rng = np.random.default_rng(0)
   noise = rng.normal(0, 0.1, _SAMPLE_RATE_HZ * _DURATION_S).astype(np.float32)
   classifiers, seconds = {}, {}
@@ -97,7 +102,7 @@ def _measured(makers: dict[str, Callable[[], 'Classifier']]) -> dict:
     except (ConfigError, DataError) as error:
       if name == JAX:
         raise
-      _logger.info('onnxruntime cannot be used: %s', error)
+      _logger.info('%s cannot be used: %s', name, error)
   for _ in range(_NUM_ROUNDS):
     for name in seconds:
       start_s = time.perf_counter()

@@ -1,5 +1,6 @@
 """Loads a model by its name or path."""
 
+import functools
 import logging
 import os
 import pathlib
@@ -38,7 +39,8 @@ def load(
     return _of_file(pathlib.Path(model), owns_process, engine)
   makers = {
     engines.JAX: lambda: _by_jax(folder, owns_process),
-    engines.ONNX: lambda: _by_onnx(folder),
+    engines.ONNX: lambda: _by_onnx(folder, engines.ONNX),
+    engines.OPENVINO: lambda: _by_onnx(folder, engines.OPENVINO),
   }
   if engine != engines.AUTO:
     return makers[engine]()
@@ -122,8 +124,8 @@ def _by_jax(folder: pathlib.Path, owns_process: bool) -> Classifier:
   return Classifier(jax_export.loads(data, trusted=True))
 
 
-def _by_onnx(folder: pathlib.Path) -> Classifier:
-  """Returns a classifier of a bundle, exported for onnxruntime."""
+def _by_onnx(folder: pathlib.Path, runtime: str) -> Classifier:
+  """Returns a classifier of a bundle, exported to ONNX."""
 
   def make() -> bytes:
     from mgc_jax.inference.onnx_model import export  # imports JAX
@@ -134,11 +136,11 @@ def _by_onnx(folder: pathlib.Path) -> Classifier:
   path = program_cache.path_of(_files(folder), '.onnx')
   data = program_cache.content(path, make)
   try:
-    model = onnx_program.loads(data)
+    model = onnx_program.loads(data, runtime)
   except ValueError as error:
     _logger.info('%s: %s; exporting it again', path, error)
-    model = onnx_program.loads(program_cache.renewed(path, make))
-  return Classifier(model, onnx_encoder.load)
+    model = onnx_program.loads(program_cache.renewed(path, make), runtime)
+  return Classifier(model, functools.partial(onnx_encoder.load, runtime))
 
 
 def _set_up_jax(owns_process: bool) -> None:

@@ -1,4 +1,4 @@
-"""The pretrained encoder in onnxruntime, with neither JAX nor Flax."""
+"""The pretrained encoder in an ONNX runtime, with neither JAX nor Flax."""
 
 # The type checker may run without the optional dependencies.
 # pyright: reportMissingImports=false
@@ -6,7 +6,6 @@
 import dataclasses
 import functools
 import logging
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,30 +18,35 @@ from mgc_jax.features.encoder import (
   read_tag_names,
 )
 from mgc_jax.inference import program_cache
-from mgc_jax.inference.onnx_model.program import not_installed_error, session
+from mgc_jax.inference.onnx_model.runtimes import (
+  ONNXRUNTIME,
+  Runtime,
+  not_installed_error,
+  open_graph,
+)
 from mgc_jax.system.errors import ConfigError
-
-if TYPE_CHECKING:
-  import onnxruntime
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class OnnxEncoder(Encoder):
-  """The network with its weights, computed by onnxruntime."""
+  """The network with its weights, computed by onnxruntime or OpenVINO."""
 
-  session: 'onnxruntime.InferenceSession'
+  runtime: Runtime
 
   def compute(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """See `Encoder`."""
-    outputs: Any = self.session.run(['features', 'tags'], {'frames': frames})
-    return outputs[0], outputs[1]
+    features, tags = self.runtime.run({'frames': frames})
+    return features, tags
 
 
 @functools.cache
-def load() -> OnnxEncoder:
+def load(runtime: str = ONNXRUNTIME) -> OnnxEncoder:
   """Loads the encoder that comes with the package.
+
+  Args:
+    runtime: what runs it, `ONNXRUNTIME` or `OPENVINO`.
 
   Raises:
     ConfigError: the optional dependencies are not installed.
@@ -52,12 +56,12 @@ def load() -> OnnxEncoder:
   path = program_cache.path_of(files, '.encoder.onnx')
   data = program_cache.content(path, _exported)
   try:
-    made = session(data)
+    made = open_graph(data, runtime)
   except ConfigError:
     raise
-  except Exception as error:  # onnxruntime's errors have no common class
+  except Exception as error:  # the runtimes' errors have no common class
     _logger.info('%s: %s; exporting it again', path, error)
-    made = session(program_cache.renewed(path, _exported))
+    made = open_graph(program_cache.renewed(path, _exported), runtime)
   return OnnxEncoder(read_tag_names(), made)
 
 

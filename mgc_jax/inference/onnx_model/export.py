@@ -14,12 +14,8 @@ import numpy as np
 from mgc_jax.inference.model_metadata import max_frames, metadata_json
 from mgc_jax.inference.onnx_model.graph import Graph
 from mgc_jax.inference.onnx_model.layers import Sizes, network
-from mgc_jax.inference.onnx_model.program import (
-  INPUTS,
-  KEY,
-  OUTPUTS,
-  not_installed_error,
-)
+from mgc_jax.inference.onnx_model.program import INPUTS, KEY, OUTPUTS
+from mgc_jax.inference.onnx_model.runtimes import not_installed_error
 from mgc_jax.inference.onnx_model.weights import Weights
 from mgc_jax.inference.onnx_model.windows import grid_windows
 from mgc_jax.models.bundle import Bundle
