@@ -2,7 +2,8 @@
 
 Each step is a command in a new process, on generated music with 1, 2, 4 and 8
 times as many tracks. The time for 24 tracks is subtracted before fitting an
-exponent; 1 means linear time. Memory should not grow.
+exponent; 1 means linear time. Memory should not grow. A straight line through
+the measurements extrapolates both to a large collection.
 
   python -m benchmarks.growth --plot=growth.png
 """
@@ -26,6 +27,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 _TIMES = (1, 2, 4, 8)
 _TRACKS_PER_ARTIST = 4  # two genres with two tracks each
 _START_TRACKS = 24  # the minimum for a split
+_LARGE = 100_000  # tracks
 
 
 def commands(
@@ -89,6 +91,12 @@ def exponent(sizes: list[int], seconds: list[float], start_s: float) -> float:
   return float(np.polyfit(np.log(more), np.log(net_s), 1)[0])
 
 
+def extrapolated(sizes: list[int], values: list[float]) -> float:
+  """Fits a straight line; returns its value for a large collection."""
+  slope, start = np.polyfit(sizes, values, 1)
+  return float(start + slope * _LARGE)
+
+
 def main() -> None:
   """Prints a line for each command and plots the results."""
   flags = parser(__doc__)
@@ -127,11 +135,18 @@ def main() -> None:
       'start_s': start_s,
       'peak_mib': peak_mib,
       'exponent': exponent(sizes, taken, start_s),
+      'large': {
+        'tracks': _LARGE,
+        'seconds': extrapolated(sizes, taken),
+        'peak_mib': extrapolated(sizes, peak_mib),
+      },
     }
+    large = results[name]['large']
     print(
       f'{name:16} {taken[0]:.1f} to {taken[-1]:.1f} s, exponent '
       f'{results[name]["exponent"]:.2f}; peak memory {peak_mib[0]:.0f} to '
-      f'{peak_mib[-1]:.0f} MiB'
+      f'{peak_mib[-1]:.0f} MiB; {_LARGE:,} tracks, extrapolated: '
+      f'{large["seconds"] / 3600:.1f} h, {large["peak_mib"]:.0f} MiB'
     )
   if args.plot:
     draw(results, args.plot)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from benchmarks import growth
 from benchmarks.flops import count_flops
 from benchmarks.networks import NAMES, network_config
 from mgc_jax.models.cpu.convolution import native_conv
@@ -55,3 +56,9 @@ def test_unknown_benchmark_is_reported():
   done = run_command('benchmarks', '--only=step,speed')
   assert done.returncode == 2
   assert 'no benchmark is called speed' in done.stderr
+
+
+def test_a_large_collection_is_extrapolated_linearly():
+  assert growth.extrapolated([40, 80, 160], [5.0, 6.0, 8.0]) == pytest.approx(
+    4.0 + 100_000 / 40
+  )
