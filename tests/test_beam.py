@@ -5,13 +5,10 @@ import pathlib
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
-from mgc_jax.datasets import excerpt_index
-from mgc_jax.datasets.reader import Reader
-from mgc_jax.datasets.splits import Examples
 from tests.commands import run_command
+from tests.record_files import assert_same_records
 
 pytest.importorskip('apache_beam')
 pytestmark = pytest.mark.slow
@@ -36,24 +33,6 @@ def _prepare(to, *args):
   return folder.parent
 
 
-def _frames(index):
-  rows = np.arange(len(index))
-  examples = Examples(rows, np.zeros_like(rows), index.num_frames)
-  batches = Reader(index).batches(examples, rows, 16)
-  return np.concatenate([batch['frames'] for batch in batches])[: len(index)]
-
-
-def _assert_same_records(a, b):
-  assert (a / 'left_out.csv').read_text() == (b / 'left_out.csv').read_text()
-  one, other = excerpt_index.read(a), excerpt_index.read(b)
-  assert one.genres == other.genres
-  for column in ('excerpt_id', 'track_id', 'artist', 'sha256', 'label'):
-    assert getattr(one, column).tolist() == getattr(other, column).tolist()
-  np.testing.assert_array_equal(one.band_sums, other.band_sums)
-  np.testing.assert_array_equal(one.duration_s, other.duration_s)
-  np.testing.assert_array_equal(_frames(one), _frames(other))
-
-
 @pytest.mark.parametrize('beam', [_BEAM, _TWO_PROCESSES])
 def test_records_equal_those_of_local_preparation(music_folder, tmp_path, beam):
   for genre in ('jazz', 'rock'):
@@ -65,7 +44,7 @@ def test_records_equal_those_of_local_preparation(music_folder, tmp_path, beam):
   )
   local = _prepare(tmp_path / 'local', *args)
   pipeline = _prepare(tmp_path / 'beam', *args, beam)
-  _assert_same_records(local, pipeline)
+  assert_same_records(local, pipeline)
   with (pipeline / 'left_out.csv').open() as file:
     reasons = [row['reason'] for row in csv.DictReader(file)]
   assert len(reasons) == 2 and all(r.startswith('not audio') for r in reasons)
@@ -89,7 +68,7 @@ def test_records_of_real_mp3s_equal_those_of_local_preparation(
     f'--config.data.manifest={tmp_path}/some.csv',
   )
   local = _prepare(tmp_path / 'local', *args)
-  _assert_same_records(local, _prepare(tmp_path / 'beam', *args, _BEAM))
+  assert_same_records(local, _prepare(tmp_path / 'beam', *args, _BEAM))
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from mgc_jax.config.schema import FeaturesConfig
 from mgc_jax.datasets.builder import NAME, VERSION, MgcWindows, example_of
 from mgc_jax.datasets.excerpts import Excerpt, try_excerpts
 from mgc_jax.datasets.track import Track
+from mgc_jax.system import cores
 from mgc_jax.system.errors import ConfigError, DataError
 
 _TRACKS = 'tracks.jsonl'
@@ -122,6 +123,7 @@ def _read_tracks(path: str) -> Iterator[Track]:
 def _outcome(
   track: Track, features: FeaturesConfig, min_s: float, on_damage: str
 ) -> _Outcome:
+  cores.use_one_blas_thread()  # a machine has a worker for each core
   return track, try_excerpts(track, features, min_s, on_damage)
 
 
