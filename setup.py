@@ -20,6 +20,7 @@ _TRAIN = [
   f'tensorflow>=2.20; {_ELSEWHERE}',
   'tensorflow-datasets>=4.9.9',
 ]
+_CLUSTER = ['dask>=2026.1', 'distributed>=2026.1']
 # Folders beside the package that a wheel has inside it;
 # mgc_jax/config/installed.py finds them in both places.
 _TOP_LEVEL = {
@@ -78,6 +79,7 @@ setuptools.setup(
     'test': [
       *_TRAIN,
       'argcomplete>=3.3',
+      *_CLUSTER,
       'hypothesis>=6.100',
       'jsonschema>=4.20',
       'kubernetes-validate>=1.30',
@@ -94,6 +96,8 @@ setuptools.setup(
       'usearch>=2.17',  # as for collections of over 100,000 tracks
     ],
     'beets': ['beets>=2.14'],  # the plugin mgc
+    # On all hosts, with the same versions.
+    'cluster': _CLUSTER,
     'completion': ['argcomplete>=3.3'],  # of words, by the shell
     'demo': ['gradio>=6.0'],
     'large': ['usearch>=2.17'],  # similar songs among over 100,000

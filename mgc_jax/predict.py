@@ -11,6 +11,7 @@ Examples:
   mgc predict /music --format=csv > genres.csv
   mgc predict song.mp3 --timeline --plot=song.png
   find /music -name '*.flac' | mgc predict - --format=json
+  mgc predict /nfs/music --scheduler=tcp://HOST:8786 --parts=/nfs/parts
 """
 
 import argparse
@@ -18,6 +19,7 @@ import csv
 import io
 import itertools
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Iterable
@@ -26,6 +28,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from mgc_jax.audio.files import find_files
+from mgc_jax.cluster import flags
 from mgc_jax.inference import engines, pretrained
 from mgc_jax.system import command_line
 from mgc_jax.system.arguments import (
@@ -149,13 +152,17 @@ def _run(args: argparse.Namespace) -> None:
     raise ConfigError(
       f'--plot={plot}: needs exactly one file, got {len(paths)}'
     )
+  cluster = flags.cluster_of(args, _absolute(args.model))
+  if cluster and args.tags:
+    raise ConfigError('--tags: cannot be combined with --scheduler')
   from mgc_jax.inference import loading, prefetch
 
+  ahead = cluster.ahead if cluster else prefetch.ahead
   model = loading.load(args.model, owns_process=True, engine=args.engine)
   lines_of = _formatter(args, model)
   num_failed = 0
   bar = tqdm(paths, desc='predict', unit='file', disable=len(paths) < 2 or None)
-  with bar, prefetch.ahead(model, paths) as results:
+  with bar, ahead(model, paths) as results:
     for path, result in results:
       problem = _problem(result, args.strict)
       if problem:
@@ -171,6 +178,11 @@ def _run(args: argparse.Namespace) -> None:
   if num_failed:
     print(f'{num_failed} of {len(paths)} files failed', file=sys.stderr)
     sys.exit(1)
+
+
+def _absolute(model: str) -> str:
+  """Returns a model's name, or its path from any working directory."""
+  return model if model in pretrained.NAMES else os.path.abspath(model)
 
 
 def _tags(path: str, model: 'Classifier') -> dict[str, float]:
@@ -225,6 +237,7 @@ def _add_arguments(parser: Parser) -> None:
     'a run or of its bundle; or a file that mgc export wrote.',
   )
   engines.add_flag(parser)
+  flags.add_prediction(parser)
   parser.add_argument(
     '--top',
     type=number_or_all,

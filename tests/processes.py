@@ -210,6 +210,12 @@ def _children(pid):
   return found
 
 
+def descendants(pid):
+  """Returns the children of a process, theirs, and so on."""
+  found = _children(pid)
+  return found + [pid for child in found for pid in descendants(child)]
+
+
 def _is_alive(pid):
   try:
     text = pathlib.Path(f'/proc/{pid}/stat').read_text()

@@ -25,6 +25,7 @@ Examples:
 import argparse
 from collections.abc import Callable
 
+from mgc_jax.cluster import flags
 from mgc_jax.collection.companions import KINDS
 from mgc_jax.collection.journal import METHODS, TAG_FIELDS
 from mgc_jax.collection.placing import LEVELS
@@ -56,6 +57,7 @@ def _add_index(parser: Parser) -> None:
     f'Default: that of the index, {BEST} of a new one.',
   )
   engines.add_flag(parser)
+  flags.add_prediction(parser, 'beside the index')
   parser.add_argument(
     '--moved',
     metavar='OLD=NEW',

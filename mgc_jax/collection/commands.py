@@ -9,11 +9,13 @@ with 1. As in most collections some files are broken, `index` does so only with
 
 import argparse
 import contextlib
+import functools
 import os
 import pathlib
 import sys
 from collections.abc import Iterator
 
+from mgc_jax.cluster import flags
 from mgc_jax.collection import (
   formats,
   organise,
@@ -64,6 +66,12 @@ def _for_change(path: pathlib.Path, create: bool = False) -> Iterator[Index]:
 def _index(path: pathlib.Path, args: argparse.Namespace) -> None:
   if not (args.folders or args.moved):
     raise ConfigError('index: specify a folder')
+  if args.scheduler and args.watch:
+    raise ConfigError('--watch: cannot be combined with --scheduler')
+  cluster_for = functools.partial(
+    flags.cluster_of, args, default=path.with_name(f'{path.name}.parts')
+  )
+  cluster_for('')  # reports flags that contradict each other
   has_failed = False
   with _for_change(path, create=not args.moved) as index:
     folders = list(args.folders)
@@ -72,7 +80,13 @@ def _index(path: pathlib.Path, args: argparse.Namespace) -> None:
     folders = [*{os.path.realpath(x): x for x in folders}.values()]
     for folder in folders:
       counts = scan(
-        index, folder, args.model, args.strict, args.retry, args.engine
+        index,
+        folder,
+        args.model,
+        args.strict,
+        args.retry,
+        args.engine,
+        cluster_for,
       )
       _say_counts(path, counts)
       has_failed |= bool(counts.missed or (args.strict and counts.failed))

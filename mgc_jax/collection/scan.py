@@ -9,6 +9,7 @@ import dataclasses
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -24,6 +25,7 @@ from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.printable_text import printable
 
 if TYPE_CHECKING:  # avoids importing JAX for --help
+  from mgc_jax.cluster.prediction import Cluster
   from mgc_jax.inference.classifier import Classifier, Prediction
 
 # Ends the reason of a failure that is only a warning without --strict.
@@ -60,6 +62,7 @@ def scan(
   strict: bool = False,
   retry: bool = False,
   engine: str = engines.AUTO,
+  cluster_for: Callable[[str], 'Cluster | None'] = lambda model: None,
 ) -> Counts:
   """Indexes a folder and its subfolders.
 
@@ -76,6 +79,8 @@ def scan(
       classified with a warning.
     retry: whether to read all files again that failed before.
     engine: what computes the model, as for `mgc_jax.load`.
+    cluster_for: returns the cluster that classifies with a model; None if this
+      machine does.
 
   Raises:
     ConfigError: the folder does not exist, or the index was made with another
@@ -99,7 +104,8 @@ def scan(
   if one.skipped:
     print(f'{printable(folder)}: {one.skipped.line()}', file=sys.stderr)
   if changed:
-    one.classify(changed, _load_model(index, model_name, engine))
+    model, name = _load_model(index, model_name, engine)
+    one.classify(changed, model, cluster_for(name))
   one.forget()
   return one.counts
 
@@ -120,7 +126,9 @@ def _kept_message(index: Index, folder: str) -> str:
   return f'; {roots.kept_message(path, len(found))}' if found else ''
 
 
-def _load_model(index: Index, name: str | None, engine: str) -> 'Classifier':
+def _load_model(
+  index: Index, name: str | None, engine: str
+) -> tuple['Classifier', str]:
   """Loads the model of an index; records the model in a new index."""
   from mgc_jax.inference import loading
 
@@ -134,7 +142,7 @@ def _load_model(index: Index, name: str | None, engine: str) -> 'Classifier':
       f'{index.path}: made by another version of {name} than the current one; '
       'delete it or use another --index'
     )
-  return model
+  return model, name
 
 
 class _Scan:
@@ -188,16 +196,21 @@ class _Scan:
     tqdm.write(f'{printable(path)}: {reason}', file=sys.stderr)
 
   def classify(
-    self, changed: list[tuple[str, os.stat_result]], model: 'Classifier'
+    self,
+    changed: list[tuple[str, os.stat_result]],
+    model: 'Classifier',
+    cluster: 'Cluster | None',
   ) -> None:
     """Classifies files and stores each prediction as it is made."""
     from mgc_jax.inference import prefetch
+
+    ahead = cluster.ahead if cluster else prefetch.ahead
 
     paths = [path for path, _ in changed]
     last_s = time.monotonic()
     bar = tqdm(changed, desc='index', unit='track', disable=None)
     try:
-      with bar, prefetch.ahead(model, paths) as predictions:
+      with bar, ahead(model, paths) as predictions:
         for (path, before), (_, result) in zip(bar, predictions, strict=True):
           if _has_changed(path, before):
             self._miss(path, 'changed while it was read; index it again')
@@ -208,6 +221,8 @@ class _Scan:
             last_s = time.monotonic()
     finally:
       self._index.commit()
+    if cluster:
+      cluster.delete()  # all of it is in the index now
 
   def _store(
     self, path: str, before: os.stat_result, result: 'Prediction | DataError'

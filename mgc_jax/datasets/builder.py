@@ -8,7 +8,7 @@ windows are cut from the joined frames.
 import csv
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -30,6 +30,8 @@ tfds.disable_progress_bar()  # `map_tracks` has one
 NAME = 'mgc_windows'
 VERSION = '1.1.0'
 WINDOW_FRAMES = 64
+
+Outcome = list[Excerpt] | str  # of `try_excerpts`
 
 
 def record_features(
@@ -75,6 +77,7 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
     features: FeaturesConfig,
     fingerprint: str,
     data_dir: str | os.PathLike,
+    outcomes: Callable[[], Iterator[tuple[Track, Outcome]]] | None = None,
   ):
     """Creates a builder; `download_and_prepare` writes the records.
 
@@ -85,12 +88,15 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
       features: `config.features`.
       fingerprint: the name of the sub-folder for these records.
       data_dir: the folder in which that sub-folder is created.
+      outcomes: returns each track and its excerpts, or why it has none, in
+        order; None to decode with processes of this machine.
     """
     self._tracks = tracks
     self._genres = genres
     # The prefix keeps these apart from the attributes of TFDS.
     self._mgc_data = data
     self._mgc_features = features
+    self._mgc_outcomes = outcomes or self._local_outcomes
     self._skipped: list[tuple[Track, str]] = []
     self._damaged: list[tuple[Track, str]] = []
     # TFDS uses the name of its config in the path of the folder.
@@ -111,16 +117,8 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
     return {'excerpts': self._generate_examples()}
 
   def _generate_examples(self):
-    data = self._mgc_data
     prepared = 0
-    arguments = (
-      self._mgc_features,
-      data.min_duration_s,
-      data.on_damage,
-    )
-    for track, outcome in map_tracks(
-      try_excerpts, self._tracks, arguments, data.num_workers, 'prepare'
-    ):
+    for track, outcome in self._mgc_outcomes():
       if isinstance(outcome, str):
         self._skipped.append((track, outcome))
         continue
@@ -135,6 +133,16 @@ class MgcWindows(tfds.core.GeneratorBasedBuilder):
         f'{printable(t.path)}: {why}' for t, why in self._skipped[:5]
       )
       raise DataError(f'no track could be prepared: {reasons}')
+
+  def _local_outcomes(self) -> Iterator[tuple[Track, Outcome]]:
+    data = self._mgc_data
+    return map_tracks(
+      try_excerpts,
+      self._tracks,
+      (self._mgc_features, data.min_duration_s, data.on_damage),
+      data.num_workers,
+      'prepare',
+    )
 
   def _download_and_prepare(self, *args, **kwargs):
     """Writes the records, their index, and lists of skipped and damaged tracks.

@@ -9,6 +9,11 @@ On many machines, with Apache Beam (launch/prepare_beam.sh):
     --config.data.source=fma --config.data.root=/nfs/fma \
     --config.data.prepared_dir=/nfs/records \
     --beam_pipeline_options=runner=FlinkRunner,flink_master=HOST:8081
+
+On many machines that share a disk, with Dask (launch/dask.sh):
+  mgc prepare --config=configs/crnn.py \
+    --config.data.source=fma --config.data.root=/nfs/fma \
+    --config.data.prepared_dir=/nfs/records --scheduler=tcp://HOST:8786
 """
 
 import argparse
@@ -16,10 +21,12 @@ import contextlib
 import csv
 import io
 import logging
+import pathlib
 import types
 
 from etils import epath
 
+from mgc_jax.cluster import flags, preparation
 from mgc_jax.config.flags import load_config
 from mgc_jax.config.schema import Config, DataConfig, FeaturesConfig
 from mgc_jax.datasets import excerpt_index
@@ -36,20 +43,27 @@ _MAX_SKIPPED_FRACTION = 0.1
 _MAX_NAMED = 50  # skipped tracks in the log; the file lists all of them
 
 
-def prepare(config: Config, beam_options: str | None = None) -> Prepared:
+def prepare(
+  config: Config,
+  beam_options: str | None = None,
+  scheduler: str | None = None,
+) -> Prepared:
   """Opens the records of a source, and prepares them first if necessary.
 
   Args:
     config: a valid configuration; `data` and `features` say what to prepare.
-    beam_options: Apache Beam's pipeline options, `name=value,...`; None to
-      prepare with processes of this machine.
+    beam_options: Apache Beam's pipeline options, `name=value,...`, to prepare
+      with Beam.
+    scheduler: the address of Dask's scheduler, to prepare on its workers. With
+      neither, processes of this machine prepare.
 
   Returns:
     The records, either written now or found under the same fingerprint.
 
   Raises:
     ConfigError: the source needs a field that is unset, records cannot be
-      written to `data.prepared_dir`, or Apache Beam is not installed.
+      written to `data.prepared_dir`, or Beam or Dask is not installed or cannot
+      be used.
     DataError: the source is invalid or has fewer than two genres (unless
       `config.data.genres` is set), or more than 10 % of its tracks or all
       tracks of a genre could not be read (unless `config.data.allow_missing`).
@@ -63,7 +77,9 @@ def prepare(config: Config, beam_options: str | None = None) -> Prepared:
       '--config.data.root=DIR (DIR/<genre>/<track>), or '
       '--config.data.source=manifest --config.data.manifest=CSV.'
     )
-  return prepare_tracks(tracks, config.data, config.features, beam_options)
+  return prepare_tracks(
+    tracks, config.data, config.features, beam_options, scheduler
+  )
 
 
 def prepare_tracks(
@@ -71,6 +87,7 @@ def prepare_tracks(
   data: DataConfig,
   features: FeaturesConfig,
   beam_options: str | None = None,
+  scheduler: str | None = None,
 ) -> Prepared:
   """Opens the records of given tracks, and prepares them first if necessary.
 
@@ -79,13 +96,14 @@ def prepare_tracks(
     data: `config.data`; `source` only names the records.
     features: `config.features`.
     beam_options: as in `prepare`.
+    scheduler: as in `prepare`.
 
   Raises:
-    ConfigError: records cannot be written to `data.prepared_dir`, or Apache
-      Beam is not installed.
+    ConfigError: records cannot be written to `data.prepared_dir`, or Beam or
+      Dask is not installed or cannot be used.
     DataError: as in `prepare`.
   """
-  directory = _records(tracks, data, features, beam_options)
+  directory = _records(tracks, data, features, beam_options, scheduler)
   try:
     index = excerpt_index.read(directory)
     skipped = _read_reasons(directory / excerpt_index.SKIPPED_FILE)
@@ -127,6 +145,7 @@ def _records(
   data: DataConfig,
   features: FeaturesConfig,
   beam_options: str | None,
+  scheduler: str | None,
 ) -> epath.Path:
   from mgc_jax.datasets import builder  # TensorFlow: seconds
   from mgc_jax.datasets.without_keras import tf
@@ -144,7 +163,9 @@ def _records(
     directory.parent.mkdir(parents=True, exist_ok=True)
     with _locked(directory.parent):
       if not _is_complete(directory):
-        _write_records(tracks, data, features, directory, beam_options)
+        _write_records(
+          tracks, data, features, directory, beam_options, scheduler
+        )
   except RemoteError as error:
     raise DataError(f'{error}; run this again') from error
   except (OSError, RuntimeError, tf.errors.OpError) as error:
@@ -186,6 +207,7 @@ def _write_records(
   features: FeaturesConfig,
   directory: epath.Path,
   beam_options: str | None,
+  scheduler: str | None,
 ) -> None:
   """Writes a folder of records, which appears atomically on a disk."""
   from mgc_jax.datasets import builder
@@ -199,15 +221,30 @@ def _write_records(
   _logger.info('preparing %d tracks', len(tracks))
   # <root>/<name>/<fingerprint>/<version>
   root, fingerprint = directory.parents[2], directory.parent.name
-  builder_class, download_config = builder.MgcWindows, None
+  arguments = (tracks, genres, data, features, fingerprint, root)
+  download_config, parts = None, None
   if beam_options is not None:
     beam_builder = _beam_builder()
-    builder_class = beam_builder.BeamMgcWindows
+    writer = beam_builder.BeamMgcWindows(*arguments)
     download_config = beam_builder.download_config(beam_options)
-  writer = builder_class(tracks, genres, data, features, fingerprint, root)
+  elif scheduler:
+    if not is_locked:
+      raise ConfigError(
+        f'config.data.prepared_dir={root}: with --scheduler it must be on a '
+        'disk that all hosts share'
+      )
+    # Beside the records, so that they outlive a process that is killed.
+    parts = preparation.PreparedParts(
+      tracks, features, data, pathlib.Path(directory.parent), scheduler
+    )
+    writer = builder.MgcWindows(*arguments, outcomes=parts.outcomes)
+  else:
+    writer = builder.MgcWindows(*arguments)
   # TFDS prints that it downloads, which is not the case.
   with contextlib.redirect_stdout(io.StringIO()):
     writer.download_and_prepare(download_config=download_config)
+  if parts:
+    parts.delete()
 
 
 def _beam_builder() -> types.ModuleType:
@@ -251,7 +288,11 @@ def _run(args: argparse.Namespace) -> None:
   from mgc_jax.datasets.splits import make_splits
 
   config = Config.from_dict(load_config(args.config, args.overrides))
-  prepared = prepare(config, args.beam_pipeline_options)
+  if args.scheduler and args.beam_pipeline_options is not None:
+    raise ConfigError(
+      '--scheduler, --beam_pipeline_options: only one of them can be set'
+    )
+  prepared = prepare(config, args.beam_pipeline_options, args.scheduler)
   splits = make_splits(prepared, config)
   write_split(splits, prepared.index, config.data)
   print(preparation_report(prepared, splits))
@@ -265,6 +306,7 @@ def _add_arguments(parser: Parser) -> None:
     help='Prepare on Apache Beam: name=value,... of its pipeline options, such '
     'as runner=DirectRunner,direct_num_workers=2; see launch/prepare_beam.sh.',
   )
+  flags.add_scheduler(parser)
 
 
 COMMAND = Command(__doc__, _add_arguments, _run, CONTINUES)

@@ -64,6 +64,45 @@ class Prediction:
   timeline: tuple[WindowPrediction, ...] = dataclasses.field(repr=False)
   embedding: np.ndarray = dataclasses.field(repr=False)
 
+  @classmethod
+  def of(
+    cls,
+    *,
+    path: str,
+    genres: tuple[str, ...],
+    probabilities: np.ndarray,
+    duration_s: float,
+    warning: str,
+    timeline: tuple[WindowPrediction, ...],
+    embedding: np.ndarray,
+  ) -> 'Prediction':
+    """Returns a prediction with the attributes that follow from the others.
+
+    Args:
+      path: see `Prediction`.
+      genres: see `Prediction`.
+      probabilities: f[C], in the order of `genres`.
+      duration_s: see `Prediction`.
+      warning: see `Prediction`.
+      timeline: one prediction for each window.
+      embedding: see `Prediction`.
+    """
+    order = np.argsort(-probabilities, kind='stable')
+    top = tuple((genres[i], float(probabilities[i])) for i in order)
+    return cls(
+      path=path,
+      genres=genres,
+      genre=top[0][0],
+      probability=top[0][1],
+      top=top,
+      uncertain=top[0][1] < metrics.UNCERTAIN_UNDER,
+      duration_s=duration_s,
+      windows=len(timeline),
+      warning=warning,
+      timeline=timeline,
+      embedding=embedding,
+    )
+
   @property
   def probabilities(self) -> dict[str, float]:
     """The probability of every genre, the most probable first."""
@@ -244,17 +283,11 @@ class Classifier:
       np.zeros(1, int),
       self._program.temperature,
     )
-    order = np.argsort(-probabilities, kind='stable')
-    top = tuple((self.genres[i], float(probabilities[i])) for i in order)
-    return Prediction(
+    return Prediction.of(
       path=os.fspath(path),
       genres=self.genres,
-      genre=top[0][0],
-      probability=top[0][1],
-      top=top,
-      uncertain=top[0][1] < metrics.UNCERTAIN_UNDER,
+      probabilities=probabilities,
       duration_s=excerpts.duration_s,
-      windows=stacked.shape[1],
       warning=excerpts.warning,
       timeline=tuple(timeline),
       embedding=np.asarray(embedding / num_vectors, np.float32),

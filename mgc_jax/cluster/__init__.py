@@ -1,0 +1,1 @@
+"""Preparation and prediction on many machines, with Dask."""
