@@ -29,6 +29,7 @@ ALL = (
   'preparation',
   'preparation_stages',
   'growth',
+  'cluster',
 )
 ON_ACCELERATORS = ('accelerator',)
 

@@ -28,8 +28,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from mgc_jax.audio.files import find_files
-from mgc_jax.cluster import flags
-from mgc_jax.inference import engines, pretrained
+from mgc_jax.inference import cluster_flags, engines, pretrained
 from mgc_jax.system import command_line
 from mgc_jax.system.arguments import (
   Command,
@@ -152,7 +151,7 @@ def _run(args: argparse.Namespace) -> None:
     raise ConfigError(
       f'--plot={plot}: needs exactly one file, got {len(paths)}'
     )
-  cluster = flags.cluster_of(args, _absolute(args.model))
+  cluster = cluster_flags.cluster_of(args, _absolute(args.model))
   if cluster and args.tags:
     raise ConfigError('--tags: cannot be combined with --scheduler')
   from mgc_jax.inference import loading, prefetch
@@ -237,7 +236,7 @@ def _add_arguments(parser: Parser) -> None:
     'a run or of its bundle; or a file that mgc export wrote.',
   )
   engines.add_flag(parser)
-  flags.add_prediction(parser)
+  cluster_flags.add_flags(parser)
   parser.add_argument(
     '--top',
     type=number_or_all,

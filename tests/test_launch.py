@@ -109,6 +109,57 @@ def test_preparation_script_reports_what_is_missing():
     assert done.returncode and message in done.stderr
 
 
+def _dask_lines(script, *words, **env):
+  """The commands of a dry run of a script for Dask."""
+  done = subprocess.run(
+    [LAUNCH / script, '--dry_run', *words],
+    capture_output=True,
+    text=True,
+    check=True,
+    env=environment(HOST='host', PORT='1234', NUM_WORKERS='3', **env),
+  )
+  return [shlex.split(line) for line in done.stdout.splitlines()]
+
+
+def test_dask_script_prints_the_scheduler_and_the_workers_of_each_host():
+  here = _dask_lines('dask.sh', 'local')
+  assert len(here) == 2
+  assert {'--host=127.0.0.1', '--port=1234'} <= set(here[0])
+  assert here[1][-1] == 'tcp://127.0.0.1:1234' and '--nworkers=3' in here[1]
+  scheduler, *others = _dask_lines('dask.sh', 'ssh', 'a', 'b')
+  assert '--host=host' in scheduler
+  assert [words[:3] for words in others] == [['ssh', '-tt', x] for x in 'ab']
+  for words in others:
+    folder, _, command = words[3].partition(' && exec ')
+    assert folder.strip() == f'cd {LAUNCH.parent}'
+    assert shlex.split(command) == [*here[1][:-1], 'tcp://host:1234']
+  address = 'tcp://other:1'
+  (words,) = _dask_lines('dask.sh', 'workers', address)
+  assert words == [*here[1][:-1], address]
+
+
+def test_dask_script_reports_what_is_missing():
+  for words, message in (([], 'usage:'), (['workers'], 'the address of')):
+    done = subprocess.run(
+      [LAUNCH / 'dask.sh', *words],
+      capture_output=True,
+      text=True,
+      env=environment(),
+    )
+    assert done.returncode and message in done.stderr
+
+
+def test_dask_job_adds_the_scheduler_to_its_command():
+  scheduler, workers, command = _dask_lines(
+    'slurm_dask.sbatch', 'mgc', 'prepare', '--config=x y.py'
+  )
+  assert scheduler == ['launch/dask.sh', 'scheduler']
+  assert workers[0] == 'srun' and workers[-1] == 'tcp://host:1234'
+  assert command == [
+    *('mgc', 'prepare', '--config=x y.py', '--scheduler=tcp://host:1234')
+  ]
+
+
 def test_local_script_runs_the_real_command():
   process = Process([LAUNCH / 'local_gpu.sh', '--help'])
   process.wait()

@@ -12,12 +12,13 @@ import distributed
 import numpy as np
 import pytest
 
-from mgc_jax.cluster import part_file, parts, prediction, preparation
+from mgc_jax.cluster import part_file, parts
 from mgc_jax.cluster.attempts import MAX_ATTEMPTS, Attempts
 from mgc_jax.config.schema import Config, DataConfig, FeaturesConfig
+from mgc_jax.datasets import prepared_parts
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.track import Track
-from mgc_jax.inference import loading
+from mgc_jax.inference import cluster, loading
 from mgc_jax.models import bundle as bundles
 from mgc_jax.system.errors import ConfigError, DataError
 from tests.commands import run_command
@@ -99,7 +100,7 @@ def scheduler():
     processes=False,
     protocol='tcp://',
     host='127.0.0.1',
-    dashboard_address=None,
+    dashboard_address=':0',
     silence_logs=logging.ERROR,
   ) as cluster:
     yield cluster.scheduler_address
@@ -192,13 +193,13 @@ def test_a_host_that_sees_other_files_is_reported(bundle, tmp_path):
   attempts = Attempts(part.path)
   arguments = (str(tmp_path / 'model'), 'jax', digest)
   with pytest.raises(DataError, match=r'sees other files .*a\.wav'):
-    prediction._compute(part, attempts, *arguments)
+    cluster._compute(part, attempts, *arguments)
   with pytest.raises(DataError, match='is another model there'):
-    prediction._compute(part, attempts, *arguments[:2], 'other')
+    cluster._compute(part, attempts, *arguments[:2], 'other')
   data, features = DataConfig(), FeaturesConfig()
   part = dataclasses.replace(part, items=(Track('a', song, 'rock'),))
   with pytest.raises(DataError, match=r'sees other files .*a\.wav'):
-    preparation._compute(part, attempts, features, data)
+    prepared_parts._compute(part, attempts, features, data)
 
 
 @pytest.mark.parametrize(

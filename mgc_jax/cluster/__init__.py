@@ -1,1 +1,1 @@
-"""Preparation and prediction on many machines, with Dask."""
+"""Divides work into parts and computes them on many machines, with Dask."""

@@ -25,12 +25,11 @@ Examples:
 import argparse
 from collections.abc import Callable
 
-from mgc_jax.cluster import flags
 from mgc_jax.collection.companions import KINDS
 from mgc_jax.collection.journal import METHODS, TAG_FIELDS
 from mgc_jax.collection.placing import LEVELS
 from mgc_jax.evaluation.metrics import RELIABLE_FROM, UNCERTAIN_UNDER
-from mgc_jax.inference import engines
+from mgc_jax.inference import cluster_flags, engines
 from mgc_jax.inference.pretrained import BEST
 from mgc_jax.system import command_line
 from mgc_jax.system.arguments import (
@@ -57,7 +56,7 @@ def _add_index(parser: Parser) -> None:
     f'Default: that of the index, {BEST} of a new one.',
   )
   engines.add_flag(parser)
-  flags.add_prediction(parser, 'beside the index')
+  cluster_flags.add_flags(parser, 'beside the index')
   parser.add_argument(
     '--moved',
     metavar='OLD=NEW',

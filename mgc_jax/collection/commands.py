@@ -15,7 +15,6 @@ import pathlib
 import sys
 from collections.abc import Iterator
 
-from mgc_jax.cluster import flags
 from mgc_jax.collection import (
   formats,
   organise,
@@ -29,6 +28,7 @@ from mgc_jax.collection.entry import ClassifiedEntry
 from mgc_jax.collection.index import Index
 from mgc_jax.collection.journal import METHODS, Journal, TagJournal
 from mgc_jax.collection.scan import Counts, scan
+from mgc_jax.inference import cluster_flags
 from mgc_jax.system import atomic_file, figure_file
 from mgc_jax.system.arguments import file_path
 from mgc_jax.system.errors import ConfigError, DataError
@@ -69,7 +69,7 @@ def _index(path: pathlib.Path, args: argparse.Namespace) -> None:
   if args.scheduler and args.watch:
     raise ConfigError('--watch: cannot be combined with --scheduler')
   cluster_for = functools.partial(
-    flags.cluster_of, args, default=path.with_name(f'{path.name}.parts')
+    cluster_flags.cluster_of, args, default=path.with_name(f'{path.name}.parts')
   )
   cluster_for('')  # reports flags that contradict each other
   has_failed = False

@@ -25,8 +25,8 @@ from mgc_jax.system.errors import ConfigError, DataError
 from mgc_jax.system.printable_text import printable
 
 if TYPE_CHECKING:  # avoids importing JAX for --help
-  from mgc_jax.cluster.prediction import Cluster
   from mgc_jax.inference.classifier import Classifier, Prediction
+  from mgc_jax.inference.cluster import Cluster
 
 # Ends the reason of a failure that is only a warning without --strict.
 _STRICT = ' (--strict)'

@@ -26,7 +26,7 @@ import types
 
 from etils import epath
 
-from mgc_jax.cluster import flags, preparation
+from mgc_jax.cluster import flags
 from mgc_jax.config.flags import load_config
 from mgc_jax.config.schema import Config, DataConfig, FeaturesConfig
 from mgc_jax.datasets import excerpt_index
@@ -210,7 +210,7 @@ def _write_records(
   scheduler: str | None,
 ) -> None:
   """Writes a folder of records, which appears atomically on a disk."""
-  from mgc_jax.datasets import builder
+  from mgc_jax.datasets import builder, prepared_parts
 
   # With the lock nobody else writes here, so incomplete folders are stale.
   is_locked = not is_remote(str(directory))
@@ -234,7 +234,7 @@ def _write_records(
         'disk that all hosts share'
       )
     # Beside the records, so that they outlive a process that is killed.
-    parts = preparation.PreparedParts(
+    parts = prepared_parts.PreparedParts(
       tracks, features, data, pathlib.Path(directory.parent), scheduler
     )
     writer = builder.MgcWindows(*arguments, outcomes=parts.outcomes)
