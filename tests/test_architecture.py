@@ -11,7 +11,7 @@ PACKAGE = ROOT / 'mgc_jax'
 # are directly in mgc_jax may import all of them.
 LEVELS = (
   ('system',),
-  ('config', 'distributed'),
+  ('cluster', 'config', 'distributed'),
   ('audio',),
   ('models',),
   ('features',),

@@ -50,7 +50,10 @@ def _figures(tmp_path, module, *args, run=run_command):
 
 @needs_torch
 def test_step_is_compared_with_the_peers(tmp_path):
-  found = _figures(tmp_path, 'step', '--toy')['networks']['baseline/crnn']
+  plot = tmp_path / 'step.png'
+  found = _figures(tmp_path, 'step', '--toy', f'--plot={plot}')
+  assert plot.stat().st_size > 5000
+  found = found['networks']['baseline/crnn']
   for by_allocator in found.values():
     exported = len(EXPORTED)  # only compared in inference
     for what, count in (('train', 5), ('infer', 5 + exported)):
@@ -191,6 +194,13 @@ def test_growth_measures_every_command(tmp_path):
   assert set(found) == {'prepare', 'train one epoch', 'predict', 'index'}
   assert all(len(its['seconds']) == 2 for its in found.values())
   assert plot.stat().st_size > 5000
+
+
+def test_a_cluster_is_compared_with_local_processes(tmp_path):
+  pytest.importorskip('distributed')
+  found = _figures(tmp_path, 'cluster', '--toy', run=_run)
+  assert set(found['tracks_per_s']) == {'1', '2'}
+  assert found['part_s'] > 0 and len(found['driver_mib']) == 3
 
 
 def test_prediction_time_is_measured_by_stage(tmp_path):
