@@ -46,13 +46,12 @@ _PORT = 8799
 
 
 @contextlib.contextmanager
-def running(num_workers: int, port: int, **env: str) -> Iterator[str]:
+def running(num_workers: int, port: int) -> Iterator[str]:
   """Runs a cluster on this machine; yields the scheduler's address.
 
   Args:
     num_workers: the number of worker processes.
     port: of the scheduler.
-    **env: environment variables of workers.
   """
   import distributed
 
@@ -67,10 +66,7 @@ def running(num_workers: int, port: int, **env: str) -> Iterator[str]:
   started = []
   try:
     for line in done.stdout.splitlines():
-      # `env NAME=VALUE command`; what the caller sets comes last.
       words = shlex.split(line)
-      if words[0] == 'env':
-        words[2:2] = [f'{name}={value}' for name, value in env.items()]
       started.append(
         subprocess.Popen(words, cwd=_ROOT, stderr=subprocess.DEVNULL)
       )
@@ -187,13 +183,6 @@ def measure(
           times * num_parts // 16: _driver_mib(address, times * num_parts // 16)
           for times in _TIMES
         }
-  trim = 'MALLOC_TRIM_THRESHOLD_'
-  name = f'DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON__{trim}'
-  with running(2, _PORT + 3, **{name: '65536'}) as address:
-    _cluster_s(tracks[:_FEW], config, address)
-    found['dasks_malloc_tracks_per_s'] = spread(
-      [speed(lambda x: _cluster_s(x, config, address)) for _ in range(rounds)]
-    )
   return found
 
 
@@ -222,8 +211,6 @@ def main() -> None:
       f'{format_ratio(row["ratio"])} of as many local processes '
       f'({row["local"]["median"]:.1f})'
     )
-  trimmed = found['dasks_malloc_tracks_per_s']['median']
-  print(f'2 workers with the allocator as Dask sets it: {trimmed:.1f} tracks/s')
   print(f'a part without work: {found["part_s"] * 1000:.1f} ms')
   for count, mib in found['driver_mib'].items():
     print(f'peak memory of the driver for {count} parts: {mib:.0f} MiB')

@@ -25,10 +25,7 @@ port="${PORT:-8786}"
 host="${HOST:-$(hostname)}"
 [ "${1:-}" != local ] || host=127.0.0.1
 # A worker process for each core, because decoding holds Python's lock at times.
-# Dask's default for this variable returns freed memory so eagerly that workers
-# take half as long again; see docs/PERFORMANCE.md.
-worker=(env DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON__MALLOC_TRIM_THRESHOLD_=268435456
-  "$python" -m distributed.cli.dask_worker --nworkers="${NUM_WORKERS:-auto}"
+worker=("$python" -m distributed.cli.dask_worker --nworkers="${NUM_WORKERS:-auto}"
   --nthreads=1 --no-dashboard)
 scheduler=("$python" -m distributed.cli.dask_scheduler --host="$host" --port="$port"
   --no-dashboard)
