@@ -38,8 +38,8 @@ def keep_memory() -> None:
 
   XLA's CPU backend allocates new buffers in every step, and the page faults
   cost more than the arithmetic: with this a convolutional step was 1.7 times
-  and its inference 2.25 times as fast (docs/PERFORMANCE.md). Has an effect only
-  on Linux with glibc.
+  and its inference 2.25 times as fast (docs/PERFORMANCE_NOTES.md). Has an
+  effect only on Linux with glibc.
   """
   import jax  # takes half a second, which not every user of this module needs
 

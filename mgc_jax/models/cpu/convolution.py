@@ -5,7 +5,7 @@ is slow on CPU, so there a convolution becomes one matrix product: the input is
 copied into patches as wide as the kernel and one row high, and the rows of the
 kernel are summed after the product. That needs a third of the memory of whole
 patches. With the batch as the last axis, patches and sums are loops over
-contiguous memory. docs/PERFORMANCE.md lists the variants that were timed.
+contiguous memory. docs/PERFORMANCE_NOTES.md lists the variants that were timed.
 """
 
 import contextlib

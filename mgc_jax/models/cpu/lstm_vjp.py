@@ -22,7 +22,7 @@ from mgc_jax.models.cpu.dropout import Dropout
 Dtype = Any
 State = tuple[jax.Array, jax.Array]
 
-_MANY_EXCERPTS = 64  # on CPU; docs/PERFORMANCE.md
+_MANY_EXCERPTS = 64  # on CPU; docs/PERFORMANCE_NOTES.md
 
 
 class WindowLstm(nn.Module):
