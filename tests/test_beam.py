@@ -2,12 +2,14 @@
 
 import csv
 import pathlib
+import socket
 import subprocess
 import sys
 
 import pytest
 
 from tests.commands import run_command
+from tests.hosts import Network
 from tests.record_files import assert_same_records
 
 pytest.importorskip('apache_beam')
@@ -51,6 +53,37 @@ def test_records_equal_those_of_local_preparation(music_folder, tmp_path, beam):
   assert not list(pipeline.glob('reasons_by_beam*'))
   # Either way, existing records are used.
   assert _prepare(tmp_path / 'local', *args, beam) == local
+
+
+def test_a_worker_on_another_host_makes_the_same_records(
+  music_folder, tmp_path
+):
+  network = Network()
+  args = ('--config.data.source=folder', f'--config.data.root={music_folder}')
+  try:
+    if not network.has_links:
+      pytest.skip('needs the right to create network namespaces')
+    network.name_driver(socket.getfqdn())  # how Beam's worker calls it
+    pool = network.workers[0].start(
+      'apache_beam.runners.worker.worker_pool_main', '--service_port=50000'
+    )
+    words = ['prepare', '--config=configs/crnn.py', *args]
+    words.append(f'--config.data.prepared_dir={tmp_path / "beam"}')
+    at = f'{network.worker_addresses[0]}:50000'
+    done = network.driver.start(
+      'mgc_jax',
+      *words,
+      '--beam_pipeline_options=runner=PortableRunner,job_endpoint=embed,'
+      f'environment_type=EXTERNAL,environment_config={at}',
+    )
+    assert done.wait() == 0, done.output
+    # It has decoded.
+    libraries = pathlib.Path(f'/proc/{pool.pid}/maps').read_text()
+    assert 'libsndfile' in libraries, pool.output
+  finally:
+    network.close()
+  (folder,) = (tmp_path / 'beam').glob('mgc_windows/*/*/index.csv')
+  assert_same_records(_prepare(tmp_path / 'local', *args), folder.parent)
 
 
 def test_records_of_real_mp3s_equal_those_of_local_preparation(
