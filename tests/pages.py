@@ -49,7 +49,7 @@ _IMPORTS_TENSORFLOW = (*_TRAINS, 'evaluate', 'prepare', 'probe', 'verify')
 
 def commands(text):
   """Returns the commands of a block; of a console, without their output."""
-  lines = text.replace('\\\n', ' ').splitlines()
+  lines = re.sub(r' *\\\n *', ' ', text).splitlines()
   if any(line.startswith('$ ') for line in lines):
     lines = [line[2:] for line in lines if line.startswith('$ ')]
   return [line for line in lines if line.strip()]

@@ -36,6 +36,15 @@ ELSEWHERE = {
   "pip install -e '.[bench]' && python -m benchmarks --toy": (
     'tests/test_benchmarks_toy.py'
   ),
+  'launch/dask.sh ssh node1 node2': 'tests/test_launch.py',
+  'mgc prepare --config=configs/crnn.py --config.data.source=fma '
+  '--config.data.root=/nfs/fma --config.data.prepared_dir=/nfs/records '
+  '--scheduler=tcp://HOST:8786': 'tests/test_cluster.py',
+  'mgc predict /nfs/music --format=csv --scheduler=tcp://HOST:8786 '
+  '--parts=/nfs/parts > genres.csv': 'tests/test_cluster.py',
+  'mgc collection index /nfs/music --scheduler=tcp://HOST:8786': (
+    'tests/test_parts.py'
+  ),
   'mgc encoders build musicnn': 'tests/test_musicnn.py',
   'mgc encoders convert-taggrams $DATA/gtzan_taggram --to=runs/gtzan_tags': (
     'tests/test_encoder.py'
