@@ -82,13 +82,21 @@ def test_a_damaged_count_of_attempts_is_ignored(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-  ('count', 'sizes'),
-  [(0, []), (1, [1]), (65, [2] * 32 + [1]), (5000, [32] * 156 + [8])],
+  ('count', 'size'), [(0, 0), (9, 1), (500, 8), (5000, 32)]
 )
-def test_parts_are_small_if_there_are_few_tracks(count, sizes):
-  found = parts.groups(range(count))
-  assert [len(group) for group in found] == sizes
-  assert [x for group in found for x in group] == list(range(count))
+def test_parts_are_small_if_there_are_few_tracks(count, size):
+  items = [f'/music/{i}.mp3' for i in range(count)]
+  found = parts.groups(items)
+  assert [x for group in found for x in group] == items
+  sizes = [len(group) for group in found]
+  assert max(sizes, default=0) <= 2 * size
+  assert not sizes or size / 2 <= np.mean(sizes) <= size
+
+
+def test_parts_stay_the_same_if_the_first_tracks_are_finished():
+  items = [f'/music/{i}.mp3' for i in range(5000)]
+  before, after = parts.groups(items), parts.groups(items[1010:])
+  assert sum(group in before for group in after) >= len(after) - 2
 
 
 @pytest.fixture(scope='module')
@@ -144,15 +152,21 @@ def test_records_are_the_same(scheduler, folder_config, tmp_path):
 def test_an_index_is_the_same(scheduler, bundle, music_folder, tmp_path):
   bundles.save(bundle, tmp_path / 'model')
   found = []
-  for name, more in (('a', ()), ('b', (f'--scheduler={scheduler}',))):
+  kept = tmp_path / 'shared'
+  kept.mkdir()
+  (kept / 'song.npz').write_text('not ours')
+  on_cluster = (f'--scheduler={scheduler}', f'--parts={kept}')
+  for name, more in (('a', ()), ('b', on_cluster), ('c', on_cluster[:1])):
     index = f'--index={tmp_path / name}.sqlite'
     words = ('index', str(music_folder), index, f'--model={tmp_path / "model"}')
     done = run_command('mgc_jax.collection', *words, '--engine=jax', *more)
     assert done.returncode == 0, done.stderr
     report = ('report', index, '--format=json', '--least=100')
     found.append(run_command('mgc_jax.collection', *report).stdout)
-  assert found[0] == found[1]
+  assert found[0] == found[1] == found[2]
   assert not list(tmp_path.glob('*.parts'))
+  # In a folder that the user names, only files of parts are deleted.
+  assert [path.name for path in kept.iterdir()] == ['song.npz']
 
 
 def _part(tmp_path, name='x'):

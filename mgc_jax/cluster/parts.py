@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-_MAX_PART_SIZE = 32
+_MEAN_PART_SIZE = 32  # at most; a part has up to twice as many tracks
 _MANY_PARTS = 64
 _MAX_PARTS_AHEAD = 512  # submitted before the first one has been used
 _MAX_SUBMISSIONS = 10  # of a part whose workers are killed
@@ -75,9 +75,26 @@ class Job:
 
 
 def groups(items: Sequence[Any]) -> list[tuple[Any, ...]]:
-  """Divides items into parts, which are small if there are few items."""
-  size = min(_MAX_PART_SIZE, -(-len(items) // _MANY_PARTS)) or 1
-  return [tuple(items[i : i + size]) for i in range(0, len(items), size)]
+  """Divides items into parts, which are small if there are few items.
+
+  A part ends after an item whose hash says so. So if items at the start are
+  missing the next time, because they are finished, the other parts are the same
+  as before.
+
+  Args:
+    items: what their `repr` is must not depend on the process.
+  """
+  size = min(_MEAN_PART_SIZE, -(-len(items) // _MANY_PARTS))
+  found: list[tuple[Any, ...]] = []
+  group: list[Any] = []
+  for item in items:
+    group.append(item)
+    digest = hashlib.sha256(ascii(item).encode()).digest()
+    is_end = int.from_bytes(digest[:4], 'little') % size == 0
+    if is_end or len(group) == 2 * size:
+      found.append(tuple(group))
+      group = []
+  return [*found, tuple(group)] if group else found
 
 
 def computed(
@@ -151,7 +168,7 @@ class _Pending:
       _make,
       self._job,
       self._part,
-      _code_version(),
+      code_version(),
       key=f'{self._job.title}-{self._part.path.stem}-{os.urandom(4).hex()}',
       retries=_RETRIES,
       pure=False,
@@ -197,10 +214,10 @@ class _Pending:
     return True
 
 
-def _make(job: Job, part: Part, code_version: str) -> None:
+def _make(job: Job, part: Part, version: str) -> None:
   """Runs in a worker: writes the file of a part, unless it exists."""
   host = socket.gethostname()
-  if code_version != _code_version():
+  if version != code_version():
     raise ConfigError(
       f'{host}: a worker has another version of mgc_jax, numpy, scipy, '
       'soundfile or soxr than this command; install the same on all hosts'
@@ -221,8 +238,8 @@ def _make(job: Job, part: Part, code_version: str) -> None:
 
 
 @functools.cache
-def _code_version() -> str:
-  """Returns a hash of this package's code and of what results depend on."""
+def code_version() -> str:
+  """Returns a hash of the code, and of the packages that results depend on."""
   digest = hashlib.sha256()
   for name in _PACKAGES:
     digest.update(f'{name} {metadata.version(name)}\n'.encode())

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import os
 import pathlib
+import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -23,6 +24,11 @@ from mgc_jax.inference.classifier import (
 from mgc_jax.system.errors import DataError
 
 Outcome = Prediction | DataError
+
+_NAME_LENGTH = 24
+_PART_NAME = re.compile(
+  rf'[0-9a-f]{{{_NAME_LENGTH}}}{re.escape(part_file.SUFFIX)}(\.attempts)?'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +83,12 @@ class Cluster:
       )
 
   def delete(self) -> None:
-    """Deletes the files of the parts."""
-    shutil.rmtree(self.folder, ignore_errors=True)
+    """Deletes the files of predictions; other files in the folder stay."""
+    for path in self.folder.iterdir():
+      if _PART_NAME.fullmatch(path.name):
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # it has other files
+      self.folder.rmdir()
 
 
 def _named(outcome: Outcome, path: str) -> Outcome:
@@ -90,7 +100,7 @@ def _named(outcome: Outcome, path: str) -> Outcome:
 
 def _fingerprint(paths: tuple[str, ...], digest: str) -> str:
   """Returns a hash of all on which the predictions for files depend."""
-  found = hashlib.sha256(digest.encode())
+  found = hashlib.sha256(f'{digest} {parts.code_version()}'.encode())
   # With ffmpeg more files can be read, and some of them further.
   found.update(str(shutil.which('ffmpeg') is not None).encode())
   for path in paths:
@@ -100,12 +110,19 @@ def _fingerprint(paths: tuple[str, ...], digest: str) -> str:
     except OSError:
       state = ()
     found.update(ascii((path, state)).encode())
-  return found.hexdigest()[:24]
+  return found.hexdigest()[:_NAME_LENGTH]
 
 
 @functools.lru_cache(1)
-def _loaded(model: str, engine: str) -> Classifier:
-  """Returns a model, which each worker process loads once."""
+def _loaded(model: str, engine: str, digest: str) -> Classifier:
+  """Returns a model, which each worker process loads once.
+
+  Args:
+    model: see `Cluster`.
+    engine: see `Cluster`.
+    digest: of the model, so that one that was trained again is loaded again.
+  """
+  del digest  # only a key of the cache
   return loading.load(model, engine=engine)
 
 
@@ -114,7 +131,7 @@ def _compute(
 ) -> dict[str, np.ndarray]:
   """Runs in a worker: classifies the files of a part."""
   host = socket.gethostname()
-  classifier = _loaded(model, engine)
+  classifier = _loaded(model, engine, digest)
   if classifier.digest != digest:
     raise DataError(f'{host}: --model={model} is another model there')
   if _fingerprint(part.items, digest) != part.path.stem:
