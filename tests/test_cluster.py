@@ -16,8 +16,7 @@ from tests.dask_cluster import Cluster
 from tests.record_files import assert_same_records
 
 pytest.importorskip('distributed')
-# One worker runs all of these, which use the same addresses.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('cluster')]
+pytestmark = pytest.mark.slow
 _NUM_TRACKS = 12  # of each genre
 _DURATION_S = 60.0
 # Kills the process that opens a certain file, as a crash of a decoder would.
