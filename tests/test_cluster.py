@@ -86,8 +86,7 @@ class _Watcher:
   """Follows the files of parts while a job runs.
 
   Attributes:
-    attempts: how often the track of each part was begun, the most that was
-      seen.
+    attempts: the largest number of attempts that was seen for each part.
     written: the times at which each part was written.
   """
 
@@ -142,7 +141,7 @@ def test_records_equal_local_ones_if_a_host_is_killed(
   assert driver.wait() == 0, driver.output
   watcher.end()
   _assert_equal(_records(tmp_path), local)
-  # The track that was lost was begun again, and nothing else.
+  # Only the track that was lost was tried twice.
   assert sorted(watcher.attempts.values())[-2:] == [1, 2]
   assert all(len(times) == 1 for times in watcher.written.values())
 
@@ -156,7 +155,7 @@ def test_a_driver_that_is_killed_continues_with_the_missing_parts(
   driver.wait_for(lambda: len(_finished(tmp_path)) >= 4)
   driver.kill()
   end_s = time.monotonic() + 60
-  while _unfinished(tmp_path):  # the workers end what they have begun
+  while _unfinished(tmp_path):  # the workers finish their current parts
     assert time.monotonic() < end_s
     time.sleep(0.05)
   before = {path.stem: path.stat().st_mtime_ns for path in _finished(tmp_path)}

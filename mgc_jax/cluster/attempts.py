@@ -13,8 +13,9 @@ KILLED = (
 class Attempts:
   """The items of a part that killed their process, in a file beside the part.
 
-  Each item is counted before it is begun, and the count is removed when it has
-  ended. So what remains are the items that never ended.
+  An attempt is counted before work on an item starts, and the count is removed
+  when the item is finished. So the counts that remain are those of items that
+  were never finished.
   """
 
   def __init__(self, part: str | os.PathLike):
@@ -33,7 +34,7 @@ class Attempts:
     self._current = ''
 
   def begin(self, number: int) -> bool:
-    """Ends the item before and counts an attempt for another one.
+    """Marks the previous item as finished, and counts an attempt for another.
 
     Args:
       number: the position of the item in the part.
