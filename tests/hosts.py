@@ -31,13 +31,24 @@ class Host:
 
   def kill(self):
     """Kills all processes of the host at once, as a power cut would."""
+    self._signal(signal.SIGKILL)
+    for process in self._processes:
+      process.wait()
+
+  def pause(self):
+    """Stops all processes of the host until `resume`."""
+    self._signal(signal.SIGSTOP)
+
+  def resume(self):
+    """Lets the processes go on."""
+    self._signal(signal.SIGCONT)
+
+  def _signal(self, number):
     pids = [p.pid for p in self._processes if not p.has_ended()]
     pids += [child for pid in pids for child in descendants(pid)]
     for pid in pids:
       with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    for process in self._processes:
-      process.wait()
+        os.kill(pid, number)
 
   def cut_off(self):
     """Takes the link of the host down; its processes go on."""
