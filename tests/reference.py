@@ -1,22 +1,26 @@
-"""librosa, to compare with, imported without compiling it.
+"""librosa, to compare with, imported at its first use without compiling it.
 
 At its import numba compiles functions for finding peaks and pitches, which
 takes over ten seconds and which no test calls. What tests call is numpy.
 """
 
+import functools
 from unittest import mock
 
-import numba
+
+@functools.cache
+def librosa():
+  """Returns the package; its modules are imported."""
+  import numba
+
+  with mock.patch.multiple(numba, guvectorize=_unchanged, vectorize=_unchanged):
+    import librosa
+
+    # Its modules are imported at their first use.
+    _ = librosa.mel_frequencies, librosa.power_to_db
+    _ = librosa.feature.melspectrogram
+  return librosa
 
 
 def _unchanged(*_args, **_kwargs):
   return lambda function: function
-
-
-with mock.patch.multiple(numba, guvectorize=_unchanged, vectorize=_unchanged):
-  import librosa
-
-  # Its modules are imported at their first use.
-  mel_frequencies = librosa.mel_frequencies
-  melspectrogram = librosa.feature.melspectrogram
-  power_to_db = librosa.power_to_db

@@ -1,6 +1,7 @@
 """Preparation on Apache Beam; slow, and skipped if it is not installed."""
 
 import csv
+import importlib.util
 import pathlib
 import socket
 import subprocess
@@ -12,7 +13,8 @@ from tests.commands import run_command
 from tests.hosts import Network
 from tests.record_files import assert_same_records
 
-pytest.importorskip('apache_beam')
+if importlib.util.find_spec('apache_beam') is None:
+  pytest.skip('no apache_beam', allow_module_level=True)
 pytestmark = pytest.mark.slow
 _BEAM = '--beam_pipeline_options=runner=DirectRunner'
 _TWO_PROCESSES = (

@@ -23,7 +23,9 @@ from tests import pages
 from tests.conftest import write_tone
 from tests.processes import ROOT, Process, environment
 
-pytest.importorskip('gradio')
+# Not `importorskip`, as every worker of pytest would spend seconds on it.
+if importlib.util.find_spec('gradio') is None:
+  pytest.skip('no gradio', allow_module_level=True)
 pytestmark = pytest.mark.slow
 webdriver = pytest.importorskip('selenium.webdriver')
 _CHROMIUM, _DRIVER = shutil.which('chromium'), shutil.which('chromedriver')

@@ -3,6 +3,7 @@ import functools
 import numpy as np
 import pytest
 
+from mgc_jax.config.schema import Config
 from mgc_jax.datasets.prepare import prepare
 from mgc_jax.datasets.reader import Reader
 from mgc_jax.datasets.splits import Examples
@@ -33,7 +34,8 @@ def evaluation(folder_config, music_folder):
   examples = Examples(rows, np.zeros_like(rows), index.num_frames)
   model, variables = small_models.initialise(config)
   mean, std = index.band_stats(rows)
-  forward = make_forward(model, config.windows, data_mesh())
+  windows = Config.from_dict(config).windows
+  forward = make_forward(model, windows, data_mesh())
   bound = functools.partial(forward, variables, mean, std)
   return config, index, examples, bound
 

@@ -1,6 +1,7 @@
 """The train state, and the step that updates it."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -68,15 +69,14 @@ def create_state(
     band_std: f32[F], its standard deviation.
   """
   shape = (1, 1, config.windows.num_frames, len(band_mean))
-  init = jax.jit(model.init)
-  variables = init(jax.random.key(config.seed), jnp.zeros(shape, jnp.float32))
+  variables = _init(model, jax.random.key(config.seed), shape)
   params = variables['params']
   return TrainState(
     # An array, because a Python int would compile the step twice.
     step=jnp.zeros((), jnp.int32),
     params=params,
     batch_stats=variables.get('batch_stats', {}),
-    opt_state=tx.init(params),
+    opt_state=jax.jit(tx.init)(params),  # one program, not one per parameter
     # A copy, because both are donated, and a buffer can be donated only once.
     ema_params=jax.tree.map(jnp.copy, params)
     if config.train.ema_decay
@@ -84,6 +84,11 @@ def create_state(
     band_mean=jnp.asarray(band_mean),
     band_std=jnp.asarray(band_std),
   )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _init(model: nn.Module, key: jax.Array, shape: tuple[int, ...]) -> PyTree:
+  return model.init(key, jnp.zeros(shape, jnp.float32))
 
 
 def train_step(
