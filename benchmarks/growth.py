@@ -5,7 +5,7 @@ times as many tracks. The time for 24 tracks is subtracted before fitting an
 exponent; 1 means linear time. Memory should not grow. A straight line through
 the measurements extrapolates both to a large collection.
 
-  python -m benchmarks.growth --plot=growth.png
+  python -m benchmarks.growth
 """
 
 import os
@@ -15,18 +15,14 @@ import sys
 import tempfile
 import time
 
-import matplotlib
 import numpy as np
 
 from benchmarks.measure import parser, write_results
 from benchmarks.preparation import write_music
 
-matplotlib.use('Agg')  # files only; before pyplot
-import matplotlib.pyplot as plt  # noqa: E402
-
 _TIMES = (1, 2, 4, 8)
 _TRACKS_PER_ARTIST = 4  # two genres with two tracks each
-_START_TRACKS = 24  # the minimum for a split
+START_TRACKS = 24  # the minimum for a split
 _LARGE = 100_000  # tracks
 
 
@@ -85,8 +81,8 @@ def measure(command: list[str]) -> tuple[float, float]:
 
 
 def exponent(sizes: list[int], seconds: list[float], start_s: float) -> float:
-  """Fits p in `seconds - start_s = c * (sizes - _START_TRACKS) ** p`."""
-  more = np.array(sizes) - _START_TRACKS
+  """Fits p in `seconds - start_s = c * (sizes - START_TRACKS) ** p`."""
+  more = np.array(sizes) - START_TRACKS
   net_s = np.maximum(np.array(seconds) - start_s, 1e-3)
   return float(np.polyfit(np.log(more), np.log(net_s), 1)[0])
 
@@ -98,21 +94,20 @@ def extrapolated(sizes: list[int], values: list[float]) -> float:
 
 
 def main() -> None:
-  """Prints a line for each command and plots the results."""
+  """Prints a line for each command."""
   flags = parser(__doc__)
   flags.add_argument(
     '--tracks', type=int, default=40, help='tracks in the smallest collection'
   )
-  flags.add_argument('--plot', type=pathlib.Path, help='PNG for the plot')
   args = flags.parse_args()
   sizes = [args.tracks * factor for factor in _TIMES]
   if args.toy:
-    sizes = [_START_TRACKS + 4, _START_TRACKS + 8]
+    sizes = [START_TRACKS + 4, START_TRACKS + 8]
   seconds: dict[str, list[float]] = {}
   peaks: dict[str, list[float]] = {}
   # All but the last of these only fill the caches of compiled code. A toy run
   # subtracts nothing.
-  starts = [] if args.toy else [_START_TRACKS] * 2
+  starts = [] if args.toy else [START_TRACKS] * 2
   with tempfile.TemporaryDirectory() as folder:
     music = pathlib.Path(folder) / 'music'
     for size in [*starts, *sizes]:
@@ -148,30 +143,7 @@ def main() -> None:
       f'{peak_mib[-1]:.0f} MiB; {_LARGE:,} tracks, extrapolated: '
       f'{large["seconds"] / 3600:.1f} h, {large["peak_mib"]:.0f} MiB'
     )
-  if args.plot:
-    draw(results, args.plot)
   write_results({'commands': results}, args.json)
-
-
-def draw(results: dict, path: pathlib.Path) -> None:
-  """Plots time without the start, and peak memory, by number of tracks."""
-  figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
-  for name, row in results.items():
-    net_s = np.maximum(np.array(row['seconds']) - row['start_s'], 1e-3)
-    title = f'{name} (exponent {row["exponent"]:.2f})'
-    more = np.array(row['tracks']) - _START_TRACKS
-    left.loglog(more, net_s, marker='o', label=title)
-    right.plot(row['tracks'], row['peak_mib'], marker='o', label=name)
-  left.set(
-    xlabel=f'tracks of 30 s in addition to {_START_TRACKS}',
-    ylabel=f'additional time over {_START_TRACKS} tracks, s',
-  )
-  right.set(xlabel='tracks of 30 s', ylabel='peak memory, MiB', ylim=(0, None))
-  left.legend(fontsize='small')
-  for axis in (left, right):
-    axis.grid(alpha=0.3)
-  figure.tight_layout()
-  figure.savefig(path, dpi=110)
 
 
 if __name__ == '__main__':

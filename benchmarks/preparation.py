@@ -150,23 +150,25 @@ def main() -> None:
     root = (args.root or pathlib.Path(folder)).resolve()
     if not args.root:
       write_music(root, *((3.0, 2) if args.toy else (30.0, 15)))
-    _compare(root, rounds, args.max_tracks, args.json)
+    _compare(root, rounds, args.max_tracks, args.toy, args.json)
 
 
 def _compare(
   root: pathlib.Path,
   rounds: int,
   max_tracks: int | None,
+  toy: bool,
   json_path: pathlib.Path | None,
 ) -> None:
   paths = sorted(root.glob('*/*.mp3'))[:max_tracks]
   methods = ('librosa', 'mgc_jax')
-  for method in methods:
-    seconds_of(method, paths[:_WARM_UP_TRACKS])  # imports, compilation
+  few = [] if toy else paths[:_WARM_UP_TRACKS]
+  for method in methods * bool(few):
+    seconds_of(method, few)  # imports, compilation
 
   def net_s(method: str) -> float:
     whole = seconds_of(method, paths)
-    return whole - seconds_of(method, paths[:_WARM_UP_TRACKS])
+    return whole - seconds_of(method, few) if few else whole
 
   calls = {method: functools.partial(net_s, method) for method in methods}
   seconds = in_turn(calls, rounds)

@@ -47,9 +47,8 @@ def ours(path: pathlib.Path, features: ConfigDict) -> np.ndarray:
 
 
 def decoded(path: pathlib.Path, features: ConfigDict) -> np.ndarray:
-  """Returns f32[L], mono at the file's own rate: the lower bound."""
-  samples, _ = soundfile.read(path, dtype='float32', always_2d=True)
-  return samples.mean(axis=1)
+  """Returns f32[L, channels] at the file's own rate: the lower bound."""
+  return soundfile.read(path, dtype='float32', always_2d=True)[0]
 
 
 def resampled(path: pathlib.Path, features: ConfigDict) -> np.ndarray:

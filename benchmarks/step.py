@@ -17,7 +17,6 @@ import pathlib
 import tempfile
 from collections.abc import Mapping, Sequence
 
-import matplotlib
 import numpy as np
 
 from benchmarks.measure import (
@@ -32,9 +31,6 @@ from benchmarks.networks import NAMES
 from benchmarks.peers import jax_variants
 from benchmarks.worker import LocalWorker, Worker
 from mgc_jax.inference.onnx_model import runtimes
-
-matplotlib.use('Agg')  # files only; before pyplot
-import matplotlib.pyplot as plt  # noqa: E402
 
 _OURS = 'jax/default'
 _PEERS = (
@@ -168,37 +164,6 @@ def _report(network: str, allocator: str, found: dict) -> None:
       print(f'    exported, {exported["runtime"]}: {times} {fastest}')
 
 
-def draw(results: dict, path: pathlib.Path) -> None:
-  """Plots how fast we are relative to the fastest peer.
-
-  Args:
-    results: by network, then by allocator, what `compare` found and `_report`
-      completed.
-    path: the PNG.
-  """
-  names = list(results)
-  figure, axes = plt.subplots(1, 2, figsize=(10, 0.5 * len(names) + 1.5))
-  for axis, what in zip(axes, ('train', 'infer'), strict=True):
-    found = [next(iter(results[name].values()))[what] for name in names]
-    bars = {'JAX': [x['ratio'][x['fastest']] for x in found]}
-    if all('exported' in x for x in found):
-      bars['exported'] = [x['exported']['ratio'] for x in found]
-    for number, (label, ratios) in enumerate(bars.items()):
-      middle = np.array([x['median'] for x in ratios])
-      spans = [middle - [x['min'] for x in ratios]]
-      spans.append([x['max'] for x in ratios] - middle)
-      at = np.arange(len(names)) + 0.8 * (number + 0.5) / len(bars)
-      axis.barh(at, middle, 0.75 / len(bars), xerr=spans, label=label)
-    axis.set_yticks(np.arange(len(names)) + 0.4, names)
-    axis.invert_yaxis()
-    axis.axvline(1, color='black', linewidth=1)
-    axis.set(title={'train': 'training', 'infer': 'inference'}[what])
-    axis.set_xlabel('speed relative to the fastest of PyTorch and Keras')
-    axis.legend(fontsize='small')
-  figure.tight_layout()
-  figure.savefig(path, dpi=110)
-
-
 def main() -> None:
   """Prints the ratio to the fastest peer, then to each one."""
   flags = parser(__doc__)
@@ -214,7 +179,6 @@ def main() -> None:
     action='store_true',
     help='compare with our step without each of its optimisations instead',
   )
-  flags.add_argument('--plot', type=pathlib.Path, help='PNG for the ratios')
   args = flags.parse_args()
   rounds, seconds = (1, 0.0) if args.toy else (args.rounds, args.seconds)
   allocators: dict[str, dict[str, str]] = {'as they come': {}}
@@ -248,8 +212,6 @@ def main() -> None:
       )
       _report(network, allocator, found)
       results.setdefault(network, {})[allocator] = found
-  if args.plot:
-    draw(results, args.plot)
   write_results({'networks': results}, args.json)
 
 

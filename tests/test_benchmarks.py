@@ -1,10 +1,12 @@
 """What the benchmarks count, need, and reject."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import growth
+from benchmarks import growth, pictures
 from benchmarks.flops import count_flops
 from benchmarks.networks import NAMES, network_config
 from mgc_jax.models.cpu.convolution import native_conv
@@ -62,3 +64,33 @@ def test_a_large_collection_is_extrapolated_linearly():
   assert growth.extrapolated([40, 80, 160], [5.0, 6.0, 8.0]) == pytest.approx(
     4.0 + 100_000 / 40
   )
+
+
+_SIZES = {
+  '10000': {
+    'seconds': {
+      'exact': {'median': 0.5, 'min': 0.4, 'max': 0.7},
+      'approximate': {'median': 1.0, 'min': 1.0, 'max': 1.0},
+    }
+  }
+}
+
+
+def test_bars_are_as_long_as_the_medians():
+  (axis,) = pictures.draw_neighbours({'sizes': _SIZES}).axes
+  assert [bar.get_width() for bar in axis.patches] == [0.5, 1.0]
+  assert [text.get_text() for text in axis.get_yticklabels()] == [
+    '10,000 tracks'
+  ]
+
+
+def test_pictures_are_drawn_of_the_results_that_exist(tmp_path):
+  figures, to = tmp_path / 'figures', tmp_path / 'pictures'
+  figures.mkdir()
+  (figures / 'neighbours.json').write_text(json.dumps({'sizes': _SIZES}))
+  done = run_command(
+    'benchmarks.pictures', f'--of={figures}', f'--to={to}', MPLBACKEND='agg'
+  )
+  assert done.returncode == 0, done.stderr
+  assert [path.name for path in to.iterdir()] == ['neighbours.png']
+  assert f'{figures / "step.json"}: no such file, so no picture' in done.stdout
