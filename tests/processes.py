@@ -83,14 +83,10 @@ class Process:
 
   def wait_for(self, condition, timeout_s=120.0):
     """Waits until a condition holds or the process has ended."""
-    start_s = time.monotonic()
-    end_s = start_s + timeout_s
+    end_s = time.monotonic() + timeout_s
     while not condition() and not self.has_ended():
-      now_s = time.monotonic()
-      assert now_s < end_s, self.output
-      # At most a fifth of a core, which the process may need.
-      time.sleep(max(0.002, 4 * (now_s - start_s)))
-      start_s = time.monotonic()
+      assert time.monotonic() < end_s, self.output
+      time.sleep(0.002)
 
   def kill(self):
     """Kills only this process, and checks that its children exit."""
