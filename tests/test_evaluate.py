@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import numpy as np
@@ -16,6 +17,7 @@ from mgc_jax.evaluation.evaluate import (
   window_logits,
 )
 from mgc_jax.evaluation.predictions import Predictions
+from mgc_jax.models import create_model
 from mgc_jax.models.windows import grid_size
 from tests import small_models
 from tests.conftest import write_tone
@@ -113,3 +115,14 @@ def test_each_source_is_scored_separately():
   }
   assert found['fma']['track_accuracy'] == pytest.approx(2 / 3)
   assert found['gtzan']['track_accuracy'] == 0
+
+
+def test_a_model_is_traced_once_for_validation_and_evaluation(tiny_config):
+  config = Config.from_dict(tiny_config)
+  first, second = (
+    make_forward(create_model(config), config.windows, data_mesh())
+    for _ in range(2)
+  )
+  assert first is second
+  other = dataclasses.replace(config.windows, num_windows=1)
+  assert make_forward(create_model(config), other, data_mesh()) is not first

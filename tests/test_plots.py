@@ -14,7 +14,7 @@ from mgc_jax.evaluation import plots
 from mgc_jax.inference import timeline
 from mgc_jax.inference.timeline import plot_timeline
 from mgc_jax.system import figure_file
-from tests import reference
+from tests.reference import librosa
 
 # Matplotlib would parse the first as a formula and fail to parse the second. It
 # would omit the third from a legend, and has no font for the fourth.
@@ -197,7 +197,7 @@ def test_frequency_labels_are_at_their_mel_bands(
   frames = np.zeros((60, features.num_bands), np.float16)
   plots.plot_spectrograms({'rock': frames}, features, tmp_path / 'x.png')
   (axis,) = figures[0].axes
-  wanted_hz = reference.mel_frequencies(
+  wanted_hz = librosa().mel_frequencies(
     features.num_bands + 2,
     fmin=features.min_frequency_hz,
     fmax=features.max_frequency_hz,
