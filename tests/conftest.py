@@ -49,12 +49,12 @@ TRACE_NETWORKS = {
   'test_source_probe',
   'test_step',
   'test_trainer',
-  'test_tutorial',
   'test_versions',
   'test_windows',
 }
 # Each takes over half a minute.
 LONGEST = {
+  'test_every_command_runs',
   'test_every_command_runs[as shown]',
   'test_a_run_killed_at_random_moments_ends_with_the_same_bits',
   'test_step_is_compared_with_the_peers',

@@ -5,8 +5,6 @@ import dataclasses
 import io
 import json
 import os
-import subprocess
-import sys
 import zipfile
 
 import jax
@@ -281,13 +279,18 @@ def test_short_and_missing_files_raise_data_errors(model, tmp_path):
 
 
 @pytest.mark.parametrize(
-  'name', ['cnn', pytest.param('lstm', marks=pytest.mark.slow), 'crnn']
+  'name',
+  [
+    pytest.param('cnn', marks=pytest.mark.slow),
+    pytest.param('lstm', marks=pytest.mark.slow),
+    'crnn',
+  ],
 )
 def test_an_exported_model_gives_the_same_predictions(name, tmp_path):
   file, song = tmp_path / 'model.mgc', tmp_path / 'song.wav'
   write_tone(song, 20.0, 22050)
-  command = [sys.executable, '-m', 'mgc_jax', 'export']
-  subprocess.run([*command, f'--model={name}', f'--to={file}'], check=True)
+  done = run_command('mgc_jax', 'export', f'--model={name}', f'--to={file}')
+  assert done.returncode == 0, done.stderr
   wanted = mgc_jax.load(name).predict(song)
   found = mgc_jax.load(file).predict(song)
   for a, b in zip(found.timeline, wanted.timeline, strict=True):

@@ -183,8 +183,6 @@ def test_every_command_runs(size, world, tmp_path, monkeypatch):
     command = command.split(' && ')[-1]
     if command.startswith('pip install'):
       continue
-    if size == 'tiny' and pages.name(command) == 'sweep':
-      continue  # tests/test_tutorial.py runs it
     ran.append(pages.name(command))
     if ran[-1] == 'train' and '--workdir=runs/mine' in command:
       shutil.rmtree(here / 'runs' / 'mine', ignore_errors=True)

@@ -17,24 +17,13 @@ def _shortened(command):
   return pages.shortened(command.replace('fold=0,1,2', 'fold=0'))
 
 
-def _tiny(command):
-  """On tiny features, and one of two folds in place of three."""
-  command = command.replace('num_folds=3', 'num_folds=2')
-  return pages.tiny(command.replace('fold=0,1,2', 'fold=0'))
-
-
-@pytest.mark.parametrize(
-  'size', ['tiny', pytest.param('as shown', marks=pytest.mark.slow)]
-)
-def test_every_command_runs(size, tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_every_command_runs(tmp_path, monkeypatch):
   music = tmp_path / 'my music'
   pages.write_songs(music, ('a', 'b'), lambda i: f'artist {i}/{i}.mp3')
   for name in ('configs', 'mgc_jax'):
     (tmp_path / name).symlink_to(ROOT / name)
   env = environment(MUSIC=music, PWD=tmp_path)
-  run, changed = pages.run_quickly, _shortened
-  if size == 'tiny':
-    run, changed = pages.run_here, _tiny
   train_here(monkeypatch)
   ran = []
   for language, text in pages.BLOCK.findall(PAGE):
@@ -46,17 +35,15 @@ def test_every_command_runs(size, tmp_path, monkeypatch):
         continue
       if pages.name(command) == 'demo':
         continue  # tests/test_demo.py runs it
-      if pages.name(command) == 'leakage' and size == 'tiny':
-        continue  # tests/test_readme_commands.py runs it
       ran.append(pages.name(command))
-      run(changed(command), tmp_path, env)
+      pages.run_quickly(_shortened(command), tmp_path, env)
   assert len(ran) >= 10
   for made in (
     'genres.csv',
     'mine/results.json',
     'tuned/results.json',
     'mixup/sweep.md',
-    *(['leakage/leakage.png'] if size != 'tiny' else []),
+    'leakage/leakage.png',
     'report.png',
     'mine.mgc',
   ):
