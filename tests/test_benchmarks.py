@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import growth, pictures
+from benchmarks import growth
 from benchmarks.flops import count_flops
 from benchmarks.networks import NAMES, network_config
 from mgc_jax.models.cpu.convolution import native_conv
@@ -77,6 +77,8 @@ _SIZES = {
 
 
 def test_bars_are_as_long_as_the_medians():
+  from benchmarks import pictures  # imports pyplot, in every worker of pytest
+
   (axis,) = pictures.draw_neighbours({'sizes': _SIZES}).axes
   assert [bar.get_width() for bar in axis.patches] == [0.5, 1.0]
   assert [text.get_text() for text in axis.get_yticklabels()] == [

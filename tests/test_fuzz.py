@@ -1,6 +1,6 @@
 """Thousands of damaged files: each is used or rejected; none crashes or hangs.
 
-The quick test has 200 cases, the slow one 2,000; MGC_FUZZ_CASES changes their
+The quick test has 100 cases, the slow one 2,000; MGC_FUZZ_CASES changes their
 number, MGC_FUZZ_SEED selects other ones.
 """
 
@@ -93,7 +93,7 @@ def _fuzz(name, num_cases, intact, make, use):
   assert grown < 400 << 10  # KiB
 
 
-@pytest.fixture(params=[200, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.fixture(params=[100, pytest.param(2000, marks=pytest.mark.slow)])
 def num_cases(request):
   """The number of cases of all kinds; each test runs a fraction of them."""
   return int(os.environ.get('MGC_FUZZ_CASES', request.param))

@@ -185,9 +185,8 @@ def test_a_chosen_cache_that_cannot_be_used_is_reported_once(make, tmp_path):
 @pytest.mark.parametrize(
   'make',
   [
-    None,
     _not_written,
-    *(pytest.param(x, marks=pytest.mark.slow) for x in (_closed, _file)),
+    *(pytest.param(x, marks=pytest.mark.slow) for x in (None, _closed, _file)),
   ],
 )
 def test_a_model_predicts_without_a_cache_and_without_warnings(

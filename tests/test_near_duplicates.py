@@ -1,8 +1,8 @@
 import csv
+import functools
 
 import numpy as np
 import pytest
-import scipy.signal
 
 from mgc_jax.audio.log_mel import log_mel
 from mgc_jax.config.schema import Config, base_config
@@ -17,8 +17,9 @@ _RATE_HZ = 22050
 _FEATURES = near_duplicates.features(12.9)
 
 
+@functools.cache
 def _music(seed, duration_s=12.0):
-  """Returns f32[L], notes of random pitch, length and loudness."""
+  """Returns f32[L], read-only: notes of random pitch, length and loudness."""
   rng = np.random.default_rng(seed)
   waveform = rng.normal(0, 1e-3, round(duration_s * _RATE_HZ))
   for _ in range(round(8 * duration_s)):
@@ -31,10 +32,14 @@ def _music(seed, duration_s=12.0):
     start = rng.integers(len(waveform))
     note = note[: len(waveform) - start]
     waveform[start : start + len(note)] += note
-  return (waveform / np.abs(waveform).max()).astype(np.float32)
+  waveform = (waveform / np.abs(waveform).max()).astype(np.float32)
+  waveform.flags.writeable = False
+  return waveform
 
 
 def _low_passed(waveform):
+  import scipy.signal  # takes over a second, in every worker of pytest
+
   sos = scipy.signal.butter(4, 4000, fs=_RATE_HZ, output='sos')
   return scipy.signal.sosfilt(sos, waveform).astype(np.float32)
 

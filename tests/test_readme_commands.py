@@ -160,7 +160,7 @@ def _in_this_world(command, folder, archives, changed):
     for name, value in sizes.items():
       command += f' --config.data.synthetic.{name}={value}'
   if pages.name(command) == 'leakage':
-    command += ' --networks=cnn'
+    command += ' --networks=lstm'  # the quickest to compile
   if pages.name(command) == 'fetch':
     command += f' {archives}'
   return command

@@ -3,7 +3,6 @@ import shutil
 
 import numpy as np
 import pytest
-import scipy.signal
 import soundfile
 
 from mgc_jax.experiments.source_probe import probe_sources
@@ -15,6 +14,8 @@ RATE_HZ = 22050
 
 def _write(path, seed, highest_hz):
   """Writes noise with a low-pass filter, like that of a codec."""
+  import scipy.signal  # takes over a second, in every worker of pytest
+
   noise = 0.1 * np.random.default_rng(seed).normal(size=2 * RATE_HZ)
   sections = scipy.signal.butter(8, highest_hz, fs=RATE_HZ, output='sos')
   path.parent.mkdir(parents=True, exist_ok=True)
