@@ -278,7 +278,7 @@ def test_examples_of_weight_zero_do_not_change_the_update(config):
   [
     ('cnn', 1, 2),
     pytest.param('lstm', 1, 4, marks=pytest.mark.slow),
-    ('lstm', 2, 4),
+    ('lstm', 2, 2),
   ],
 )
 def test_accumulated_parts_give_the_update_of_the_whole_batch(
