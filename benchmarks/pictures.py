@@ -3,8 +3,9 @@
   python -m benchmarks --to=figures
   python -m benchmarks.pictures --of=figures --to=docs/pictures
 
-A benchmark whose JSON file is missing gets no picture. Bars are medians, and
-their lines reach from the smallest to the largest measurement.
+A benchmark whose JSON file is missing gets no picture. Each `draw_` function
+takes the content of a file and returns a matplotlib figure. Bars are medians,
+and their lines reach from the smallest to the largest measurement.
 """
 
 import argparse
@@ -54,7 +55,7 @@ def bars(axis: Axes, series: Mapping[str, Mapping[str, Spread]]) -> None:
 
 
 def draw_step(found: dict) -> Figure:
-  """Returns how fast our networks are relative to the fastest peer."""
+  """Draws how fast our networks are relative to the fastest peer."""
   networks = {k: next(iter(x.values())) for k, x in found['networks'].items()}
   figure, axes = plt.subplots(1, 2, figsize=(10, 0.5 * len(networks) + 1.5))
   for axis, what in zip(axes, ('train', 'infer'), strict=True):
@@ -72,7 +73,7 @@ def draw_step(found: dict) -> Figure:
 
 
 def draw_growth(found: dict) -> Figure:
-  """Returns the time after the start, and the peak memory, by tracks."""
+  """Draws the time after the start, and the peak memory, by tracks."""
   figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
   for name, row in found['commands'].items():
     net_s = np.maximum(np.array(row['seconds']) - row['start_s'], 1e-3)
@@ -90,7 +91,7 @@ def draw_growth(found: dict) -> Figure:
 
 
 def draw_answering(found: dict) -> Figure:
-  """Returns the stages of a song's prediction, and the speed of a folder."""
+  """Draws the stages of a song's prediction, and the speed of a folder."""
   engines = found['engines']
   figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3))
   start = np.zeros(len(engines))
@@ -114,7 +115,7 @@ def draw_answering(found: dict) -> Figure:
 
 
 def draw_neighbours(found: dict) -> Figure:
-  """Returns the seconds of both searches by the number of tracks."""
+  """Draws the seconds of both searches by the number of tracks."""
   series = {
     title: {
       f'{int(size):,} tracks': x['seconds'][name]
@@ -126,7 +127,7 @@ def draw_neighbours(found: dict) -> Figure:
 
 
 def draw_input_pipeline(found: dict) -> Figure:
-  """Returns the speed of training with both feeds of data."""
+  """Draws the speed of training with both feeds of data."""
   rows = found['models']
   series = {
     'resident on the device': {
@@ -137,7 +138,7 @@ def draw_input_pipeline(found: dict) -> Figure:
 
 
 def draw_startup(found: dict) -> Figure:
-  """Returns the time to the first step, with and without compiled code."""
+  """Draws the time to the first step, with and without compiled code."""
   titles = {'empty': 'first run', 'filled': 'compiled code in the cache'}
   series = {
     title: {name: x['seconds'][k] for name, x in found['networks'].items()}
@@ -147,7 +148,7 @@ def draw_startup(found: dict) -> Figure:
 
 
 def draw_preparation_stages(found: dict) -> Figure:
-  """Returns the time of preparation with three libraries, and of its stages."""
+  """Draws the time of preparation with three libraries, and of its stages."""
   titles = {
     'decode': 'only decoding',
     'decode and resample': 'decoding and resampling',
@@ -161,7 +162,7 @@ def draw_preparation_stages(found: dict) -> Figure:
 
 
 def draw_cluster(found: dict) -> Figure:
-  """Returns the speed of Dask's workers and of as many local processes."""
+  """Draws the speed of Dask's workers and of as many local processes."""
   series = {
     title: {
       f'{count} worker{"s" * (count != "1")}': row[name]

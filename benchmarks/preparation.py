@@ -163,8 +163,9 @@ def _compare(
   paths = sorted(root.glob('*/*.mp3'))[:max_tracks]
   methods = ('librosa', 'mgc_jax')
   few = [] if toy else paths[:_WARM_UP_TRACKS]
-  for method in methods * bool(few):
-    seconds_of(method, few)  # imports, compilation
+  if few:
+    for method in methods:
+      seconds_of(method, few)  # imports, compilation
 
   def net_s(method: str) -> float:
     whole = seconds_of(method, paths)

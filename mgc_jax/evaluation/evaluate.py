@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # imports TensorFlow, which other readers do not need
 Forward = Callable[..., tuple[jax.Array, jax.Array]]
 
 
-# The validation of a run and its evaluation trace and compile it once.
+# Cached, so that a run traces it once for validation and final evaluation.
 @functools.lru_cache(maxsize=4)
 def make_forward(
   model: nn.Module, windows: WindowsConfig, mesh: Mesh
